@@ -34,7 +34,8 @@ def release_free_memory() -> None:
 
 def _function(name: str) -> Callable[..., int] | None:
     """Return a function of glibc, or None if the C library is another one."""
-    if sys.platform != "linux":
-        return None
-    library = ctypes.CDLL(None)
-    return getattr(library, name) if hasattr(library, "gnu_get_libc_version") else None
+    function = None
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        function = getattr(library, name) if hasattr(library, "gnu_get_libc_version") else None
+    return function

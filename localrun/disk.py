@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import StorageError
+from localrun.system.processes import is_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,13 +55,7 @@ def is_abandoned(temporary: Path) -> bool:
     process_id = temporary.name.rpartition(TEMPORARY)[2]
     if not (process_id.isascii() and process_id.isdigit()) or len(process_id) > MAX_DIGITS:
         return False
-    try:
-        os.kill(int(process_id), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:  # a process of another user
-        return False
-    return False
+    return not is_running(int(process_id))
 
 
 def remove_abandoned(path: Path) -> None:

@@ -65,9 +65,8 @@ def log_folder() -> Path:
 
 def _of_linux(variable: str, default: str) -> Path | None:
     """Return a folder if the environment states it plainly, else None."""
-    if sys.platform != "linux" or "ANDROID_DATA" in os.environ:
-        return None
+    is_linux = sys.platform == "linux" and "ANDROID_DATA" not in os.environ
     named, home = os.environ.get(variable, ""), os.environ.get("HOME", "")
-    if named.startswith("/"):
+    if is_linux and named.startswith("/"):
         return Path(named, NAME)
-    return Path(home, default, NAME) if home.startswith("/") else None
+    return Path(home, default, NAME) if is_linux and home.startswith("/") else None

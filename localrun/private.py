@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from localrun.folders import cache_folder, log_folder, state_folder
+from localrun.system.files import set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def open_private(path: str, flags: int) -> int:
     """
     descriptor = os.open(path, flags, PRIVATE_FILE)
     with contextlib.suppress(OSError):  # another user's
-        os.fchmod(descriptor, PRIVATE_FILE)
+        set_mode(descriptor, PRIVATE_FILE)
     return descriptor
 
 

@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,8 +15,11 @@ import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
 
+from tests.unix_calls import is_for_another_system
 from tests.waiting import HANG_S
-from tests.warm_process import lead_commands, warm_process
+
+if sys.platform == "linux":
+    from tests.warm_process import lead_commands, warm_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hostile", action="store_true", help="try all of tests/hostile")
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out files whose tests need another system."""
+    return True if is_for_another_system(collection_path) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let several processes begin with the long files, so that none is left with one at the end."""
     if hasattr(config, "workerinput"):
@@ -68,7 +77,7 @@ def _way_of_commands(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         if way == "never":
             monkeypatch.setenv("LOCALRUN_WARM", "0")
-        if way == "always":
+        if way == "always" and sys.platform == "linux":
             socket = Path(os.environ["XDG_RUNTIME_DIR"], "tests", "warm")
             with warm_process(socket):
                 lead_commands(socket, monkeypatch)

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from concurrent.futures import Future
 from concurrent.futures import wait as real_wait
 
 import pytest
 
 from localrun.waiting import result, results
+
+assert sys.platform != "win32"
 
 
 def test_a_result_or_the_failure_is_that_of_the_future() -> None:

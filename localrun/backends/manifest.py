@@ -11,6 +11,7 @@ llama.cpp itself checks hardly any of that: a module of another commit may crash
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -148,10 +149,10 @@ def host_platform() -> str:
 
 def glibc_version() -> str:
     """Return the version of the C library, or an empty string if it is not glibc."""
-    try:
-        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, OSError, ValueError):
-        return ""
+    name = version = ""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError):
+            name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     return version if name == "glibc" and VERSION.fullmatch(version) else ""
 
 

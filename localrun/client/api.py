@@ -16,7 +16,7 @@ from localrun.client.connecting import (
     CONNECT_TIMEOUT_S,
     connect,
     connect_local,
-    open_process,
+    server_process,
     with_tls,
 )
 from localrun.client.failures import (
@@ -30,6 +30,7 @@ from localrun.client.failures import (
 )
 from localrun.client.http import ProtocolError, ServerResponse, send_request
 from localrun.client.service_address import has_service, is_asleep
+from localrun.system.processes import is_program, watch_process
 
 if TYPE_CHECKING:
     import socket
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import JsonObject
     from localrun.settings import Settings
+    from localrun.system.processes import ProcessWatch
 
 
 OWN = "/api/localrun"
@@ -77,9 +79,14 @@ class LocalrunClient:
         """Return whether a request would start the server: a service that does not run."""
         return is_asleep(self._settings) and not self.is_local()
 
-    def open_process(self) -> int | None:
-        """Return a file descriptor of the server's process, None if it cannot be known."""
-        return open_process(self._settings)
+    def open_process(self) -> ProcessWatch | None:
+        """Return the server's process, None if it cannot be known: on another machine."""
+        process_id = server_process(self._settings)
+        if process_id is None and self._settings.is_loopback:  # a system that does not name it
+            process_id = (self.version() or {}).get("pid")
+            if not isinstance(process_id, int) or not is_program(process_id):
+                return None
+        return watch_process(process_id) if process_id is not None else None
 
     def version(self, timeout_s: float | None = None) -> JsonObject | None:
         """Return the version object of the server, None if nothing listens on the address.

@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from localrun.errors import StorageError
-from localrun.sockets import HTTP, is_private, peer_of, socket_folder, socket_path
+from localrun.sockets import HTTP, is_private, open_socket, peer_of, socket_folder, socket_path
 
 if TYPE_CHECKING:
     from localrun.settings import Settings
@@ -34,12 +34,12 @@ def connect(settings: Settings, timeout_s: float) -> socket.socket:
 
 def connect_local(settings: Settings, timeout_s: float) -> socket.socket | None:
     """Return a connection to the server's Unix socket, None if it has none that can be trusted."""
-    if settings.is_tls or not settings.is_loopback or not hasattr(socket, "AF_UNIX"):
+    if settings.is_tls or not settings.is_loopback:
         return None
     path = socket_path(settings.address, HTTP)
     if path is None or not is_private(socket_folder()):
         return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection = open_socket()
     try:
         connection.settimeout(timeout_s)
         connection.connect(path)
@@ -52,14 +52,14 @@ def connect_local(settings: Settings, timeout_s: float) -> socket.socket | None:
     return None
 
 
-def open_process(settings: Settings) -> int | None:
-    """Return a file descriptor of the server's process (pidfd), None if it cannot be known."""
+def server_process(settings: Settings) -> int | None:
+    """Return the id of the server's process by its Unix socket, None if it cannot be known."""
     connection = connect_local(settings, CONNECT_TIMEOUT_S)
-    if connection is None or not hasattr(os, "pidfd_open"):
+    if connection is None:
         return None
     with connection:
         try:
-            return os.pidfd_open(peer_of(connection)[0])
+            return peer_of(connection)[0] if sys.platform == "linux" else None
         except OSError:  # it has just ended
             return None
 
@@ -90,11 +90,12 @@ def is_same_machine(connection: socket.socket) -> bool:
 
     A container may share the folder of the sockets and have an address of the same name.
     """
-    if sys.platform != "linux":
-        return True
-    try:
-        process, user = peer_of(connection)
-        own, other = (os.stat(f"/proc/{each}/ns/net") for each in ("self", process))  # noqa: PTH116 - pathlib takes longer
-    except OSError:  # of another user, or of a container
-        return False
-    return user == os.geteuid() and os.path.samestat(own, other)
+    is_same = True  # elsewhere, the folder ensures it
+    if sys.platform == "linux":
+        try:
+            process, user = peer_of(connection)
+            own, other = (os.stat(f"/proc/{each}/ns/net") for each in ("self", process))  # noqa: PTH116 - pathlib takes longer
+        except OSError:  # of another user, or of a container
+            return False
+        is_same = user == os.geteuid() and os.path.samestat(own, other)
+    return is_same

@@ -6,8 +6,6 @@ exits, and its client uses the first.
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
 import time
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from localrun.errors import (
 )
 from localrun.private import make_private_folder, open_private
 from localrun.program import program_command
+from localrun.system.processes import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,10 +115,10 @@ def stop_server(client: LocalrunClient) -> None:
         if not client.has_service():
             _wait_until_free(client, deadline)
         if process is not None:
-            select.select([process], [], [], max(0.0, deadline - time.monotonic()))
+            process.wait(max(0.0, deadline - time.monotonic()))
     finally:
         if process is not None:
-            os.close(process)
+            process.close()
 
 
 def _wait_until_free(client: LocalrunClient, deadline: float) -> None:
@@ -175,12 +174,11 @@ def _spawn(
     try:
         make_private_folder(log.parent)
         with open(log, "wb", opener=open_private) as out:
-            return subprocess.Popen(  # noqa: S603 - our own program
+            return spawn(
                 [*program_command(), "serve", "--background", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,
             )
     except OSError as error:
         raise StorageError(

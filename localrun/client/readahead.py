@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from localrun.system.files import is_in_memory, read_soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,10 +25,9 @@ AVAILABLE = b"MemAvailable:"
 
 def begin_reading(files: Sequence[Path]) -> threading.Thread | None:
     """Read files into the page cache in a thread; return None if there is nothing to read."""
-    if not hasattr(os, "RWF_NOWAIT"):
-        return None
+    is_known = sys.platform == "linux"
     try:
-        size_bytes = sum(file.stat().st_size for file in files)
+        size_bytes = sum(file.stat().st_size for file in files if is_known)
     except OSError:  # the load reports it
         return None
     if not 0 < size_bytes <= _available_bytes():
@@ -39,15 +41,13 @@ def _read(files: Sequence[Path]) -> None:
     for file in files:
         with contextlib.suppress(OSError), file.open("rb", buffering=0) as opened:
             for start in _missing_parts(opened.fileno()):
-                os.posix_fadvise(opened.fileno(), start, PART_BYTES, os.POSIX_FADV_WILLNEED)
+                read_soon(opened.fileno(), start, PART_BYTES)
 
 
 def _missing_parts(fd: int) -> Iterator[int]:
     """Yield the offsets of the parts of a file whose first byte is not in the page cache."""
     for start in range(0, os.fstat(fd).st_size, PART_BYTES):
-        try:
-            os.preadv(fd, [bytearray(1)], start, os.RWF_NOWAIT)
-        except OSError:  # it is on disk, or the file system cannot tell
+        if not is_in_memory(fd, start):
             yield start
 
 

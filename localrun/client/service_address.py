@@ -10,6 +10,7 @@ still takes connections.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,19 +26,18 @@ LAUNCHD_LABEL = "localrun.server"
 
 def activation_file() -> Path:
     """Return the path of the file that names the address, which may not exist."""
+    path = config_folder().parent / "systemd" / "user" / SOCKET_UNIT
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "LaunchAgents" / f"{LAUNCHD_LABEL}.plist"
-    return config_folder().parent / "systemd" / "user" / SOCKET_UNIT
+        path = Path.home() / "Library" / "LaunchAgents" / f"{LAUNCHD_LABEL}.plist"
+    return path
 
 
 def has_service(settings: Settings) -> bool:
     """Return whether a service is installed that listens on the address of the settings."""
-    if sys.platform == "win32":
-        return False
-    try:
-        text = activation_file().read_text(encoding="utf-8")
-    except (OSError, ValueError, RuntimeError):  # no file, or no home
-        return False
+    text = ""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # no file, or no home
+            text = activation_file().read_text(encoding="utf-8")
     return f"={settings.address}\n" in text or f">{settings.address}<" in text
 
 

@@ -12,6 +12,7 @@ import gguf
 import numpy as np
 
 from localrun.disk import storage_error
+from localrun.system.files import replace_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +47,8 @@ def write_file(
             _write_tensors(file, parts, on_progress)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
+        replace_file(partial, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
     finally:
@@ -80,14 +81,3 @@ def _write_tensors(
 
 def _pad(file: BinaryIO) -> None:
     file.write(bytes(-file.tell() % ALIGNMENT))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder so that the new name is durable (not possible on Windows)."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

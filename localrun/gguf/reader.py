@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 
@@ -30,7 +30,7 @@ U64 = struct.Struct("<Q")
 class Reader:
     """A file with a position, which errors report."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path) -> None:
         self._file = file
         self._path = path
         status = os.fstat(file.fileno())

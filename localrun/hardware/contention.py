@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from localrun.system.processors import ticks_per_second, usable_processors
+
 TASKS, STAT = Path("/proc/self/task"), Path("/proc/stat")
 NANOSECONDS = 1e9
 IDLE, IO_WAIT = 4, 5  # columns of /proc/stat
@@ -73,7 +75,7 @@ def _read_tasks(tasks: Path) -> list[tuple[str, tuple[float, float]]]:
 
 
 def _idle_s(stat: Path) -> float:
-    allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    allowed = {f"cpu{number}" for number in usable_processors()}
     ticks = 0
     with stat.open() as file:
         for line in file:
@@ -82,4 +84,4 @@ def _idle_s(stat: Path) -> float:
                 break  # the lines that follow can be long
             if columns[0] in allowed:
                 ticks += int(columns[IDLE]) + int(columns[IO_WAIT])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return ticks / ticks_per_second()

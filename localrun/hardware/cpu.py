@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localrun.hardware.cgroup import CgroupLimits, read_limits
 from localrun.hardware.device import Cpu
+from localrun.system.processors import usable_processors
 
 SYSTEM = Path("/sys/devices/system/cpu")
 CPUINFO = Path("/proc/cpuinfo")
@@ -34,7 +35,7 @@ def usable_threads(limits: CgroupLimits | None = None, system: Path = SYSTEM) ->
     that share a core, only wait for each other.
     """
     quota = (limits or read_limits()).num_cores
-    cores = _num_cores(_allowed(), system)
+    cores = _num_cores(usable_processors(), system)
     return max(1, min(cores, quota) if quota else cores)
 
 
@@ -99,12 +100,6 @@ def cpu_list(text: str) -> frozenset[int]:
         if first.isdigit() and (last or first).isdigit():
             numbers.update(range(int(first), int(last or first) + 1))
     return frozenset(numbers)
-
-
-def _allowed() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def _num_cores(processors: frozenset[int], system: Path) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from localrun.hardware.device import Device, DeviceKind, Machine
 from localrun.hardware.report import ProbeReport, read_report
 from localrun.hardware.unused import Surroundings, find_unused
 from localrun.program import program_command
+from localrun.system.processes import kill_group, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,13 +93,12 @@ def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tu
     """Return the output of the child, and a text of how it ended."""
     with tempfile.TemporaryFile() as out:  # no pipe: a grandchild could keep it open
         try:
-            child = subprocess.Popen(  # noqa: S603 - our own program
+            child = spawn(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdout=out.fileno(),
                 stderr=subprocess.DEVNULL,
-                env={**environ, **PROBE_ENVIRONMENT},
-                start_new_session=True,
+                environ={**environ, **PROBE_ENVIRONMENT},
             )
         except OSError as error:
             return "", f"cannot be started: {error.strerror}"
@@ -124,11 +123,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
     A child that hangs inside a driver may not die soon, so this waits `KILL_TIMEOUT_S` at most.
     """
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
+    kill_group(child)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(KILL_TIMEOUT_S)
 

@@ -61,15 +61,14 @@ PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
 
 
-def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
-    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
+def run_runner(sock: socket.socket, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
+    """Serve one model over the connection until it closes; return the exit code.
 
     ``device`` applies if the `Load` names no devices. ``saved`` is where prompts are saved, None
     disables saving.
     """
     use_one_arena()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    sock = socket.socket(fileno=fd)
     _die_with_server(sock)
     channel = Channel(sock)
     incoming = read_messages(sock)
@@ -165,8 +164,8 @@ class RequestReader:
 def _die_with_server(sock: socket.socket) -> None:
     """Ask Linux to kill this process with the server, if that is its parent.
 
-    A runner that the warm process has forked is killed by it; elsewhere the socket closes.
+    A runner that the warm process has forked is killed by it; elsewhere the connection closes.
     """
     if sys.platform == "linux":
-        if peer_of(sock)[0] == os.getppid():
+        if sock.family == socket.AF_UNIX and peer_of(sock)[0] == os.getppid():
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -33,6 +33,7 @@ from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
 from localrun.services.machine.devices import report_unused
+from localrun.system.processes import call_on_signal, shutdown_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,9 +153,10 @@ def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: DeferredP
             threading.Thread(target=close_now, name="close-now", daemon=True).start()
         shutdown.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    loop = asyncio.get_running_loop()
+    for number in shutdown_signals():
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            asyncio.get_running_loop().add_signal_handler(number, handle)
+            call_on_signal(loop, number, handle)
 
 
 async def _end_on(shutdown: asyncio.Event, pool: DeferredPool, drain_s: float) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from localrun.server.core.early_load import EarlyLoad
     from localrun.settings import Settings
     from localrun.supervisor.runner_process import StartProcess
-    from localrun.warm.process import Warm
+    from localrun.warm.lifeline import Warm
 
 BACKLOG = 2048
 

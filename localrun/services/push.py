@@ -18,6 +18,7 @@ from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
 from localrun.store.manifest import MAX_BYTES
+from localrun.system.files import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,4 +145,4 @@ def _keep(path: Path, location: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.touch(mode=PRIVATE)
         fresh.write_text(location)
-        fresh.replace(path)
+        replace_file(fresh, path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from localrun.disk import NO_SPACE, storage_error, write_all
 from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import file_digest
 from localrun.store.link import LinkRecord
+from localrun.system.files import share_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
-FICLONE = 0x40049409
 CHUNK_BYTES = 8 << 20
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -150,11 +149,7 @@ def _copy(
 def _clone(source: Path, temporary: Path) -> bool:
     """Share the blocks of a file; later changes on one side do not affect the other."""
     with source.open("rb") as reader, temporary.open("wb") as writer:
-        try:
-            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
-        except OSError:
-            return False
-    return True
+        return share_blocks(reader.fileno(), writer.fileno())
 
 
 def _link(source: Path, temporary: Path) -> bool:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, StorageError
-from localrun.store.layout import Layout, fsync_folder, hex_of, write_durably
+from localrun.store.layout import Layout, hex_of, write_durably
 from localrun.store.link import LinkRecord
+from localrun.system.files import TO_SYNC, replace_file, set_mode, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -120,8 +121,8 @@ class BlobStore:
         final = self.layout.blob(digest)
         with storage_errors(final):
             _fsync_whole(verified, size_bytes)
-            verified.replace(final)
-            fsync_folder(final.parent)
+            replace_file(verified, final)
+            sync_folder(final.parent)
         return final
 
     def link(self, linked: Path, original: LinkRecord, digest: str, lease: Lease) -> Path:
@@ -131,10 +132,10 @@ class BlobStore:
         """
         final = self.layout.blob(digest)
         with storage_errors(final):
-            _fsync(linked)  # the tool may just have written it
+            sync_file(linked)  # the tool may just have written it
             self.record_link(digest, original, lease)
-            linked.replace(final)
-            fsync_folder(final.parent)
+            replace_file(linked, final)
+            sync_folder(final.parent)
         return final
 
     def record_link(self, digest: str, original: LinkRecord, lease: Lease) -> None:
@@ -209,10 +210,10 @@ class BlobStore:
 
 def _fsync_whole(path: Path, size_bytes: int) -> None:
     """Fsync a file, make it read-only, and check that it has all its bytes."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, TO_SYNC)
     try:
         os.fsync(descriptor)
-        os.fchmod(descriptor, READ_ONLY)
+        set_mode(descriptor, READ_ONLY)
         written = os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
@@ -220,14 +221,6 @@ def _fsync_whole(path: Path, size_bytes: int) -> None:
         raise StorageError(
             f"the disk holds {written} of {size_bytes} bytes written to {path}", hint="try again"
         )
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest_of(content: bytes) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from localrun.errors import IntegrityError
 from localrun.store.layout import check_version, discard, discard_folder
 from localrun.store.locks import living_leases, locked, try_lock
 from localrun.store.refs import StoredRef, ref_files, remove_empty_folders
+from localrun.system.files import bytes_on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,7 +110,7 @@ def folder_bytes(folder: Path) -> int:
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118 - fast
+                total += bytes_on_disk(os.lstat(os.path.join(parent, name)))  # noqa: PTH118 - fast
     return total
 
 
@@ -182,5 +184,9 @@ def _is_locked(folder: Path) -> bool:
 def _discard_partial(layout: Layout, folder: Path) -> None:
     """Delete a download unless a process has resumed it meanwhile."""
     with contextlib.suppress(FileNotFoundError), (folder / LOCK_FILE).open("a") as file:
-        if try_lock(file.fileno()):
+        if not try_lock(file.fileno()):
+            return
+        if sys.platform != "win32":  # where a folder with an open file keeps its name
             discard_folder(folder, layout.tmp / f"partial-{uuid.uuid4().hex}")
+            return
+    discard_folder(folder, layout.tmp / f"partial-{uuid.uuid4().hex}")

@@ -28,6 +28,7 @@ from localrun import __version__
 from localrun.disk import TEMPORARY, is_abandoned, temporary_beside, write_all
 from localrun.private import PRIVATE_FILE, make_private_folder
 from localrun.store.stamp import Stamp, stamp_of, status_stamp
+from localrun.system.files import grants, is_own, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ class StoreIndex:
             with open(temporary, "xb", buffering=0, opener=_open_new) as file:
                 write_all(file, _head(lines))
                 write_all(file, lines)
-            temporary.replace(path)
+            replace_file(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -159,9 +160,8 @@ def _read_own(path: Path) -> tuple[Stamp, bytes]:
     """
     with open(path, "rb", buffering=0, opener=_open_unfollowed) as file:
         status = os.fstat(file.fileno())
-        is_own = status.st_uid == os.geteuid() if hasattr(os, "geteuid") else True
-        is_own = is_own and stat.S_ISREG(status.st_mode) and not status.st_mode & OTHERS_WRITE
-        if not is_own or status.st_size > 2 * MAX_BYTES:
+        is_safe = is_own(status) and not grants(status, OTHERS_WRITE)
+        if not is_safe or not stat.S_ISREG(status.st_mode) or status.st_size > 2 * MAX_BYTES:
             return status_stamp(status), b""
         return status_stamp(status), file.read(2 * MAX_BYTES)
 

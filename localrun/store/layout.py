@@ -18,7 +18,6 @@ its folder fsynced. So any process may die at any instant.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, StorageError
+from localrun.system.files import replace_file, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,6 @@ FORMAT_VERSION = 1
 MARKER = "localrun-store.json"
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# models of localrun\n"
 FOLDERS = ("blobs/sha256", "refs", "links", "leases", "partial", "tmp")
-NO_FOLDER_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP}  # some network file systems
 LONGEST_NAME = 200  # bytes; file systems take 255, a file in a hub can have more
 
 
@@ -138,7 +137,7 @@ def create(layout: Layout) -> None:
             (layout.root / folder).mkdir(parents=True, exist_ok=True)
         if not exists:
             (layout.root / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            fsync_folder(layout.blobs.parent)
+            sync_folder(layout.blobs.parent)
             _write_marker(layout)
 
 
@@ -149,23 +148,11 @@ def write_durably(path: Path, content: bytes, temporary: Path) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fsync_folder(path.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk, so that they survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in NO_FOLDER_FSYNC:
-            raise
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def discard_folder(folder: Path, temporary: Path) -> None:

@@ -10,11 +10,8 @@ collected is seen to be missing by the process that leases it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import itertools
 import logging
-import os
 import shutil
 import threading
 import uuid
@@ -23,6 +20,7 @@ from typing import TYPE_CHECKING
 from localrun.disk import storage_errors, write_all
 from localrun.errors import StorageError
 from localrun.store.layout import discard
+from localrun.system.locks import NoLocksError, lock, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
     from localrun.store.layout import Layout
 
-UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 _log = logging.getLogger(__name__)
 
 
@@ -69,10 +66,11 @@ class Lease:
 
     def end(self) -> None:
         """Release the lease; references must name everything that is to stay."""
-        with self._file, storage_errors(self._path):
-            for left in self._layout.tmp.glob(f"{self.id}-*"):
-                discard(left)
-            self._path.unlink(missing_ok=True)
+        with storage_errors(self._path):
+            with self._file:
+                for left in self._layout.tmp.glob(f"{self.id}-*"):
+                    discard(left)
+            self._path.unlink(missing_ok=True)  # closed: an open file stays on Windows
 
 
 @contextlib.contextmanager
@@ -94,12 +92,20 @@ def living_leases(layout: Layout) -> dict[str, set[str]]:
     """
     living = {}
     for path in list(layout.leases.iterdir()):
-        with contextlib.suppress(FileNotFoundError), path.open() as file:
-            if try_lock(file.fileno(), shared=True):
+        with contextlib.suppress(FileNotFoundError):
+            digests = _living_digests(path)
+            if digests is None:
                 path.unlink(missing_ok=True)
             else:
-                living[path.name] = set(file.read().split())
+                living[path.name] = digests
     return living
+
+
+def _living_digests(path: Path) -> set[str] | None:
+    """Return the digests of a lease, None if it is dead."""
+    with path.open() as file:
+        is_dead = try_lock(file.fileno(), shared=True)
+        return None if is_dead else set(file.read().split())
 
 
 @contextlib.contextmanager
@@ -110,22 +116,20 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         StorageError: the file system has no locks, and the lock is exclusive.
     """
     with path.open("a") as file:
-        _flock(
-            file.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, is_needed=not shared
-        )
+        try:
+            lock(file.fileno(), shared=shared)
+        except NoLocksError as error:
+            if not shared:
+                raise StorageError(f"the file system of {path} does not support locks") from error
+            _log.debug("no locks at %s, continuing without", path)
         yield
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file if nobody else has locked it; the lock ends when the file is closed."""
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
+        lock(descriptor, shared=shared, wait=False)
+    except (BlockingIOError, NoLocksError):
         return False
     return True
 
@@ -133,20 +137,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 def can_lock(descriptor: int) -> bool:
     """Return whether the file system supports locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
+        unlock(descriptor)
+    except NoLocksError:
         return False
     return True
-
-
-def _flock(descriptor: int, kind: int, path: Path, *, is_needed: bool) -> None:
-    try:
-        fcntl.flock(descriptor, kind)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
-        if is_needed:
-            raise StorageError(f"the file system of {path} does not support locks") from error
-        _log.debug("no locks at %s, continuing without", os.fspath(path))

@@ -19,6 +19,8 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.system.files import replace_file
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -97,7 +99,7 @@ def write_segment(
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.writelines((head, signer.sign(head), data))
-        temporary.replace(path)
+        replace_file(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -21,9 +21,10 @@ from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
-from localrun.store.layout import FORMAT_VERSION, fsync_folder, hex_of, write_durably
+from localrun.store.layout import FORMAT_VERSION, hex_of, write_durably
 from localrun.store.locks import locked
 from localrun.store.stamp import Stamp, status_stamp
+from localrun.system.files import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def remove_ref(layout: Layout, ref: ModelRef) -> bool:
         except (FileNotFoundError, NotADirectoryError):
             return False
         with contextlib.suppress(FileNotFoundError):  # another process removed the folder too
-            fsync_folder(path.parent)  # else a power loss could restore the name without its blobs
+            sync_folder(path.parent)  # else a power loss could restore the name without its blobs
         for folder in list(path.parents)[: KEY_PARTS - 1]:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
@@ -252,4 +253,4 @@ def _make_folders(layout: Layout, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part in reversed(missing):
         if part.is_relative_to(layout.root):
-            fsync_folder(part.parent)
+            sync_folder(part.parent)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.disk import temporary_beside
 from localrun.private import make_private_folder
+from localrun.system.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,7 +79,7 @@ class MemoryHistory:
         try:
             make_private_folder(self._path.parent)
             fresh.write_text(text)
-            fresh.replace(self._path)
+            replace_file(fresh, self._path)
         except OSError as error:  # only a cache: the next load tries the larger plan again
             _log.warning("%s cannot be written: %s", self._path, error.strerror)
             with contextlib.suppress(OSError):

@@ -32,7 +32,6 @@ from localrun.supervisor.slot import PoolNames, Slot
 from localrun.supervisor.status import LoadHistory, ModelState, failed_status, slot_status
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from localrun.load_rules import LoadRules
@@ -40,10 +39,9 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink
-    from localrun.supervisor.runner_process import StartProcess
+    from localrun.supervisor.runner_process import StartedRunner, StartProcess
     from localrun.supervisor.slot_state import SlotState
     from localrun.supervisor.status import RunningModel
-    from localrun.warm.child import Child
 
 MAX_WAITING = 512
 RETRY_S = 5.0
@@ -278,11 +276,11 @@ class RunnerPool:
             if self._slots.get(key) is slot:
                 del self._slots[key]
 
-    def _start_process(self, child_end: socket.socket) -> Child:
+    def _start_process(self) -> StartedRunner:
         with self._lock:
             self._refuse_when_closing()
-            process = self._starter.submit(self._start, child_end)
-        return process.result()
+            started = self._starter.submit(self._start)
+        return started.result()
 
     def _count_load(self, name: str) -> None:
         with self._lock:

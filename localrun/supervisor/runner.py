@@ -32,6 +32,7 @@ from localrun.runner.messages import (
 )
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.runner_process import RunnerProcess
+from localrun.warm.transport import send_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +137,7 @@ class Runner:
         if self._sending.acquire(blocking=False):  # else a large request is being sent
             try:
                 with contextlib.suppress(OSError):
-                    self._socket.send(encode(Ping()), socket.MSG_DONTWAIT)
+                    send_at_once(self._socket, encode(Ping()))
             finally:
                 self._sending.release()
 

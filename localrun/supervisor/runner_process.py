@@ -1,11 +1,12 @@
 """Child process of a runner: its start, the end of its log, and the reason why it ended.
 
-Owns the process and the server's end of its socket; knows nothing of messages. A runner leaves
-when the socket is closed.
+Owns the process and the server's end of its connection; knows nothing of messages. A runner leaves
+when the connection is closed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -13,17 +14,20 @@ import socket
 import subprocess
 import threading
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError
-from localrun.warm.child import start_child
+from localrun.sockets import has_tcp_only
+from localrun.supervisor.runner_port import RunnerPort
+from localrun.warm.child import start_child, start_invited
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from localrun.warm.child import Child
 
-    StartProcess = Callable[[socket.socket], Child]
+    StartProcess = Callable[[], "StartedRunner"]
 
 # Without the first, llama.cpp's abort() spends seconds in a debugger. The second is how long
 # its threads spin at a barrier before they sleep, here 4 ms: through the work between two
@@ -37,8 +41,20 @@ LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO}  # first word of a line
 _log = logging.getLogger(__name__)
 
 
-def start_runner(child_end: socket.socket, device: str = "auto", warm: str | None = None) -> Child:
-    """Start a runner that communicates over ``child_end``; its stderr is a pipe.
+@dataclass(frozen=True, slots=True)
+class StartedRunner:
+    """A started process, and what returns the server's end of its connection.
+
+    ``connect`` blocks until the process has connected. It is called with a function that reports
+    whether the process has ended.
+    """
+
+    process: Child
+    connect: Callable[[Callable[[], bool]], socket.socket]
+
+
+def start_runner(device: str = "auto", warm: str | None = None) -> StartedRunner:
+    """Start a runner; its stderr is a pipe.
 
     ``device`` gets the layers if the `Load` message names no devices. ``warm`` is the socket of
     the warm process that forks it, if there is one.
@@ -47,27 +63,51 @@ def start_runner(child_end: socket.socket, device: str = "auto", warm: str | Non
         LoadError: the system has no process or memory left for it.
     """
     environ = {**os.environ, **RUNNER_ENVIRONMENT}
+    arguments = ["runner", "--device", device]
     try:
-        return start_child(["runner", "--device", device], environ, warm=warm, link=child_end)
+        if has_tcp_only():
+            return _start_invited(arguments, environ)
+        return start_with_pair(lambda end: start_child(arguments, environ, warm=warm, link=end))
     except OSError as error:
         raise LoadError(f"a runner cannot be started: {error.strerror}") from error
+
+
+def start_with_pair(start: Callable[[socket.socket], Child]) -> StartedRunner:
+    """Start a runner that inherits one end of a socket pair."""
+    own, child_end = socket.socketpair()
+    try:
+        with child_end:
+            return StartedRunner(start(child_end), lambda _: own)
+    except BaseException:
+        own.close()
+        raise
+
+
+def _start_invited(arguments: list[str], environ: Mapping[str, str]) -> StartedRunner:
+    """Start a runner that connects to a port of the loopback."""
+    port = RunnerPort()
+    try:
+        return StartedRunner(start_invited(arguments, environ, port.invitation.line()), port.accept)
+    except BaseException:
+        port.close()
+        raise
 
 
 class RunnerProcess:
     """A started runner; ``socket`` is the server's end of the connection."""
 
     def __init__(self, start: StartProcess) -> None:
-        self.socket, child_end = socket.socketpair()
-        try:
-            with child_end:
-                self._process = start(child_end)
-        except BaseException:
-            self.socket.close()
-            raise
+        started = start()
+        self._process = started.process
         self._kill_reason: str | None = None
         self._last_lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
         self._log_thread = threading.Thread(target=self._read_log, name="runner-log", daemon=True)
         self._log_thread.start()
+        try:
+            self.socket = started.connect(lambda: self._process.poll() is not None)
+        except OSError as error:
+            self.wait(grace_s=0.0)
+            raise LoadError(f"a runner did not start: {error}: {self.exit_reason()}") from error
 
     @property
     def pid(self) -> int:
@@ -86,6 +126,9 @@ class RunnerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):  # of the invitation, which nobody has read
+                self._process.stdin.close()
         self._log_thread.join(LOG_TIMEOUT_S)
 
     def exit_reason(self) -> str:

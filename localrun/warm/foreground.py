@@ -8,6 +8,10 @@ the signal that the kernel would have sent. The client stops both.
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import builtins
 import contextlib
 import errno

@@ -12,9 +12,12 @@ Imports only what Python has loaded already or what is built in, as `localrun.fr
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import _signal as signal  # type: ignore[import-not-found,unused-ignore]
 import os
-import sys
 
 from localrun.warm.protocol import EXITED, GO, REPLY_BYTES, parse_reply
 

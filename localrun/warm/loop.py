@@ -9,6 +9,10 @@ server has ended      no more connections; ends after the workers that still run
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import logging
 import mmap

@@ -8,6 +8,10 @@ process, runs its command itself.
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import os
 import resource

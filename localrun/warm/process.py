@@ -8,6 +8,10 @@ request is read by its worker (`localrun.warm.worker`), so that no client can ho
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import gc
 import logging
@@ -15,12 +19,12 @@ import os
 import resource
 import signal
 import socket
-import sys
 from typing import TYPE_CHECKING
 
 from localrun.allocator import release_free_memory
 from localrun.sockets import is_private
 from localrun.warm.code import file_identity
+from localrun.warm.lifeline import Warm
 from localrun.warm.loop import STDERR, Listener, Loop, num_threads
 from localrun.warm.peer import rights
 from localrun.warm.preparation import ImportSteps
@@ -35,31 +39,19 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # while numpy is imported, which els
 _log = logging.getLogger(__name__)
 
 
-class Warm:
-    """A server's hold on its warm process: the path of its socket; `close` ends it."""
-
-    def __init__(self, path: str, lifeline: socket.socket) -> None:
-        self.path = path
-        self._lifeline = lifeline
-
-    def close(self) -> None:
-        """Let the warm process end; commands that run go on."""
-        self._lifeline.close()
-
-
 def start_warm(
     path: str,
     run: Callable[[], int],
     prepare: Callable[[], Iterator[None]],
     environ: dict[str, str],
 ) -> Warm | None:
-    """Fork the warm process; return None if this system or process cannot.
+    """Fork the warm process; return None if this process cannot.
 
     ``prepare`` imports what workers need, with ``environ`` added to the environment; before its
     first yield, what runners need. ``run`` runs the command line of `sys.argv` in a worker. Must be
     called while the process has one thread.
     """
-    listener = _listen(path) if sys.platform == "linux" and num_threads() == 1 else None
+    listener = _listen(path) if num_threads() == 1 else None
     if listener is None:
         return None
     server_end, warm_end = socket.socketpair()

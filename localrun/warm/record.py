@@ -8,6 +8,10 @@ in order when its stdin closes.
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import marshal
 import os

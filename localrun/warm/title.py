@@ -6,6 +6,10 @@ they are overwritten, as far as there is room.
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import ctypes
 from pathlib import Path
 

@@ -11,6 +11,7 @@ from localrun.backends.folder import install, read_modules, remove
 from localrun.backends.package import open_package
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, StorageError
 from tests.backends.modules import CONTENT, manifest_of, packed
+from tests.unix_calls import fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def test_many_processes_may_install_at_once(tmp_path: Path) -> None:
 
     children = []
     for _ in range(4):
-        child = os.fork()
+        child = fork()
         if child == 0:
             work()
             os._exit(len(failures))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 JsonObject = dict[str, Any]
+if sys.platform == "win32":
+    UNIX_FAMILY = socket.AF_INET  # whose tests are not collected
+else:
+    UNIX_FAMILY = socket.AF_UNIX
 
 END: JsonObject = {
     "message": {"role": "assistant", "content": ""},
@@ -154,7 +159,7 @@ def environment(address: str, log_dir: Path) -> dict[str, str]:
 
 
 class UnixServer(ThreadingHTTPServer):
-    address_family = socket.AF_UNIX
+    address_family = UNIX_FAMILY
 
     def server_bind(self) -> None:
         """Bind as a server without a host name does."""

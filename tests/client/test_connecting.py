@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from localrun.client.connecting import connect, connect_local
 from localrun.settings import Settings
 from localrun.sockets import HTTP, socket_folder, socket_path
 from tests.waiting import HANG_S
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,14 +15,14 @@ from tests.waiting import HANG_S
 if TYPE_CHECKING:
     from pathlib import Path
 
-Part = tuple[int, int, int]
+Part = tuple[int, int]
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Part]:
-    """Return what the system is asked to read: offset, length and advice."""
+    """Return what the system is asked to read: offset and length."""
     parts: list[Part] = []
-    monkeypatch.setattr(os, "posix_fadvise", lambda _, *part: parts.append(part))
+    monkeypatch.setattr(readahead, "read_soon", lambda _, *part: parts.append(part))
     return parts
 
 
@@ -48,8 +48,7 @@ def test_a_file_is_read_in_parts(tmp_path: Path, asked: list[Part]) -> None:
 
     read(file)
 
-    advice = os.POSIX_FADV_WILLNEED
-    assert asked == [(0, PART_BYTES, advice), (PART_BYTES, PART_BYTES, advice)]
+    assert asked == [(0, PART_BYTES), (PART_BYTES, PART_BYTES)]
 
 
 def test_a_part_that_is_in_memory_is_not_read_again(

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from localrun.client.receiving import ReceivedStream
 from tests.waiting import HANG_S
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

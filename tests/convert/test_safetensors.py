@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import struct
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from localrun.convert.safetensors import (
 )
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from tests.convert.writing import bfloat16, entry, safetensors, write_tensors
+from tests.unix_calls import make_pipe
 
 EIGHT = bytes(range(8))
 PIRATE = Path(__file__).parents[2] / "modelfiles/adapters/pirate/adapter_model.safetensors"
@@ -210,7 +210,7 @@ def test_the_links_of_a_hugging_face_cache_are_followed(tmp_path: Path) -> None:
 
 
 def test_a_pipe_or_a_loop_of_links_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / MODEL_FILE)
+    make_pipe(tmp_path / MODEL_FILE)
     with pytest.raises(IntegrityError, match="not a regular file"):
         read_folder(tmp_path)
 

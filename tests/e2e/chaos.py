@@ -33,6 +33,7 @@ import psutil
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
 from tests.program import PROGRAM
+from tests.unix_calls import SIGKILL, num_open_files
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Chaos:
 
     def _restart(self) -> None:
         self._is_down.set()
-        self._stop(self._random.choice([signal.SIGTERM, signal.SIGKILL]))
+        self._stop(self._random.choice([signal.SIGTERM, SIGKILL]))
         wait_for(lambda: not self._processes())  # also runners of a server that was killed
         self._server = self._start()
         self._is_down.clear()
@@ -279,7 +280,7 @@ class Chaos:
         counts = {
             "waiting requests": (states["waiting"], 0),
             "sockets": (len(open_ones), 1),
-            "open files": (server.num_fds(), 40),
+            "open files": (num_open_files(server), 40),
             "threads": (server.num_threads(), 130),
             "memory MB": (server.memory_info().rss // 1_000_000, 250),
         }

@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import random
-import signal
 import sys
 import time
 import traceback
@@ -33,6 +32,7 @@ from localrun.registry.transfer import workers as streams
 from localrun.services.pulling import pull
 from localrun.services.workspace import open_workspace
 from tests.e2e.operations import OPERATIONS, Work, make_plans
+from tests.unix_calls import SIGKILL, fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,20 +102,20 @@ def _follow(order: Order, work: Sequence[Work]) -> Outcome:
             time.sleep(order.run_s)
             for number, worker in enumerate(workers):
                 time.sleep(order.gap_s if number else 0.0)
-                os.kill(worker, signal.SIGKILL)
+                os.kill(worker, SIGKILL)
         said = [json.loads(line) for line in (first, *told) if line]
     codes = [os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) for worker in workers]
     return Outcome(
         begun=[each["begun"] for each in said if "begun" in each],
         failures=[each["failure"] for each in said if "failure" in each],
-        num_killed=codes.count(-signal.SIGKILL),
+        num_killed=codes.count(-SIGKILL),
         num_steps=sum(each.get("num_steps", 0) for each in said),
     )
 
 
 def _fork(work: Work, order: Order, writer: int) -> int:
     """Return the process that works; it never returns from here."""
-    worker = os.fork()
+    worker = fork()
     if worker:
         return worker
     tell = partial(_tell, writer)
@@ -152,7 +152,7 @@ def _count_steps(root: Path, last: int | None) -> itertools.count[int]:
 
     def take() -> None:
         if next(steps) == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), SIGKILL)
 
     def hear(event: str, args: tuple[Any, ...]) -> None:
         if event in STEPS or (event == "open" and str(args[0]).startswith(prefix)):

@@ -18,6 +18,7 @@ from tests.fakes.hub import fake_hub
 from tests.program import PROGRAM
 from tests.registry.conftest import keep_apart
 from tests.services.making import gguf
+from tests.unix_calls import SIGKILL
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MODEL = "hf.co/owner/large-GGUF"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [SIGKILL, signal.SIGTERM])
 def test_no_job_outlives_its_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:

@@ -49,7 +49,7 @@ PACKAGES = {
 }
 FRONT = {
     "__future__", "_socket", "localrun", "localrun.front", "localrun.sockets", "localrun.warm",
-    "localrun.warm.handover", "localrun.warm.protocol",
+    "localrun.warm.handover", "localrun.warm.protocol", "localrun.warm.submission",
 }  # fmt: skip
 
 # programs that run commands; the last line of their stderr has the modules that were imported

@@ -17,6 +17,8 @@ from tests.e2e.conftest import Home, make_home, wait_for
 from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

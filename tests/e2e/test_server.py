@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, make_home, server_of, wait_for
+from tests.unix_calls import SIGKILL
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def test_a_killed_runner_gives_an_error_and_the_next_request_works(server: Home)
     with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
         lines = response.iter_lines()
         next(lines)
-        os.kill(runner.pid, signal.SIGKILL)
+        os.kill(runner.pid, SIGKILL)
         last = json.loads(list(lines)[-1])
 
     again = server.run("run", "guide", "What is 7 + 5?", "--temperature", "0")

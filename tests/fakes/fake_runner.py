@@ -29,6 +29,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -60,6 +61,7 @@ from localrun.runner.messages import (
     Tokenize,
     Tokens,
 )
+from tests.unix_calls import SIGKILL
 
 ASKED: set[str] = set()
 
@@ -197,7 +199,7 @@ def answer_numbers(sock: socket.socket, request: Embed | Rerank) -> None:
     if "hang" in texts:
         return
     if "die" in texts:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), SIGKILL)
     number, counts = request.request_id, tuple(map(len, texts))
     if isinstance(request, Rerank):
         scores = tuple(float(count - 3) for count in counts)
@@ -249,12 +251,12 @@ def quiet(_sock: socket.socket, _number: int) -> None:
 
 
 def deaf(_sock: socket.socket, _number: int) -> None:
-    signal.pause()
+    threading.Event().wait()
 
 
 def die(sock: socket.socket, number: int) -> None:
     send(sock, Step(deltas=((number, "half"),)))
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), SIGKILL)
 
 
 def complain(sock: socket.socket, number: int) -> None:

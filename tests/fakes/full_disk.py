@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import sys
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import pytest
 
 WRITING = os.O_WRONLY | os.O_RDWR
 CALLS = ("fsync", "fdatasync", "replace", "rename", "mkdir", "link")
@@ -28,12 +28,11 @@ CALLS = ("fsync", "fdatasync", "replace", "rename", "mkdir", "link")
 @contextlib.contextmanager
 def size_limit(num_bytes: int) -> Iterator[None]:
     """Let no file of this process and its children grow past a number of bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    before = _set_limit(num_bytes)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        _set_limit(before)
 
 
 class FullDisk:
@@ -54,14 +53,14 @@ class FullDisk:
 
         Without a limit files are only counted.
         """
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = _set_limit()
         self._num_left, self._limit_bytes, self.num_opened = num_good, limit_bytes, 0
         self._root = os.fspath(root)
         try:
             yield
         finally:
             self._root = None
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            _set_limit(before)
 
     def _on_event(self, event: str, arguments: tuple[object, ...]) -> None:
         if event != "open" or self._root is None:
@@ -75,8 +74,20 @@ class FullDisk:
         if self._num_left > 0:
             self._num_left -= 1
         elif self._limit_bytes is not None:
-            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self._limit_bytes, hard))
+            _set_limit(self._limit_bytes)
+
+
+def _set_limit(num_bytes: int | None = None) -> int:
+    """Set the limit if there is one; return the limit before."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no limit of the size of files")
+    else:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if num_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+        return soft
 
 
 class FailingCalls:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Event, Failed, Finished, Started, Step
 from localrun.supervisor.model import RunnerModel
+from localrun.supervisor.runner_process import StartedRunner, start_with_pair
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 FAKE = Path(__file__).with_name("fake_runner.py")
 
 
-def start_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
+def start_fake() -> StartedRunner:
+    return start_with_pair(spawn_fake)
+
+
+def spawn_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
     fd = child_end.fileno()
     return subprocess.Popen([sys.executable, FAKE, str(fd)], pass_fds=[fd], stderr=subprocess.PIPE)
 

@@ -19,6 +19,7 @@ from localrun.gguf.reader import LARGEST_HEADER, MAX_STRINGS
 from localrun.store.store import embedded_models
 from tests.gguf import builder
 from tests.measuring import ROUNDS, plain_loops
+from tests.unix_calls import make_pipe
 
 ROOT = Path(__file__).parents[2]
 GUIDE = embedded_models()["guide:latest"]
@@ -216,9 +217,8 @@ def test_what_llama_cpp_refuses_is_refused(tmp_path: Path, data: bytes, reason: 
         read_header(write(tmp_path, data))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of Unix")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
 
     with pytest.raises(IntegrityError, match="not a file at all"):
         read_header(tmp_path / "pipe")

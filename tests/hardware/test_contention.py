@@ -10,6 +10,8 @@ import pytest
 
 from localrun.hardware.contention import CpuTimes, read_usage
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from pathlib import Path
 

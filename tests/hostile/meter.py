@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CPU_CLOCK = 2  # of a process: CPUCLOCK_SCHED in Linux' posix-timers.h
-IS_LINUX = sys.platform.startswith("linux")
 POLL_S = 0.01
 PATIENCE_S = 300.0
 
@@ -41,13 +40,13 @@ class Cost:
 
 def processor_s(pid: int) -> float:
     """Return the processor time of a process; 0 once it has ended."""
-    if IS_LINUX:
+    if sys.platform == "linux":
         with contextlib.suppress(OSError):
             return time.clock_gettime((~pid << 3) | CPU_CLOCK)
-        return 0.0
-    with contextlib.suppress(psutil.Error):
-        times = psutil.Process(pid).cpu_times()
-        return times.user + times.system
+    else:
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            return times.user + times.system
     return 0.0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from localrun.errors import UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError
 from localrun.modelfile.source import MAX_BYTES, folder_reader
+from tests.unix_calls import make_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,9 +64,8 @@ def test_the_folder_itself_may_be_a_link(folder: Path) -> None:
     assert folder_reader(folder.parent / "alias")("sub/x") == b"SYSTEM x\r\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders")
 def test_a_pipe_is_not_waited_for(folder: Path) -> None:
-    os.mkfifo(folder / "pipe")
+    make_pipe(folder / "pipe")
 
     with pytest.raises(UsageError, match="not a file"):
         folder_reader(folder)("pipe")

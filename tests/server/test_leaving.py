@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from localrun.system.processes import shutdown_signals
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ def ask(live: LiveServer, prompt: str) -> None:
     assert httpx.post(f"{live.url}/api/generate", json=body).status_code == 200
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of Unix")
 def test_the_end_of_the_terminal_is_a_signal_like_others(live: LiveServer) -> None:
     ask(live, "say hi")
 
-    live.process.send_signal(signal.SIGHUP)
+    live.process.send_signal(shutdown_signals()[-1])
     code, log = live.leave()
 
     assert code == 0

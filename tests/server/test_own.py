@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 from localrun.server import streaming
 from localrun.server.core.client import client_of
 from tests.server.serving import FakeCatalogue, serving
+from tests.unix_calls import make_pipe
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_a_load_that_fails_has_its_own_status() -> None:
 @pytest.fixture
 def slow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "waits.gguf"
-    os.mkfifo(path)
+    make_pipe(path)
     init = FakeCatalogue.__init__
 
     def with_pipe(self: FakeCatalogue, _file: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import subprocess
@@ -21,6 +20,7 @@ from localrun.store import garbage as garbage_module
 from localrun.store.garbage import CollectedGarbage, collect_garbage, referenced_digests
 from localrun.store.refs import remove_ref
 from localrun.store.store import Store
+from localrun.system.locks import lock
 from tests.store.building import (
     WEIGHTS,
     blob_names,
@@ -209,7 +209,7 @@ def test_only_downloads_that_nobody_goes_on_with_are_deleted(tmp_path: Path) -> 
     busy = put_partial(store, "busy", age_s=1e6)
 
     with (busy / "lock").open() as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        lock(file.fileno())
         swept = collect_garbage(store)
 
     assert swept.partial == ("old",)
@@ -326,7 +326,7 @@ def test_a_download_that_begins_while_it_is_swept_stays(
         monkeypatch.setattr(
             garbage_module, "_is_locked", lambda _: False
         )  # it was not, just before
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        lock(file.fileno())
         collect_garbage(store)
 
     assert (folder / "data").exists()

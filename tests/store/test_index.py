@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from localrun.store import index as index_module
 from localrun.store.index import MAX_INDEXES, StoreIndex
 from tests.store.building import steps_to_disk
+from tests.unix_calls import make_pipe, user_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,8 +117,8 @@ def test_a_file_that_others_can_write_is_not_read(path: Path, mode: int) -> None
 
 def test_a_file_of_another_user_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(path, a=1)
-    own = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    another = user_id() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
 
     assert StoreIndex(path).get("a") is None
 
@@ -128,7 +129,7 @@ def test_what_is_no_file_is_not_read(path: Path, kind: str) -> None:
     if kind == "link":
         path.symlink_to(path.with_name("elsewhere"))
     elif kind == "pipe":
-        os.mkfifo(path)
+        make_pipe(path)
     else:
         path.mkdir()
 

@@ -19,10 +19,10 @@ from localrun.store.layout import (
     Layout,
     check_version,
     create,
-    fsync_folder,
     hex_of,
     write_durably,
 )
+from localrun.system.files import sync_folder
 from tests.store.building import steps_to_disk
 
 if TYPE_CHECKING:
@@ -179,11 +179,11 @@ def test_a_file_system_that_cannot_fsync_folders_is_used_without(
 ) -> None:
     monkeypatch.setattr(os, "fsync", refusing(errno.EINVAL))
 
-    fsync_folder(tmp_path)
+    sync_folder(tmp_path)
 
     monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
     with pytest.raises(OSError, match="Input/output"):
-        fsync_folder(tmp_path)
+        sync_folder(tmp_path)
 
 
 def test_a_full_disk_tells_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

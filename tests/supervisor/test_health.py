@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from localrun.load_rules import LoadRules
@@ -11,8 +10,9 @@ from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
 from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
 from localrun.supervisor.pool import RunnerPool
+from localrun.supervisor.runner_process import StartedRunner, start_with_pair
 from tests.fakes.requests import text_request
-from tests.fakes.starting import Collector, fake_model, start_fake
+from tests.fakes.starting import Collector, fake_model, spawn_fake
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -61,8 +61,11 @@ class Watched:
         self.heartbeats.append(CountingHeartbeat())
         return self.heartbeats[-1]
 
-    def _start(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
-        self.processes.append(start_fake(child_end))
+    def _start(self) -> StartedRunner:
+        return start_with_pair(self._spawn)
+
+    def _spawn(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
+        self.processes.append(spawn_fake(child_end))
         return self.processes[-1]
 
 
@@ -103,7 +106,7 @@ def test_a_runner_that_hung_while_it_was_idle_is_found_by_the_next_request(
     watched.ask("say x").until_end()
     (heartbeat,) = watched.heartbeats
     wait_until(lambda: heartbeat.is_resting)
-    os.kill(watched.processes[0].pid, signal.SIGSTOP)
+    psutil.Process(watched.processes[0].pid).suspend()
     heartbeat.now += 100 * SILENCE_S  # of idle time, which says nothing
     sink = watched.ask("say y")
     wait_until(lambda: heartbeat._ping_at is not None)

@@ -23,6 +23,7 @@ from localrun.supervisor.slot_state import AHEAD
 from localrun.supervisor.status import ModelState
 from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, fake_model, num_open, start_fake
+from tests.unix_calls import make_pipe
 from tests.waiting import HANG_S
 from tests.waiting import wait_until as wait_for
 
@@ -62,7 +63,7 @@ def pool(clock: Clock) -> Iterator[RunnerPool]:
 def slow_model(tmp_path: Path) -> RunnerModel:
     """Return a model that is loaded when somebody has written to its file."""
     path = tmp_path / "waits.gguf"
-    os.mkfifo(path)
+    make_pipe(path)
     return replace(fake_model("slow:latest"), shards=(path,))
 
 

@@ -8,6 +8,7 @@ import pytest
 from localrun.errors import LoadError
 from localrun.runner.messages import Failed, Load
 from localrun.supervisor.runner import Runner
+from localrun.supervisor.runner_process import start_with_pair
 from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, start_fake
 
@@ -69,11 +70,11 @@ def test_closing_says_that_the_model_was_unloaded_and_may_come_twice(runner: Run
 
 
 def test_a_runner_that_cannot_be_started_leaves_no_socket_open() -> None:
-    def start(child_end: socket.socket) -> subprocess.Popen[bytes]:
+    def spawn(child_end: socket.socket) -> subprocess.Popen[bytes]:
         raise LoadError(f"no process for socket {child_end.fileno()}")
 
     with pytest.raises(LoadError):
-        Runner(start)
+        Runner(lambda: start_with_pair(spawn))
 
 
 def test_an_exit_reason_has_the_last_lines_without_a_traceback(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from localrun.supervisor.runner_process import RunnerProcess
+from localrun.supervisor.runner_process import RunnerProcess, start_with_pair
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +27,7 @@ def test_debug_lines_are_logged_as_such_and_hide_no_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="localrun"):
-        process = RunnerProcess(start)
+        process = RunnerProcess(lambda: start_with_pair(start))
         process.wait(60)
     process.socket.close()
 

@@ -5,6 +5,10 @@ The acts show what a command could notice. Each run adds its way to the file of 
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import atexit
 import hashlib
 import json
@@ -14,7 +18,6 @@ import resource
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import fcntl
 import os
@@ -9,7 +13,6 @@ import pty
 import select
 import signal
 import struct
-import sys
 import termios
 from pathlib import Path
 from typing import Self

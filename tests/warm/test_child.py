@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"  # elsewhere, mypy reads no further
+
 import contextlib
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.warm.child import ForkedChild, start_child
+from localrun.warm.child import start_child
+from localrun.warm.forking import ForkedChild
 from tests.waiting import HANG_S, wait_until
 from tests.warm.test_signals import has_ended
 

@@ -50,14 +50,12 @@ def _exit_with_parent() -> None:
     Reads the file descriptor: Python's own stdin must not be in use when the interpreter exits.
     """
     import os
-    import signal
-    import threading
     import time
+
+    from localrun.system.processes import interrupt_main_thread
 
     while os.read(0, 1024):
         pass
-    main = threading.main_thread().ident
-    if main is not None:
-        signal.pthread_kill(main, signal.SIGINT)
+    interrupt_main_thread()
     time.sleep(GRACE_S)
     os._exit(INTERRUPTED)

@@ -8,7 +8,7 @@ from typer import Exit, Option
 
 
 def runner(
-    fd: Annotated[int, Option(help="File descriptor of the inherited socket.")],
+    fd: Annotated[int | None, Option(help="File descriptor of the inherited socket.")] = None,
     device: Annotated[str, Option(help="Device of the layers.")] = "auto",
 ) -> None:
     """Run one model for the server; internal."""
@@ -25,6 +25,7 @@ def runner(
         load_binding()
         from localrun.runner.main import run_runner
         from localrun.runner.saved_prompts import SavedPrompts
+        from localrun.warm.transport import open_connection
     except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
         raise explained(error, os.environ) from error
 
@@ -34,4 +35,5 @@ def runner(
     settings = load_settings(os.environ)
     set_debug_level(settings.debug)
     saved = SavedPrompts(root=settings.prompts_dir, budget_bytes=settings.prompt_cache_bytes)
-    raise Exit(run_runner(fd, device, saved if settings.prompt_cache_bytes != 0 else None))
+    connection = open_connection(fd)
+    raise Exit(run_runner(connection, device, saved if settings.prompt_cache_bytes != 0 else None))

@@ -7,16 +7,16 @@ import importlib
 import logging
 import os
 import pkgutil
+import sys
 from typing import TYPE_CHECKING
 
 import localrun
 from localrun.supervisor.runner_process import RUNNER_ENVIRONMENT
-from localrun.warm.process import start_warm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from localrun.warm.process import Warm
+    from localrun.warm.lifeline import Warm
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +32,12 @@ LIBRARIES = (
 
 def start(path: str) -> Warm | None:
     """Fork the warm process that listens at ``path``; return None if it cannot be had."""
-    if os.environ.get("LOCALRUN_WARM") == "0":
-        return None
-    return start_warm(path, _run, _import, RUNNER_ENVIRONMENT)
+    warm = None
+    if sys.platform == "linux" and os.environ.get("LOCALRUN_WARM") != "0":
+        from localrun.warm.process import start_warm
+
+        warm = start_warm(path, _run, _import, RUNNER_ENVIRONMENT)
+    return warm
 
 
 def _import() -> Iterator[None]:

@@ -73,6 +73,7 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
 
     from localrun.disk import storage_errors
     from localrun.store.archive import export_model
+    from localrun.system.files import replace_file
 
     if path.is_dir() or not path.name:
         raise UsageError(f"not a file to write: {path}", hint="-o model.tar")
@@ -86,7 +87,7 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
                 written = export_model(workspace.store, entry, file)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            replace_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return written

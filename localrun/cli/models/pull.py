@@ -56,7 +56,7 @@ def pull(  # noqa: PLR0913 - one parameter a flag
     """
     import os
 
-    from localrun.cli.models.pulling import lowest_priority, pull_all, pull_locked, pull_named
+    from localrun.cli.models.pulling import pull_all, pull_locked, pull_named
     from localrun.errors import UsageError
     from localrun.services.pulling.pull import PullOptions
     from localrun.services.workspace import open_workspace
@@ -73,7 +73,9 @@ def pull(  # noqa: PLR0913 - one parameter a flag
         is_insecure=insecure,
     )
     if background:
-        lowest_priority()
+        from localrun.system.processes import lower_priority
+
+        lower_priority()
     output = Output(as_json=as_json)
     if locked is not None:
         pull_locked(workspace, locked, options, output, dry_run=dry_run)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from localrun.services.pulling.plan import PullPlan
     from localrun.services.pulling.pull import Pulled, PullOptions
     from localrun.services.workspace import Workspace
-
-IDLE_PRIORITY, IDLE_CLASS = 19, 3
 
 
 def pull_named(
@@ -152,13 +148,3 @@ def show_pulled(pulled: Pulled, output: Output, *, is_known_newest: bool = True)
         output.line(
             f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} downloaded"
         )
-
-
-def lowest_priority() -> None:
-    """Lower the priority of this process for CPU and disk."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(IDLE_PRIORITY)
-    with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):
-        import psutil
-
-        psutil.Process().ionice(IDLE_CLASS)

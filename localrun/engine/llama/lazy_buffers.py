@@ -101,10 +101,8 @@ def lazy_buffers() -> Iterator[LazyBytes]:
 @cache
 def _verified_hooks() -> _Hooks | None:
     """Return the hooks, or None on systems and versions of ggml that they do not fit."""
-    if sys.platform != "linux":
-        return None
-    hooks = _Hooks()
-    if not hooks.fit():
+    hooks = _Hooks() if sys.platform == "linux" else None
+    if hooks is not None and not hooks.fit():
         _log.warning("the memory of contexts is taken at once: this ggml has other structures")
         return None
     return hooks

@@ -26,11 +26,13 @@ from localrun.disk import storage_error
 from localrun.errors import BackendError, IntegrityError, LocalrunError, StorageError, UsageError
 from localrun.gguf.data import read_whole
 from localrun.program import program_command
+from localrun.system.files import replace_file
+from localrun.system.processes import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import IO
 
     Progress = Callable[[int, int], None]
 
@@ -160,13 +162,12 @@ def _run_child(arguments: list[str], on_progress: Progress | None) -> dict[str, 
     exits.
     """
     with tempfile.TemporaryFile() as stderr:
-        child = subprocess.Popen(  # noqa: S603 - our own program
+        child = spawn(
             [*program_command(), "quantizer", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=stderr,
-            env={**os.environ, **CHILD_ENVIRONMENT},
-            start_new_session=True,  # a Ctrl-C reaches the parent only
+            stderr=stderr.fileno(),
+            environ={**os.environ, **CHILD_ENVIRONMENT},
         )
         with child:
             try:
@@ -192,7 +193,7 @@ def _is_last(reply: dict[str, str]) -> bool:
     return "failed" in reply or "bits_per_weight" in reply
 
 
-def _crashed(status: int, stderr: BinaryIO) -> BackendError:
+def _crashed(status: int, stderr: IO[bytes]) -> BackendError:
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").split("\n")
     reason = next((line.strip() for line in reversed(lines) if line.strip()), f"status {status}")
@@ -244,7 +245,7 @@ def _publish(partial: Path, target: Path) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         read_whole(partial)
-        partial.replace(target)
+        replace_file(partial, target)
     except OSError as error:
         raise storage_error(error, target) from error
     except IntegrityError as error:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
+
+from localrun.system.files import read_soon
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +27,7 @@ def start_read_ahead(paths: Sequence[Path]) -> None:
 
     Pages that are in memory cost some microseconds a megabyte.
     """
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform == "linux":
         threading.Thread(target=read_ahead, args=(paths,), name="read-ahead", daemon=True).start()
 
 
@@ -41,5 +44,5 @@ def _read_file_ahead(path: Path, max_bytes: int) -> int:
     with path.open("rb", buffering=0) as file:
         end = min(os.fstat(file.fileno()).st_size, max_bytes)
         for start in range(0, end, STEP_BYTES):
-            os.posix_fadvise(file.fileno(), start, STEP_BYTES, os.POSIX_FADV_WILLNEED)
+            read_soon(file.fileno(), start, STEP_BYTES)
     return max(0, end)

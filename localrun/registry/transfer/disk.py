@@ -69,11 +69,9 @@ def start_writeback() -> Callable[[int], object] | None:
     Writeback promises nothing about the bytes; it only leaves less for `sync_data` to wait for.
     Only Linux has the call (sync_file_range(2)), and not every libc exports it.
     """
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        begin = ctypes.CDLL(None).sync_file_range
-    except (OSError, AttributeError):
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    begin = getattr(library, "sync_file_range", None)
+    if begin is None:
         return None
     begin.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return lambda descriptor: begin(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE)  # 0, 0: all of it

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from localrun.registry.transfer.ranges import Ranges
+from localrun.system.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +163,7 @@ class Journal:
             if is_durable:
                 file.flush()
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(temporary, path)
 
 
 @cache

@@ -15,13 +15,13 @@ from many threads.
 from __future__ import annotations
 
 import errno
-import os
 import threading
 import zlib
 from dataclasses import dataclass
 
 from localrun.registry.transfer.hashing import Hash, new_hash, resume_hash
 from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
+from localrun.system.files import read_at, write_at
 from localrun.waiting import STEP_S
 
 MEBI = 1 << 20
@@ -143,7 +143,7 @@ class DownloadProgress:
             count, kept = 0, None
             try:
                 view = buffer[: end - self._hashed]
-                count = os.preadv(self._descriptor, [view], self._hashed)
+                count = read_at(self._descriptor, view, self._hashed)
                 if count == 0:
                     raise OSError(errno.EIO, "another program truncated the file")
                 self._hash.update(view[:count])
@@ -184,7 +184,7 @@ class DownloadProgress:
 
     def _write_all(self, view: memoryview, position: int) -> None:
         while view:
-            written = os.pwrite(self._descriptor, view, position)
+            written = write_at(self._descriptor, view, position)
             if not written:
                 raise OSError(errno.EIO, "the system wrote no bytes and reported no error")
             view, position = view[written:], position + written

@@ -38,12 +38,12 @@ class Activation:
 
     def notify(self, state: str) -> None:
         """Send a state, such as READY=1, to systemd; do nothing if it does not wait for one."""
-        if self.notify_path is None:
-            return
         path = self.notify_path
-        address = f"\0{path[1:]}" if path.startswith("@") else path
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(state.encode(), address)
+        kind = socket.SOCK_DGRAM
+        if sys.platform != "win32" and path is not None:
+            address = f"\0{path[1:]}" if path.startswith("@") else path
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as out:
+                out.sendto(state.encode(), address)
 
 
 def take_activation(environ: MutableMapping[str, str]) -> Activation:

@@ -62,13 +62,13 @@ def _is_own(transport: asyncio.Transport) -> bool:
 
     Elsewhere than on Linux, the folder alone ensures it.
     """
-    if sys.platform != "linux":
-        return True
-    connection = transport.get_extra_info("socket")
-    try:
-        return peer_of(connection)[1] == os.geteuid()
-    except OSError:
-        return False
+    owns = True
+    if sys.platform == "linux":
+        try:
+            owns = peer_of(transport.get_extra_info("socket"))[1] == os.geteuid()
+        except OSError:
+            owns = False
+    return owns
 
 
 def _with_version(app: ASGIApp) -> ASGIApp:

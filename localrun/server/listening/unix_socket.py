@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.sockets import HTTP, is_private, socket_folder, socket_path
+from localrun.sockets import HTTP, is_private, open_socket, socket_folder, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def bind_unix(settings: Settings) -> UnixListener | None:
 
     None if the server has no use for one (TLS, other machines), or if it cannot be made.
     """
-    if settings.is_tls or not settings.is_loopback or not hasattr(socket, "AF_UNIX"):
+    if settings.is_tls or not settings.is_loopback:
         return None
     name = socket_path(settings.address, HTTP)
     if name is None:
@@ -101,7 +101,7 @@ def _remove_stale(path: Path) -> None:
     Raises:
         OSError: a server listens there.
     """
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+    with contextlib.closing(open_socket()) as connection:
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
             connection.connect(str(path))
@@ -114,7 +114,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = open_socket()
     try:
         listener.bind(str(path))  # in a folder that only this user can enter
         path.chmod(PRIVATE_FILE)

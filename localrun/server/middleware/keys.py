@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from localrun.access import is_sendable
 from localrun.errors import StorageError, UsageError
+from localrun.system.files import grants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,11 +76,11 @@ def key_of(headers: Mapping[bytes, bytes]) -> str:
 def _keys_in(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        mode = path.stat().st_mode
+        status = path.stat()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise StorageError(f"the keys in {path} cannot be read: {why}") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if grants(status, stat.S_IRWXG | stat.S_IRWXO):
         _log.warning("others on this machine can read the keys in %s: chmod 600 %s", path, path)
     keys: dict[str, str] = {}
     for number, line in enumerate(lines, 1):

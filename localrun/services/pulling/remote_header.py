@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from localrun.errors import IntegrityError, NetworkError
 from localrun.gguf.header import parse_header
@@ -51,7 +51,7 @@ def _header(http: Http, planned: PlannedFile) -> Header:
     raise IntegrityError(f"{planned.file.name} has an endless header")
 
 
-def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
+def _extend(sources: DownloadSources, file: IO[bytes], end: int) -> int:
     """Fetch the bytes up to ``end`` into the file, and return the file's size."""
     while True:
         source = any_source(sources)
@@ -64,7 +64,7 @@ def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
         return file.tell()
 
 
-def _fetch(source: DownloadSource, file: BinaryIO, end: int) -> None:
+def _fetch(source: DownloadSource, file: IO[bytes], end: int) -> None:
     """Append the missing bytes; a server without ranges restarts and is stopped at ``end``."""
     at = file.seek(0, 2)
     opened = source.reader.open(at, end, size=None, etag=None)

@@ -41,11 +41,12 @@ class ServiceStatus:
 
 def service_manager() -> ServiceManager:
     """Return the service manager of this system."""
-    if sys.platform == "darwin":
+    system = str(sys.platform)  # mypy reads all branches
+    if system == "darwin":
         from localrun.services.system_service.launchd import Launchd
 
         return Launchd()
-    if sys.platform == "win32":
+    if system == "win32":
         from localrun.services.system_service.task import TaskScheduler
 
         return TaskScheduler()

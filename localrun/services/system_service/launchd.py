@@ -6,7 +6,6 @@ list has the variables of the server, and hence mode 0600.
 
 from __future__ import annotations
 
-import os
 import plistlib
 import re
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.client.service_address import LAUNCHD_LABEL, activation_file
 from localrun.services.system_service.programs import checked, run_program
 from localrun.services.system_service.service import ManagerState, ServiceFile
+from localrun.system.processes import user_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class Launchd:
 
     def __init__(self, run: RunProgram = run_program) -> None:
         self._run = run
-        self._domain = f"gui/{os.getuid()}"
+        self._domain = f"gui/{user_id()}"
 
     def check(self) -> None:
         """Raise a BackendError unless there is launchctl."""

@@ -16,6 +16,8 @@ from tests.cli.fake_server import END, FakeServer, say
 from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

@@ -16,6 +16,8 @@ from tests.program import IN_SHELL
 from tests.services.making import digest, gguf
 from tests.waiting import HANG_S
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path

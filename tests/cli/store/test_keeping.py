@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import stat
 import subprocess
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.program import IN_SHELL, PROGRAM
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
 from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
+from tests.unix_calls import make_pipe, open_terminal
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def test_an_archive_that_cannot_be_written_is_told(
 def test_a_pipe_is_written_and_not_replaced(
     env: dict[str, str], tmp_path: Path, model: str
 ) -> None:
-    os.mkfifo(tmp_path / "pipe.tar")
+    make_pipe(tmp_path / "pipe.tar")
     command = IN_SHELL
     script = f"{command} export {model} -o pipe.tar & cat pipe.tar | wc -c; wait $!"
 
@@ -389,7 +389,7 @@ def test_an_import_asks_on_a_terminal_before_it_replaces_a_model(
     localrun("export", "mine", "-o", "mine.tar")
     other = write(tmp_path / "other.gguf", gguf(7, 40_000))
     localrun("import", str(other), "mine", "--force")
-    keyboard, terminal = pty.openpty()
+    keyboard, terminal = open_terminal()
     os.write(keyboard, f"{answer}\n".encode())
 
     done = subprocess.run(

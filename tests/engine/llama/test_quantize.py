@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +29,7 @@ from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
 from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
+from tests.unix_calls import SIGKILL
 from tests.waiting import wait_until
 
 LARGE_BYTES = 2 * 1024**3
@@ -250,7 +250,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
             on_progress=interrupt,
         )
 
-    assert [child.returncode for child in children] == [-signal.SIGKILL]
+    assert [child.returncode for child in children] == [-SIGKILL]
     assert list(tmp_path.iterdir()) == [tmp_path / "source"]
 
 
@@ -261,7 +261,7 @@ def test_a_killed_parent_takes_the_child_and_its_half_file_along(
     partial = tmp_path / "made.gguf.partial"
     with subprocess.Popen([sys.executable, "-c", PARENT, str(large_path), str(target)]) as parent:
         wait_for(partial, exists=True)
-        parent.send_signal(signal.SIGKILL)
+        parent.send_signal(SIGKILL)
 
     wait_for(partial, exists=False)
     assert not target.exists()

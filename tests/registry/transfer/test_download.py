@@ -29,6 +29,7 @@ from localrun.registry.transfer.download import DigestMismatchError, Downloaded,
 from localrun.registry.transfer.journal import Journal
 from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.registry.transfer.progress import MEBI, DownloadProgress
+from localrun.system.files import read_at, write_at
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.measuring import wall_s
@@ -194,13 +195,13 @@ def test_an_interrupted_download_goes_on_and_reads_nothing_again(
     loaded = Journal(tmp_path).load()
     assert loaded is not None
     assert loaded[1].hashed is not None
-    read_from, real = list[int](), os.preadv
+    read_from, real = list[int](), read_at
 
-    def preadv(descriptor: int, views: list[memoryview], offset: int) -> int:
+    def noted(descriptor: int, view: memoryview, offset: int) -> int:
         read_from.append(offset)
-        return real(descriptor, views, offset)
+        return real(descriptor, view, offset)
 
-    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(progress_module, "read_at", noted)
 
     done = download(web, model(at(hub)), tmp_path, quick())
 
@@ -599,7 +600,7 @@ def test_no_thread_and_no_descriptor_is_left(hub: FakeHub, tmp_path: Path) -> No
     (tmp_path / "data").unlink()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "pwrite", lambda *_: os.close(-1))
+        patch.setattr(progress_module, "write_at", lambda *_: os.close(-1))
         with pytest.raises(StorageError):
             download(web, model(at(hub)), tmp_path, quick())
     web.close()
@@ -748,6 +749,6 @@ def test_data_that_a_kill_left_read_only_is_gone_on_with(
 
     monkeypatch.setattr(os, "open", as_a_user)
     with open_data(path, 3) as descriptor:
-        os.pwrite(descriptor, b"x", 0)
+        write_at(descriptor, memoryview(b"x"), 0)
 
     assert path.read_bytes() == b"x12"

@@ -17,6 +17,7 @@ from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
 from localrun.registry.transfer.progress import MEBI, DownloadProgress, DownloadTask
 from localrun.registry.transfer.ranges import Ranges
+from localrun.system.files import write_at
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -86,11 +87,11 @@ def test_any_interleaving_writes_each_byte_once(
         num = min(len(view), 17)  # as a disk that takes less than it is given
         for index in range(position, position + num):
             written[index] += 1
-        return real_pwrite(descriptor, view[:num], position)
+        return real_write(descriptor, view[:num], position)
 
-    real_pwrite, tasks = os.pwrite, dict[int, DownloadTask]()
+    real_write, tasks = write_at, dict[int, DownloadTask]()
     with pytest.MonkeyPatch.context() as monkeypatch, begun(path, size=size, mark=mark) as progress:
-        monkeypatch.setattr(os, "pwrite", count)
+        monkeypatch.setattr(progress_module, "write_at", count)
         for worker, amount in [*steps, *[(n % 4, 50) for n in range(400)]]:
             if worker not in tasks:
                 task = progress._next_gap() or progress._share()
@@ -175,16 +176,16 @@ def test_what_is_shared_begins_after_what_is_being_written(
 ) -> None:
     """The race that wrote a byte twice: a share in the middle of a write."""
     shared = list[DownloadTask | None]()
-    real = os.pwrite
+    real = write_at
 
     def share_first(descriptor: int, view: memoryview, position: int) -> int:
-        monkeypatch.setattr(os, "pwrite", real)
+        monkeypatch.setattr(progress_module, "write_at", real)
         shared.append(progress._share())
         return real(descriptor, view, position)
 
     with begun(path, size=4 * MEBI, num_streams=1) as progress:
         progress._tasks.append(task := DownloadTask(0, 4 * MEBI))
-        monkeypatch.setattr(os, "pwrite", share_first)
+        monkeypatch.setattr(progress_module, "write_at", share_first)
         progress.write(task, DATA[: 2 * MEBI])
 
     assert shared[0] is not None
@@ -272,14 +273,14 @@ def test_nothing_is_written_after_the_end(path: Path) -> None:
 
 
 def test_the_end_waits_for_a_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun_writing, go_on, real = threading.Event(), threading.Event(), os.pwrite
+    begun_writing, go_on, real = threading.Event(), threading.Event(), write_at
 
     def slow(descriptor: int, view: memoryview, position: int) -> int:
         begun_writing.set()
         go_on.wait()
         return real(descriptor, view, position)
 
-    monkeypatch.setattr(os, "pwrite", slow)
+    monkeypatch.setattr(progress_module, "write_at", slow)
     with begun(path, size=MEBI) as progress:
         task = progress.next_task()
         assert task is not None
@@ -302,7 +303,7 @@ def test_a_write_that_fails_is_not_claimed(path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(progress_module, "write_at", full)
     with begun(path, size=MEBI) as progress:
         task = progress.next_task()
         assert task is not None

@@ -18,6 +18,7 @@ from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
 from tests.server.serving import FakeCatalogue
+from tests.unix_calls import make_pipe
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_a_load_that_no_request_joins_is_broken_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(early_load, "PATIENCE_S", 0.01)
-    os.mkfifo(tmp_path / "waits.gguf")
+    make_pipe(tmp_path / "waits.gguf")
     catalogue = FakeCatalogue(str(tmp_path / "waits.gguf"))
     with open_pool() as pool:
         begin_early_load(FAKE, lambda: pool, catalogue.find_model)

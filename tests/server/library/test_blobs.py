@@ -19,6 +19,7 @@ from localrun.services.creating.uploads import KEPT_S, Uploads
 from localrun.store.garbage import collect_garbage
 from tests.e2e.conftest import wait_for
 from tests.services.making import digest, gguf
+from tests.unix_calls import num_open_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,10 +136,10 @@ def send(uploads: Uploads, content: bytes) -> str:
 def test_kept_uploads_share_one_open_file(workspace: Workspace) -> None:
     uploads = Uploads(workspace.store)
     send(uploads, b"first")
-    before = psutil.Process().num_fds()
+    before = num_open_files()
 
     sent = [send(uploads, b"%d" % number) for number in range(50)]
-    grown = psutil.Process().num_fds() - before
+    grown = num_open_files() - before
     kept = collect_garbage(workspace.store).blobs
     uploads.release(sent[:25])
     released = collect_garbage(workspace.store).blobs
@@ -185,7 +186,7 @@ def test_an_upload_that_cannot_begin_leaves_no_open_file(
 ) -> None:
     uploads = Uploads(workspace.store)
     uploads.begin(digest(b"1"), None).close()
-    before = psutil.Process().num_fds()
+    before = num_open_files()
 
     open_path = Path.open
 
@@ -199,5 +200,5 @@ def test_an_upload_that_cannot_begin_leaves_no_open_file(
         with pytest.raises(StorageError, match="Too many open files"):
             uploads.begin(digest(b"2"), None)
 
-    assert psutil.Process().num_fds() == before
+    assert num_open_files() == before
     uploads.begin(digest(b"2"), None).close()

@@ -15,6 +15,8 @@ from localrun.server.listening.activation import Activation, take_activation
 from localrun.settings import load_settings
 from tests.waiting import HANG_S, wait_until
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from localrun.server.middleware.keys import Keys
 from localrun.settings import Settings
 from localrun.sockets import HTTP, socket_folder, socket_path
 from tests.server.serving import serving
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

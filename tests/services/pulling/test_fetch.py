@@ -28,6 +28,7 @@ from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.gguf.builder import STRING, header, pair
 from tests.program import PROGRAM
+from tests.unix_calls import SIGKILL
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def test_after_kill_9_a_pull_fetches_only_the_rest(
     with subprocess.Popen([*command, "--limit-rate", RATE], env=environ) as process:
         wait_until(lambda: process.poll() is not None or known_bytes(journal) >= share * len(MODEL))
         process.kill()
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == -SIGKILL
     known = known_bytes(journal)
     blob = store / "blobs" / "sha256" / DIGEST
     assert not blob.exists()

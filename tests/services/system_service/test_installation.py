@@ -25,6 +25,7 @@ from localrun.services.system_service.systemd import Systemd
 from localrun.services.system_service.task import TaskScheduler
 from localrun.services.system_service.units import command_line, environment_file
 from localrun.settings import load_settings
+from localrun.system.processes import user_id
 from tests.cli.fake_server import unused_address
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def test_launchd_gets_a_socket_and_the_variables(home: Path, programs: FakeProgr
 
 def test_launchd_reports_the_process(programs: FakePrograms) -> None:
     manager = Launchd(programs)
-    programs.output[f"gui/{os.getuid()}/localrun.server"] = "x = {\n\tstate = running\n\tpid = 12\n"
+    programs.output[f"gui/{user_id()}/localrun.server"] = "x = {\n\tstate = running\n\tpid = 12\n"
 
     assert json.dumps([manager.state().is_running, manager.state().process]) == "[true, 12]"
     manager.stop()

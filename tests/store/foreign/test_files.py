@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ from localrun.errors import IntegrityError, NotFoundError
 from localrun.gguf.role import gguf_role
 from localrun.store.foreign.files import find_gguf
 from tests.store.foreign.layouts import ADAPTER, PROJECTOR, WEIGHTS, without_change, write
+from tests.unix_calls import make_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +149,7 @@ def test_files_of_a_folder_that_only_look_like_gguf_are_left_out(
     write(tmp_path / "model.gguf")
     write(tmp_path / "pointer.gguf", b"version https://git-lfs")
     (tmp_path / "gone.gguf").symlink_to("nowhere")
-    os.mkfifo(tmp_path / "pipe.gguf")
+    make_pipe(tmp_path / "pipe.gguf")
 
     (model,) = found(tmp_path)
 
@@ -190,7 +190,7 @@ def test_a_folder_without_a_model_is_refused_with_the_next_command(tmp_path: Pat
 
 def test_a_path_with_nothing_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
 
     for name in ("none.gguf", "loop", "pipe", "a\0b"):
         with pytest.raises(NotFoundError, match="no file"):

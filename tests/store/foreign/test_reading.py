@@ -19,6 +19,7 @@ from localrun.store.foreign.reading import (
     read_text,
 )
 from tests.store.foreign.layouts import write
+from tests.unix_calls import make_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_file_is_shown_as_it_is_behind_its_links(tmp_path: Path) -> None:
 
 
 def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # to open it would block
+    make_pipe(tmp_path / "pipe")  # to open it would block
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
 
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "gone", loop(tmp_path / "loop")):

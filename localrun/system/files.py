@@ -1,0 +1,145 @@
+"""File access that differs between systems: positions, durable names, permissions.
+
+Unix      pread and pwrite; a folder is synced for its names; modes; an open file can be
+          replaced and deleted
+Windows   a file has one position; names are durable by themselves; access lists of the user's
+          folders in place of modes; a file that is open or read-only cannot be replaced or
+          deleted, so nothing is made read-only, and a replacement waits a little
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}  # some network file systems
+TO_SYNC = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # flags to open a file with
+FICLONE = 0x40049409  # of linux/fs.h
+BLOCK_BYTES = 512  # of st_blocks
+REPLACE_TRIES, REPLACE_WAIT_S = 40, 0.05  # while other processes read the file
+
+_POSITION = threading.Lock()  # guards the position of open files on Windows
+
+
+def read_at(descriptor: int, buffer: memoryview, offset: int) -> int:
+    """Read into a buffer from an offset; return the number of bytes, 0 at the end."""
+    if sys.platform == "win32":
+        with _POSITION:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            content = os.read(descriptor, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+    else:
+        return os.preadv(descriptor, [buffer], offset)
+
+
+def write_at(descriptor: int, content: memoryview, offset: int) -> int:
+    """Write bytes at an offset; return how many were written."""
+    if sys.platform == "win32":
+        with _POSITION:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.write(descriptor, content)
+    else:
+        return os.pwrite(descriptor, content, offset)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file over another, if that exists.
+
+    Raises:
+        OSError: the folder cannot be written; on Windows, others still have the file open.
+    """
+    if sys.platform == "win32":
+        for _ in range(REPLACE_TRIES):
+            with contextlib.suppress(PermissionError):
+                source.replace(target)
+                return
+            time.sleep(REPLACE_WAIT_S)
+    source.replace(target)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the bytes of a file are on the disk."""
+    _sync(path, TO_SYNC)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, so that they survive a power loss."""
+    if sys.platform != "win32":
+        try:
+            _sync(folder, os.O_RDONLY)
+        except OSError as error:
+            if error.errno not in NO_FOLDER_SYNC:
+                raise
+
+
+def read_soon(descriptor: int, offset: int, size_bytes: int) -> None:
+    """Ask Linux to read a part of a file into the page cache in the background."""
+    if sys.platform == "linux":
+        os.posix_fadvise(descriptor, offset, size_bytes, os.POSIX_FADV_WILLNEED)
+
+
+def is_in_memory(descriptor: int, offset: int) -> bool:
+    """Return whether a byte of a file is in the page cache; false if the system cannot tell."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+            return True
+    return False
+
+
+def share_blocks(source: int, target: int) -> bool:
+    """Let an empty open file share the blocks of another; return whether the file system can.
+
+    Later changes of one file do not affect the other. Only Linux is asked.
+    """
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(target, FICLONE, source)
+            return True
+    return False
+
+
+def set_mode(descriptor: int, mode: int) -> None:
+    """Set the mode of an open file."""
+    if sys.platform != "win32":
+        os.fchmod(descriptor, mode)
+
+
+def bytes_on_disk(status: os.stat_result) -> int:
+    """Return the bytes that a file takes; holes take none, if the system says so."""
+    if sys.platform == "win32":
+        return status.st_size
+    else:
+        return status.st_blocks * BLOCK_BYTES
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Return whether a file belongs to this user; always on Windows."""
+    if sys.platform == "win32":
+        return True
+    else:
+        return status.st_uid == os.geteuid()
+
+
+def grants(status: os.stat_result, bits: int) -> bool:
+    """Return whether the mode of a file has one of the bits; never on Windows."""
+    return False if sys.platform == "win32" else bool(status.st_mode & bits)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

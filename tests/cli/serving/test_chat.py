@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 

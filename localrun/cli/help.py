@@ -72,11 +72,16 @@ def _show_page(topic: str, output: Output, *, uses_pager: bool) -> None:
 
 
 def _show_command(words: list[str]) -> None:
-    from localrun.cli.app import COMMANDS, command_line
+    from typer.core import TyperGroup
 
-    if words[0] not in COMMANDS:
-        raise _unknown(words[0], [*TOPICS, *COMMANDS])
-    command_line()([*words, "--help"], prog_name="localrun")
+    from localrun.cli.app import command_line
+
+    program = command_line()
+    commands = program.commands if isinstance(program, TyperGroup) else {}
+    if words[0] not in commands:
+        named = [name for name, command in commands.items() if not command.hidden]
+        raise _unknown(words[0], [*TOPICS, *named])
+    program([*words, "--help"], prog_name="localrun")
 
 
 def _unknown(word: str, known: list[str]) -> Exception:

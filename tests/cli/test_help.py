@@ -56,9 +56,11 @@ def test_a_word_that_is_nearly_a_topic_or_a_command_is_suggested() -> None:
 
 
 def test_help_of_a_command_is_that_of_its_option() -> None:
-    done = CliRunner().invoke(app, ["help", "stop"])
+    for words in (["stop"], ["backend"], ["backend", "add"]):
+        done = CliRunner().invoke(app, ["help", *words])
+        option = CliRunner().invoke(app, [*words, "--help"])
 
-    assert (done.exit_code, done.output) == (0, CliRunner().invoke(app, ["stop", "--help"]).output)
+        assert (done.exit_code, done.output) == (0, option.output)
 
 
 def test_every_page_is_a_topic() -> None:

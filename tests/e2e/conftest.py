@@ -12,12 +12,15 @@ import httpx
 import psutil
 import pytest
 
+from tests.privacy.watching import watch_network
 from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.privacy.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,20 @@ class Home:
             stderr=subprocess.PIPE,
             env=self.environ,
         )
+
+
+@pytest.fixture(scope="package", autouse=True)
+def network_watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Watch what the tests and their programs ask beyond this machine."""
+    with watch_network(tmp_path_factory.mktemp("watch")) as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaves_this_machine(network_watch: Watch) -> Iterator[None]:
+    """Fail if a test, or a program that it started, asks beyond this machine."""
+    yield
+    assert network_watch.seen() == [], "localrun help privacy"
 
 
 def wait_for(condition: Callable[[], object]) -> None:

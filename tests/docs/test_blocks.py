@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING
@@ -14,11 +13,9 @@ import yaml
 from tests.docs.blocks import (
     COMMANDS,
     FORMATS,
-    HELP,
     LANGUAGES,
     PAGES,
     REASONS,
-    ROOT,
     SAMPLES,
     Block,
     blocks,
@@ -81,30 +78,3 @@ def test_our_commands_of_a_sample_parse(sample: Path) -> None:
         assert found
         for words in found:
             check(words)
-
-
-def test_the_readme_names_each_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    readme = (ROOT / "README.md").read_text()
-
-    for requirement in project["dependencies"]:
-        assert re.split(r"[><=;]", requirement)[0].strip() in readme
-
-
-def test_the_exit_codes_of_the_page_are_those_of_errors() -> None:
-    page = (HELP / "troubleshooting.md").read_text()
-    codes = {
-        line.split()[1] for line in (ROOT / "tests/golden/errors.txt").read_text().splitlines()
-    }
-
-    assert codes | {"0", "130"} == set(re.findall(r"^\| (\d+) \|", page, re.MULTILINE))
-
-
-def test_messages_of_the_page_are_those_of_the_program() -> None:
-    sources = "\n".join(path.read_text() for path in (ROOT / "localrun").rglob("*.py"))
-    rows = re.findall(r"^\| (.*?) \|", (HELP / "troubleshooting.md").read_text(), re.MULTILINE)
-
-    for message in re.findall(r"`([^`]+)`", "\n".join(rows)):
-        words = message.split()
-        runs = [" ".join(words[at : at + 3]) for at in range(max(len(words) - 2, 1))]
-        assert any(run.removesuffix(" ...") in sources for run in runs), message

@@ -46,3 +46,15 @@ def test_messages_of_the_page_are_those_of_the_program() -> None:
         words = message.split()
         runs = [" ".join(words[at : at + 3]) for at in range(max(len(words) - 2, 1))]
         assert any(run.removesuffix(" ...") in SOURCES for run in runs), message
+
+
+def test_files_that_pages_name_exist() -> None:
+    docs = ROOT / "localrun" / "docs"
+    pages = [*PAGES, docs / "development.md", docs / "guide.md", docs / "changelog.md"]
+
+    for page in pages:
+        text = page.read_text()
+        for script in re.findall(r"\bscripts/[a-z]+(?:-[a-z]+)*\b", text):
+            assert (ROOT / script).exists(), f"{page.name}: {script}"
+        for link in re.findall(r"\]\(([^):]+)\)", text):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

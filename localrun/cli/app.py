@@ -16,6 +16,7 @@ from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
 from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.installation.upgrade import upgrade
+from localrun.cli.internal.health import health
 from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
 from localrun.cli.internal.quantizer import quantizer
@@ -91,6 +92,7 @@ HIDDEN: dict[str, Callable[..., None]] = {
     "quantizer": quantizer,
     "job": job,
     "probe": probe,
+    "health": health,
 }
 
 

@@ -117,6 +117,14 @@ class LocalrunClient:
             time.sleep(SHUTDOWN_S)  # a server in shutdown closes connections, then its socket
         return None
 
+    def check_health(self) -> None:
+        """Return if the server answers, which needs no API key.
+
+        Raises:
+            LocalrunError: it does not.
+        """
+        self._call("GET", "/healthz")
+
     def running(self) -> list[JsonObject]:
         """Return the loaded models of ``/api/ps``."""
         models: list[JsonObject] = self._call("GET", "/api/ps")["models"]

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import queue
 import re
-import time
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -75,18 +76,29 @@ def is_trusted(url: str) -> bool:
 
 
 def read_page(url: str, headers: dict[str, str] | None = None) -> str:
-    """Return the text of a page; blocks for `PAGE_S` and one read more at most.
+    """Return the text of a page; blocks for `PAGE_S` at most.
 
     Raises:
         WheelError: the server did not return the page in time.
     """
-    deadline = time.monotonic() + PAGE_S
-    data = bytearray()
-    for chunk in _chunks(url, PAGE_S / 2, PAGE_BYTES, headers):
-        data += chunk
-        if time.monotonic() > deadline:
-            raise WheelError(f"{url} did not answer within {PAGE_S:g} s")
-    return data.decode(errors="replace")
+    results: queue.SimpleQueue[str | WheelError] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            data = b"".join(_chunks(url, PAGE_S, PAGE_BYTES, headers))
+            results.put(data.decode(errors="replace"))
+        except WheelError as error:
+            results.put(error)
+
+    # looking up a name has no timeout of its own, and bytes may come one by one
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        result = results.get(timeout=PAGE_S)
+    except queue.Empty:
+        raise WheelError(f"{url} cannot be read: no answer within {PAGE_S:g} s") from None
+    if isinstance(result, WheelError):
+        raise result
+    return result
 
 
 def read_links(url: str) -> list[Link]:
@@ -146,6 +158,7 @@ def _chunks(
                     raise WheelError(f"{url} is larger than {max_bytes} bytes")
                 yield chunk
     except urllib.error.HTTPError as error:
+        error.close()
         raise WheelError(f"{url}: HTTP {error.code} {error.reason}") from error
     except PROBLEMS as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
@@ -167,6 +180,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if is_trusted(req.full_url) and not is_trusted(newurl):
+            fp.close()
             raise WheelError(f"{req.full_url} redirects to {newurl}, which is not secure")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -50,6 +51,7 @@ SWITCHES = {
 TARGETS = ("llama", "mtmd", "ggml")  # ggml depends on the modules of its backends
 LOADED = ("libllama.so", "libmtmd.so")  # opened by these names
 LINKED = ("libggml.so.0", "libggml-base.so.0")  # needed by these names
+VARIANT = re.compile(r"libggml-cpu-.+\.so")
 NUM_VARIANTS = {"x86_64": 14}
 NICENESS = "10"
 
@@ -134,7 +136,7 @@ def check(libraries: dict[str, Path], architecture: str) -> None:
     Raises:
         SetupError: the build has another result.
     """
-    modules = [name for name in libraries if name.startswith("libggml-cpu-")]
+    modules = [name for name in libraries if VARIANT.fullmatch(name)]
     if len(modules) < NUM_VARIANTS.get(architecture, 1):
         raise environment.SetupError(f"llama.cpp has fewer CPU variants than before: {modules}")
     floor = elf.glibc_floor(libraries.values())

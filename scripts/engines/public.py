@@ -49,7 +49,7 @@ def candidates(folder: Path) -> Iterator[Path]:
             yield _download(f"{base}/{backend}", folder)
         except WheelError as error:
             environment.say(f"no public wheel for {backend}: {error}")
-            if "cannot be read" in str(error) or "did not answer" in str(error):
+            if "cannot be read" in str(error):
                 return  # the others are on the same server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
 import struct
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engines import elf
+from engines import elf, portable
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="there are no ELF files")
 
@@ -77,3 +78,15 @@ def test_another_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(elf.ElfError, match=r"a\.so is not"):
         elf.machine(file)
+
+
+@LINUX
+def test_the_libraries_of_a_portable_engine_run_with_an_old_glibc() -> None:
+    spec = importlib.util.find_spec("llama_cpp")
+    assert spec is not None
+    assert spec.origin is not None
+    libraries = {file.name: file for file in Path(spec.origin).parent.joinpath("lib").iterdir()}
+    if not any(portable.VARIANT.fullmatch(name) for name in libraries):
+        pytest.skip("the installed engine was compiled for this processor")
+
+    portable.check(libraries, platform.machine())

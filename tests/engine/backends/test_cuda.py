@@ -32,7 +32,8 @@ def driver(folder: Path, code: int) -> Path:
     folder.mkdir()
     library = folder / "libcuda.so.1"
     source = f"unsigned cuInit(unsigned flags) {{ return {code}; }}".encode()
-    command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-", "-o", library]
+    command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
+    command += ["-o", str(library)]
     subprocess.run(command, check=True, input=source)
     return library
 

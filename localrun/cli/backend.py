@@ -121,7 +121,7 @@ BACKEND_COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def _show_choice(found: BackendOverview, output: Output) -> None:
-    output.line(f"computes on {', '.join(found.chosen)}; llama.cpp: {found.engine}")
+    output.line(f"computes on {found.computes}")
     for row in found.rows:
         output.line(f"{row.backend} ({row.source}): {row.state}: {_details(row)}")
     for note in found.notes:

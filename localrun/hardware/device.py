@@ -78,6 +78,7 @@ class Machine:
     devices: tuple[Device, ...]  # those of llama.cpp, including the processor
     cpu: Cpu
     unused: tuple[UnusedDevice, ...] = ()
+    missing: tuple[UnusedDevice, ...] = ()  # backends that would be faster on a card that is used
     failure: str | None = None  # why the probe failed; the CPU is the only device then
     backends: tuple[BackendState, ...] = ()  # those for GPUs that llama.cpp has, loaded or not
     engine: EngineBuild | None = None

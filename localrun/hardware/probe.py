@@ -21,7 +21,7 @@ from localrun.backends.failures import FAILED_LIBRARIES, RememberedFailures
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Device, DeviceKind, Machine
 from localrun.hardware.report import ProbeReport, read_report
-from localrun.hardware.unused import Surroundings, find_unused
+from localrun.hardware.unused import Surroundings, find_missing, find_unused
 from localrun.program import program_command
 from localrun.system.processes import kill_group, spawn
 
@@ -66,6 +66,7 @@ def probe_machine(
         devices=devices,
         cpu=cpu,
         unused=find_unused(devices, report, Surroundings.of_this_process(environ)),
+        missing=find_missing(devices, report.engine),
         failure=failure,
         backends=tuple(report.backends),
         engine=report.engine,

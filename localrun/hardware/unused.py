@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.backends.manifest import package_name
 from localrun.hardware.choice import VISIBLE
 from localrun.hardware.device import UnusedDevice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from localrun.backends.manifest import EngineBuild
     from localrun.hardware.device import Device
     from localrun.hardware.report import Card, ProbeReport
 
@@ -22,6 +24,7 @@ OWN_BACKEND = {"NVIDIA": "CUDA", "AMD": "ROCm", "Apple": "Metal", "Intel": "Vulk
 GENERAL_BACKEND = "Vulkan"
 SWITCHES = {"CUDA": "GGML_CUDA", "ROCm": "GGML_HIP", "Metal": "GGML_METAL", "Vulkan": "GGML_VULKAN"}
 MODULES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "Vulkan": "vulkan"}
+PACKAGED = frozenset({"CUDA", "ROCm", "Vulkan"})  # there are modules of them
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 RUNTIME = re.compile(r"lib(?:cudart|cublas|cublasLt)\.so\.(\d+)")
 PINNED_RUNTIMES = 12  # up to this version the names of NVIDIA's packages end in it
@@ -65,6 +68,21 @@ def find_unused(
         _explained(card, gpus, report, surroundings)
         for card in _merged(report.cards)
         if not any(_is_same(card, device) for device in gpus)
+    )
+
+
+def find_missing(devices: Sequence[Device], engine: EngineBuild | None) -> tuple[UnusedDevice, ...]:
+    """Return NVIDIA's cards that compute by Vulkan because there is no CUDA, which is faster."""
+    if engine is None or any(device.backend == "CUDA" for device in devices):
+        return ()
+    return tuple(
+        UnusedDevice(
+            "cuda",
+            f"{device.description} computes by Vulkan, and CUDA is faster on it",
+            _module_command("CUDA", engine.llama_cpp_python),
+        )
+        for device in devices
+        if device.backend == GENERAL_BACKEND and "nvidia" in device.description.lower()
     )
 
 
@@ -159,7 +177,18 @@ def _explained(
         by = backend if card.maker == "NVIDIA" else GENERAL_BACKEND  # compiled for other cards
         return UnusedDevice(card.name, reason, rebuild_command(by, surroundings))
     reason = f"this build of llama.cpp has no {backend}"
-    return UnusedDevice(card.name, reason, rebuild_command(backend, surroundings))
+    return UnusedDevice(card.name, reason, _backend_command(backend, report, surroundings))
+
+
+def _backend_command(backend: str, report: ProbeReport, surroundings: Surroundings) -> str:
+    """Return the command that brings a backend: a module, where nothing was compiled before."""
+    if report.cpu_variant and report.engine and backend in PACKAGED:
+        return _module_command(backend, report.engine.llama_cpp_python)
+    return rebuild_command(backend, surroundings)
+
+
+def _module_command(backend: str, version: str) -> str:
+    return f"localrun backend add {package_name(backend.lower(), version)}"
 
 
 def _is_driven(card: Card, cards: Sequence[Card]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
+from localrun.engine.backends.cpu import loaded_variant
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
@@ -123,6 +124,7 @@ class LoadedModel:
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
             speculates=self._drafting.speculation is not None,
+            cpu_variant=loaded_variant() or "",
         )
 
     @property

@@ -147,6 +147,7 @@ class Ready:
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     num_threads: int = 0  # of the CPU that compute
     speculates: bool = False  # speculative decoding is possible
+    cpu_variant: str = ""  # of the CPU's backend, "haswell"; empty if it has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,9 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
         tasks = [asyncio.create_task(watch) for watch in watches]
-        asyncio.get_running_loop().call_later(REPORT_AFTER_S, _report_devices, settings)
+        asyncio.get_running_loop().call_later(
+            REPORT_AFTER_S, _report_devices, settings, not options.background
+        )
         scheme = "https" if options.tls else "http"
         _log.info("listening on %s://%s:%s", scheme, *listener.getsockname()[:2])
         options.notify("READY=1")
@@ -131,12 +133,13 @@ def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> Config:
     )
 
 
-def _report_devices(settings: Settings) -> None:
-    """Log GPUs that are not used, in a thread."""
-    if settings.device != CPU:
-        threading.Thread(
-            target=report_unused, args=(dict(os.environ),), name="devices", daemon=True
-        ).start()
+def _report_devices(settings: Settings, names_variant: bool) -> None:  # noqa: FBT001 - call_later
+    """Log what computes, and GPUs that are not used, in a thread."""
+    if settings.device != CPU or names_variant:
+        report = functools.partial(
+            report_unused, dict(os.environ), device=settings.device, names_variant=names_variant
+        )
+        threading.Thread(target=report, name="devices", daemon=True).start()
 
 
 def _drain_s(settings: Settings) -> float:

@@ -104,12 +104,21 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
             yield replace(setting, source=server.source_of(VARIABLES[setting.name]))
         else:
             yield setting
+    if model.cpu_variant:
+        yield _cpu_variant(model.cpu_variant, server)
     if model.stats.num_cells:
         yield cells_setting(model.stats)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield from _rules(server)
     yield _keep_alive(model, server)
+
+
+def _cpu_variant(variant: str, server: Settings) -> LoadSetting:
+    """Return the variant of llama.cpp's backend for the CPU, in builds that have several."""
+    source = server.source_of("LOCALRUN_CPU_VARIANT")
+    reason = "the best that the processor can run" if source == "default" else ""
+    return LoadSetting(name="CPU variant", value=variant, source=source, reason=reason)
 
 
 def _rules(server: Settings) -> Iterator[LoadSetting]:

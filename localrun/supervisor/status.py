@@ -58,6 +58,7 @@ class RunningModel:
     retry_after_s: float = 0.0
     num_threads: int = 0
     speculates: bool = False  # speculative decoding is on
+    cpu_variant: str = ""
     keep_alive: KeepAlive | None = None  # of the last request
 
 
@@ -155,6 +156,7 @@ def _loaded(
         is_pinned=served.is_pinned,
         num_threads=ready.num_threads,
         speculates=ready.speculates,
+        cpu_variant=ready.cpu_variant,
         keep_alive=served.keep_alive,
     )
 

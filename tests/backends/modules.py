@@ -20,8 +20,11 @@ NAMES = {"vulkan": "Vulkan", "cuda": "CUDA", "rocm": "ROCm", "metal": "MTL"}  # 
 CONTENT = b"a library of no use"
 
 
-def compiled(folder: Path, backend: str, **macros: str) -> Path:
-    """Compile a stub with these macros; the test is skipped without a C compiler."""
+def compiled(folder: Path, backend: str, *linked: Path, **macros: str) -> Path:
+    """Compile a stub with these macros, linked with libraries.
+
+    The test is skipped without a C compiler.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
@@ -29,7 +32,9 @@ def compiled(folder: Path, backend: str, **macros: str) -> Path:
     library = folder / f"lib{LIBRARIES[backend]}.so"
     named = {"NAME": f'"{NAMES[backend]}"', **macros}
     options = [f"-D{name}={value}" for name, value in named.items()]
-    subprocess.run([compiler, "-shared", "-fPIC", *options, "-o", library, SOURCE], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", *options, "-o", library, SOURCE, *linked], check=True
+    )
     return library
 
 

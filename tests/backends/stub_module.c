@@ -67,8 +67,21 @@ static void props(device *self, properties *out) {
 }
 static device the_device = {name_of, describe, memory, type, props, {0}, &the_reg, NULL};
 
+#ifdef DRIVER /* as ggml-cuda: the driver's own library counts the devices */
+unsigned cuInit(unsigned flags);
+void ggml_log_internal(int level, const char *format, ...);
+static size_t num_devices(void) {
+    unsigned code = cuInit(0);
+    if (code == 0) return DEVICES;
+    ggml_log_internal(4, "ggml_cuda_init: failed to initialize CUDA: error %u\n", code);
+    return 0;
+}
+#else
+static size_t num_devices(void) { return DEVICES; }
+#endif
+
 static const char *reg_name(reg *self) { (void)self; return NAME; }
-static size_t count(reg *self) { (void)self; return DEVICES; }
+static size_t count(reg *self) { (void)self; return num_devices(); }
 static device *get(reg *self, size_t index) { (void)self; (void)index; return &the_device; }
 static void *address(reg *self, const char *name) { (void)self; (void)name; return NULL; }
 static reg the_reg = {API, reg_name, count, get, address, NULL};

@@ -26,6 +26,6 @@ def test_a_backend_of_another_commit_is_refused_in_one_line(
     assert refused.returncode == 6
     assert refused.stderr.startswith("error: this cuda backend does not fit: it was built")
     assert "hint: localrun backend add localrun-backend-cuda-0.3.36-" in refused.stderr
-    assert json.loads(listed.stdout).keys() == {"engine", "rows", "chosen", "notes"}
+    assert json.loads(listed.stdout).keys() == {"engine", "computes", "rows", "chosen", "notes"}
     assert removed.returncode == 3
     assert "error: no backend cuda is installed" in removed.stderr

@@ -31,7 +31,7 @@ def plan(
     import os
 
     from localrun.cli.plan_tables import show_plan
-    from localrun.services.machine.devices import check_choice
+    from localrun.services.machine.devices import check_choice, describe_device
     from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
@@ -42,4 +42,7 @@ def plan(
     device = check_choice(settings.device, os.environ)
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
     memory_plan = plan_memory(workspace, model, query, devices)
-    show_plan(memory_plan, Output(as_json=as_json))
+    output = Output(as_json=as_json)
+    show_plan(memory_plan, output)
+    if not as_json and (computes := describe_device(device, os.environ)):
+        output.line(f"computes on {computes}")

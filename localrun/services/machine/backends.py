@@ -23,6 +23,7 @@ from localrun.disk import storage_errors
 from localrun.errors import BackendError, IntegrityError, NetworkError, UsageError
 from localrun.hardware.choice import AUTO, choose
 from localrun.hardware.probe import probe_machine
+from localrun.hardware.summary import describe_computing
 from localrun.private import make_private_folder
 from localrun.registry.http import Http, http_error
 from localrun.settings import LOOPBACK_HOSTS
@@ -58,6 +59,7 @@ class BackendOverview:
     """All backends for GPUs, the devices of the choice, and the reason of it."""
 
     engine: str
+    computes: str  # devices, backends and the CPU's variant
     rows: tuple[BackendRow, ...]
     chosen: tuple[str, ...]
     notes: tuple[str, ...]  # cards that a missing backend would bring, with the command
@@ -84,8 +86,10 @@ def overview(
     engine = _engine(machine)
     chosen = choose(machine.devices, settings.device, environ)
     notes = [f"{gpu.what} is not used: {gpu.reason}: {gpu.fix}" for gpu in machine.unused]
+    notes += [f"{missing.reason}: {missing.fix}" for missing in machine.missing]
     return BackendOverview(
         engine=str(engine),
+        computes=describe_computing(machine, chosen),
         rows=tuple(_rows(machine, chosen)),
         chosen=tuple(device.label for device in chosen) or ("cpu:0",),
         notes=tuple(notes),

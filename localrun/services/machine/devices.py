@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.hardware.choice import AUTO, CPU, check_device, choose
+from localrun.hardware.summary import describe_computing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,19 +56,54 @@ def report_unused(
     probe: Callable[[Mapping[str, str]], Machine] = _probe,
     *,
     has_cards: bool | None = None,
+    device: str = AUTO,
+    names_variant: bool = False,
 ) -> None:
-    """Log unused GPUs and the remedy; probes only if the machine may have a GPU.
+    """Log what computes, and unused GPUs with the remedy.
 
-    ``has_cards`` is for tests; otherwise the kernel's files show whether there are GPUs.
+    Probes only if the machine may have a GPU, or if ``names_variant`` is true and llama.cpp has
+    several variants for CPUs. ``has_cards`` is for tests; otherwise the kernel's files decide.
     """
     if has_cards is None:
         from localrun.hardware.cards import may_have_gpu
 
-        has_cards = may_have_gpu()
+        has_cards = may_have_gpu() or (names_variant and has_cpu_variants())
     if not has_cards:
         return
     machine = probe(environ)
-    for device in machine.devices:
-        _log.info("device %s: %s", device.label, device.description)
+    with contextlib.suppress(UsageError):  # the server has refused such a device
+        chosen = choose(machine.devices, device, environ)
+        _log.info("computing on %s", describe_computing(machine, chosen))
+    for found in machine.devices:
+        _log.info("device %s: %s", found.label, found.description)
     for gpu in machine.unused:
         _log.warning("%s is not used: %s; to change that: %s", gpu.what, gpu.reason, gpu.fix)
+    for missing in machine.missing:
+        _log.info("%s: %s", missing.reason, missing.fix)
+
+
+def describe_device(
+    device: str,
+    environ: Mapping[str, str],
+    probe: Callable[[Mapping[str, str]], Machine] = _probe,
+) -> str | None:
+    """Return what computes with this choice; None if the machine leaves no choice.
+
+    That is a machine without GPUs whose llama.cpp has one backend for CPUs. It is not probed.
+    """
+    from localrun.hardware.cards import may_have_gpu
+
+    if not has_cpu_variants() and (device == CPU or not may_have_gpu()):
+        return None
+    machine = probe(environ)
+    with contextlib.suppress(UsageError):
+        return describe_computing(machine, choose(machine.devices, device, environ))
+    return None
+
+
+def has_cpu_variants() -> bool:
+    """Return whether llama.cpp has several backends for CPUs, by its files."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        return False
+    return any(Path(spec.origin).parent.glob("lib/*ggml-cpu-*"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from localrun.backends.state import ENGINE, RETRY
 from localrun.client.launch import find_server
 from localrun.client.service_address import has_service
 from localrun.errors import LocalrunError
@@ -131,6 +132,10 @@ def _devices(
     """Yield the devices in use, the unused ones, and whether driver and llama.cpp match."""
     if machine.failure is not None:
         yield HealthFinding("devices", Health.WRONG, machine.failure, "localrun serve --device cpu")
+    if machine.engine is not None:
+        variant = f", CPU variant {machine.cpu_variant}" if machine.cpu_variant else ""
+        yield HealthFinding("engine", Health.OK, f"{machine.engine}{variant}")
+    yield from _backends(machine)
     for device in machine.devices:
         if device.is_gpu:
             driver = f", driver {device.driver}" if device.driver else ""
@@ -146,6 +151,22 @@ def _devices(
         return
     names = ", ".join(device.label for device in chosen) or f"the processor, {machine.cpu.name}"
     yield HealthFinding("device", Health.OK, f"{settings.device}: {names}")
+
+
+def _backends(machine: Machine) -> Iterator[HealthFinding]:
+    """Yield the backends that are not used; one that crashed or does not fit is a warning."""
+    for state in machine.backends:
+        what = f"backend {state.backend}"
+        if state.is_loaded and not state.reason:
+            yield HealthFinding(what, Health.OK, state.source)
+        elif state.is_loaded or (state.source == ENGINE and state.fix != RETRY):
+            yield HealthFinding(what, Health.OK, f"not used: {state.reason}")
+        else:
+            detail = f"is skipped: {state.reason}"
+            yield HealthFinding(what, Health.WARNING, detail, state.fix or None)
+    for missing in machine.missing:
+        detail = f"not installed: {missing.reason}"
+        yield HealthFinding(f"backend {missing.what}", Health.OK, detail, missing.fix)
 
 
 def _memory(machine: Machine) -> HealthFinding:

@@ -52,3 +52,10 @@ def test_a_server_logs_the_cards_that_lie_idle(caplog: pytest.LogCaptureFixture)
 
 def test_a_machine_without_cards_is_not_asked() -> None:
     report_unused({}, nobody, has_cards=False)
+
+
+def test_a_server_logs_what_computes(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        report_unused({}, machine, has_cards=True, device="vulkan")
+
+    assert "computing on vulkan:0 (Vulkan card); backend Vulkan" in caplog.text

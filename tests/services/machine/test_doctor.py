@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from localrun.backends.manifest import EngineBuild
+from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
+from localrun.hardware.cpu import read_cpu
+from localrun.hardware.device import Machine, UnusedDevice
+from localrun.services.machine.doctor import Health, HealthFinding, examine
+from localrun.services.workspace import open_workspace
+from tests.hardware.making import cpu, gpu
+
+if TYPE_CHECKING:
+    import pytest
+
+STATES = (
+    BackendState(backend="vulkan", source=INSTALLED, library="v", is_loaded=True),
+    BackendState(
+        backend="cuda", source=ENGINE, library="c", is_loaded=False, reason="it crashed", fix=RETRY
+    ),
+    BackendState(
+        backend="rocm", source=INSTALLED, library="r", is_loaded=False, reason="old", fix="add it"
+    ),
+    BackendState(backend="metal", source=ENGINE, library="m", is_loaded=False, reason="no driver"),
+)
+MACHINE = Machine(
+    devices=(gpu("Vulkan"), cpu()),
+    cpu=read_cpu(),
+    backends=STATES,
+    missing=(UnusedDevice("cuda", "CUDA is faster", "localrun backend add cuda.zip"),),
+    engine=EngineBuild(llama_cpp_python="0.3.36", ggml="0.25.3"),
+    cpu_variant="haswell",
+)
+
+
+def test_backends_are_listed_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALRUN_HOST", "127.0.0.1:0")
+
+    findings = list(examine(open_workspace(os.environ), os.environ, lambda _: MACHINE))
+
+    named = {f.what: f for f in findings if f.what.startswith(("engine", "backend"))}
+    assert named["engine"].detail == "llama-cpp-python 0.3.36, ggml 0.25.3, CPU variant haswell"
+    assert named["backend vulkan"] == HealthFinding("backend vulkan", Health.OK, "installed")
+    assert (named["backend rocm"].health, named["backend rocm"].fix) == (Health.WARNING, "add it")
+    assert named["backend metal"].health is Health.OK
+    crashed = [f for f in findings if f.what == "backend cuda"]
+    assert [(f.health, f.fix) for f in crashed] == [
+        (Health.WARNING, RETRY),
+        (Health.OK, "localrun backend add cuda.zip"),
+    ]

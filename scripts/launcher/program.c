@@ -4,7 +4,8 @@
  *
  * The facts are strings, each with its NUL, in the order of `struct program`. The trailer has 112
  * bytes: magic (16), offset of the payload, its size, the size of the tar archive in it, the size
- * of the facts (8 each, little-endian), SHA-256 of the payload and of the facts (32 each).
+ * of the facts (8 each, little-endian), SHA-256 of the payload (32), and of the facts together with
+ * the trailer up to here (32).
  * scripts/packing/payload.py writes all of it.
  */
 #define _GNU_SOURCE
@@ -80,7 +81,7 @@ void read_program(struct program *program) {
     for (int i = 0; i < KEY_CHARS / 2; i++)
         sprintf(program->key + 2 * i, "%02x", program->digest[i]);
     sha256_start(&hash);
-    sha256_add(&hash, trailer - facts_bytes, facts_bytes);
+    sha256_add(&hash, trailer - facts_bytes, facts_bytes + 80);
     sha256_end(&hash, digest);
     if (memcmp(digest, trailer + 80, DIGEST_BYTES) != 0)
         fail_as_damaged();

@@ -102,7 +102,7 @@ static bool has_locked(const char *tree) {
     struct stat status, at_path;
     char *path = joined(tree, ".lock");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
+    if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return false;
     if (fd < 0 || fstat(fd, &status) != 0)
         fail(NO_STORAGE, HINT, "cannot read %s: %s", path, strerror(errno));

@@ -1,0 +1,125 @@
+"""Python of the binary, compiled in a root of an old Debian, so that it runs on old systems too.
+
+    <cache>/localrun/build-root/<key>/root/      Debian 11: a compiler, and glibc 2.31
+                                      python/    the result of build-python.sh in it
+                                      build.log
+
+A root needs debootstrap and the rights of the superuser. Without them the Python at hand is taken,
+and the binary needs the C library that this Python needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import environment
+
+from packing import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SUITE, MIRROR = "bullseye", "http://deb.debian.org/debian"  # debootstrap checks signatures
+PACKAGES = (
+    "gcc", "libc6-dev", "libstdc++6", "make", "patch", "patchelf", "perl", "pkg-config",
+    "xz-utils", "libbz2-dev", "libedit-dev", "libffi-dev", "liblzma-dev", "libsqlite3-dev", "uuid-dev", "zlib1g-dev",
+)  # fmt: skip
+RECIPE = Path(__file__).with_name("build-python.sh")
+SOURCES = (sources.PYTHON, sources.PYTHON_FIXES, sources.OPENSSL)
+TOOLS = ("debootstrap", "chroot", "unshare")
+# in a mount namespace of its own: nothing stays mounted, also after kill -9
+IN_ROOT = """
+mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && chroot "$1" bash /work/{recipe}
+"""
+SYSTEM = ("libc.so", "libm.so", "libdl.so", "libpthread.so", "librt.so", "libutil.so", "ld-linux")
+
+
+def why_no_root() -> str | None:
+    """Return why this machine cannot build in a root, None if it can."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"there is no {missing[0]} (sudo apt install debootstrap)"
+    return None if os.geteuid() == 0 else "only the superuser can build in a root of Debian"
+
+
+def copy_python(target: Path) -> None:
+    """Copy a Python with the libraries that it needs to a folder, compiled the first time.
+
+    Raises:
+        SetupError: the build failed.
+    """
+    reason = why_no_root()
+    if reason is None:
+        shutil.copytree(_built_python(), target, symlinks=True)
+    else:
+        environment.say(f"taking this machine's Python, and the C library that it needs: {reason}")
+        _copy_own_python(target)
+
+
+def _built_python() -> Path:
+    digest = hashlib.sha256(RECIPE.read_bytes() + repr((SUITE, PACKAGES)).encode())
+    digest.update("".join(source.sha256 for source in SOURCES).encode())
+    folder = environment.cache_folder() / "build-root" / digest.hexdigest()[:16]
+    python = folder / "python"
+    if not python.is_dir():
+        root = folder / "root"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "build.log").open("wb") as log:
+            _make_root(root, log.fileno())
+            _build(root, log.fileno())
+        (root / "opt" / "python").rename(python)
+    return python
+
+
+def _make_root(root: Path, log: int) -> None:
+    if (root / "work").is_dir():
+        return
+    environment.say("making a root of Debian 11, once (2 minutes) ...")
+    shutil.rmtree(root, ignore_errors=True)
+    packages = f"--include={','.join(PACKAGES)}"
+    command = ["debootstrap", "--variant=minbase", packages, SUITE, str(root), MIRROR]
+    _run(command, log)
+    (root / "work").mkdir()
+
+
+def _build(root: Path, log: int) -> None:
+    environment.say("compiling Python and OpenSSL, once (5 minutes) ...")
+    for source in SOURCES:
+        shutil.copy(sources.provide(source), root / "work")
+    shutil.copy(RECIPE, root / "work")
+    script = IN_ROOT.format(recipe=RECIPE.name)
+    _run(["unshare", "-m", "--propagation=private", "sh", "-c", script, "sh", str(root)], log)
+
+
+def _run(command: list[str], log: int) -> None:
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    if done.returncode != 0:
+        name = Path(f"/proc/self/fd/{log}").readlink()
+        raise environment.SetupError(f"{command[0]} failed\nhint: the log is {name}")
+
+
+def _copy_own_python(target: Path) -> None:
+    base, version = Path(sys.base_prefix), f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    program = Path(os.path.realpath(sys.executable))
+    (target / "bin").mkdir(parents=True)
+    shutil.copy(program, target / "bin" / version)
+    unused = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
+    library = target / "lib" / version
+    shutil.copytree(base / "lib" / version, library, ignore=unused)
+    modules = (library / "lib-dynload").glob("*.so")
+    for file in _libraries([program, *modules]):
+        if not file.name.startswith(SYSTEM):
+            shutil.copy(file, target / "lib")
+
+
+def _libraries(files: Iterable[Path]) -> set[Path]:
+    """Return the libraries that the dynamic loader finds for the files."""
+    done = subprocess.run(["ldd", *files], check=False, capture_output=True, text=True)
+    lines = (line.split() for line in done.stdout.splitlines() if " => /" in line)
+    return {Path(words[2]) for words in lines}

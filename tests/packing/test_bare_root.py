@@ -1,0 +1,49 @@
+"""The binary on a system with hardly anything: the oldest C library, and no network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.program import BINARY
+from tests.waiting import HANG_S
+
+ROOT = os.environ.get("LOCALRUN_TEST_BARE_ROOT")
+STARTER = Path(__file__).with_name("bare.py")
+SCRIPT = """
+! command -v python3 perl gcc cc c++
+./localrun run guide hi
+./localrun run guide "and again" > one/again
+./localrun list
+ls one/cache/localrun/unpacked | wc -l
+./localrun stop --server
+"""
+needs_root = pytest.mark.skipif(
+    BINARY is None or ROOT is None, reason="scripts/test --binary FILE runs it, as the superuser"
+)
+
+
+@needs_root
+@pytest.mark.parametrize("variant", [None, "x64", "sse42", "sandybridge", "haswell"])
+def test_guide_answers_without_python_compiler_network_and_home(variant: str | None) -> None:
+    script = (f"export LOCALRUN_CPU_VARIANT={variant}\n" if variant else "") + SCRIPT
+    apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--propagation=private"]
+
+    done = subprocess.run(
+        [*apart, sys.executable, STARTER, str(ROOT), str(BINARY), script],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+
+    assert done.returncode == 0, done.stderr
+    answer, header, model, num_files = done.stdout.splitlines()
+    assert answer.startswith("Hello!")
+    assert header.startswith("NAME")
+    assert model.startswith("guide:latest")
+    assert num_files == "2"  # one tree, and the lock

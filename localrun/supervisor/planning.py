@@ -40,6 +40,7 @@ RETRY_TIGHTNESS = 0.75  # share of the free memory that is planned after a load 
 HOST_CACHE_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
 MAX_HOST_CACHE_BYTES = 2**30  # a long chat with a large model, ten with a small one
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
+CACHE_TYPE_PARAMETER = "kv_cache_type"  # in the error of a context that cannot be opened
 DEFAULT_RULES = LoadRules()
 _log = logging.getLogger(__name__)
 
@@ -120,6 +121,8 @@ def smaller_load(
     """
     if OUT_OF_MEMORY.search(error.message) is None:
         return None
+    if CACHE_TYPE_PARAMETER in error.message:  # a type that the recipe names is kept
+        rules = replace(rules, cache_type=None)
     smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS, rules=rules)
     if replace(smaller.load, host_cache_bytes=failed.load.host_cache_bytes) == failed.load:
         return None

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
+from tests.engine.tiny import full_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,10 @@ def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def settings_of(home: Home) -> dict[str, tuple[str, str]]:
     told = httpx.get(f"{home.url}/api/localrun/why", params={"model": "guide"}).json()
     return {it["name"]: (it["value"], it["source"]) for it in told["settings"]}
+
+
+def log_of(home: Home) -> str:
+    return Path(home.environ["LOCALRUN_LOG_DIR"], "server.log").read_text()
 
 
 def test_a_background_server_has_the_rules_of_the_command_that_starts_it(ruled: Home) -> None:
@@ -79,10 +85,24 @@ def test_one_sequence_at_a_time_serves_choices_embeddings_and_many_clients(ruled
 def test_the_log_has_debug_lines_and_no_prompts(ruled: Home) -> None:
     ruled.run("run", "guide", "xyzzy, what is that?")
 
-    log = Path(ruled.environ["LOCALRUN_LOG_DIR"], "server.log").read_text()
+    log = log_of(ruled)
     assert "DEBUG localrun.supervisor.planning: guide:latest: context = 1024 (default)" in log
     assert "runner: DEBUG localrun.engine.llama.library: llama_context" in log
     assert "xyzzy" not in log
+
+
+def test_a_model_with_odd_heads_keeps_its_cache_and_takes_the_place_of_the_other(
+    ruled: Home, tmp_path: Path
+) -> None:
+    full_attention(tmp_path / "odd.gguf", embedded_models()["guide:latest"])
+
+    done = ruled.run("run", str(tmp_path / "odd.gguf"), "hi", "--num-predict", "2")
+    (loaded,) = httpx.get(f"{ruled.url}/api/localrun/ps").json()["models"]
+
+    assert done.returncode == 0
+    assert loaded["name"].endswith("odd.gguf")
+    reason = "q8_0 has blocks of 32, and a head of the model has 16 values"
+    assert f"odd.gguf keeps a KV cache of f16: {reason}" in log_of(ruled)
 
 
 def test_a_contradiction_is_one_error_before_anything_starts(ruled: Home) -> None:

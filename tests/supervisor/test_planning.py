@@ -222,6 +222,20 @@ def test_a_cache_type_that_a_model_cannot_have_is_left_out_with_a_reason(tmp_pat
     assert source(by_heads, "cache type") == "plan"
 
 
+def test_a_cache_type_that_llama_cpp_refuses_is_the_servers_or_an_error() -> None:
+    rules = LoadRules(cache_type="q8_0")
+    refused = LoadError("no context of 2048 tokens with kv_cache_type q8_0: ... no memory")
+    own = model(options=LoadOptions(cache_type=CacheType.Q8_0))
+
+    by_server = plan_load(model(), None, only_processor, rules=rules)
+    by_recipe = plan_load(own, None, only_processor, rules=rules)
+    retried = smaller_load(model(), None, only_processor, by_server, refused, rules)
+
+    assert retried is not None
+    assert retried.load.options.cache_type is None
+    assert smaller_load(own, None, only_processor, by_recipe, refused, rules) is None
+
+
 @pytest.fixture
 def pool() -> Iterator[RunnerPool]:
     found = RunnerPool(keep_alive_s=300, start=start_fake, devices=lambda: devices(10))

@@ -9,7 +9,11 @@ from tests.docs.blocks import HELP, PAGES, ROOT
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "localrun").rglob("*.py"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
-INTERNAL = {"LOCALRUN_FAILED_LIBRARIES", "LOCALRUN_LAUNCHD"}  # between our own processes
+INTERNAL = {
+    "LOCALRUN_BINARY",
+    "LOCALRUN_FAILED_LIBRARIES",
+    "LOCALRUN_LAUNCHD",
+}  # between our own processes
 VARIABLE = re.compile(r"\bLOCALRUN_[A-Z][A-Z_]+")
 
 
@@ -58,3 +62,11 @@ def test_files_that_pages_name_exist() -> None:
             assert (ROOT / script).exists(), f"{page.name}: {script}"
         for link in re.findall(r"\]\(([^):]+)\)", text):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_enforced() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    layers = project["tool"]["importlinter"]["contracts"][0]["layers"]
+    text = "\n".join(layers).replace("localrun.", "")
+
+    assert f"```\n{text}\n```" in (ROOT / "localrun" / "docs" / "architecture.md").read_text()

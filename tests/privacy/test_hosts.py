@@ -35,13 +35,14 @@ ASKED = {  # hosts that are asked when none answers
     "plan qwen3:8b": HUBS,
     "run qwen3:8b hi": HUBS,
     "create new -f {recipe}": HUBS,
+    "upgrade --check": {"pypi.org"},
     f"backend add https://host.example/x.zip#sha256={0:064}": {"host.example"},
 }
 QUIET = (
     "list", "ps", "show guide", "run guide hi", "plan guide", "why guide", "outdated", "pull --all",
     "verify", "verify --repair", "du", "prune", "lock", "doctor", "help", "version", "load nosuch",
     "cp guide mine", "show mine --modelfile", "export mine -o {home}/m.tar", "import --from ollama",
-    "backend list", "backend why", "service status",
+    "backend list", "backend why", "service status", "upgrade", "completion bash", "manual",
 )  # fmt: skip
 FOREIGN = "import socket; socket.create_connection(('192.0.2.1', 80))"
 

@@ -47,10 +47,10 @@ class Release:
     backends: list[Path] = field(default_factory=list)
     binary: Path | None = None
 
-    def name(self, what: str) -> Path:
+    def name(self, suffix: str = "") -> Path:
         """Return the path of a file that depends on the machine."""
         system = f"{platform.system().lower()}-{platform.machine()}"
-        return self.folder / f"localrun-{self.checkout.version}{what}-{system}"
+        return self.folder / f"localrun-{self.checkout.version}-{system}{suffix}"
 
 
 def check(release: Release) -> None:
@@ -87,14 +87,14 @@ def build_backends(release: Release) -> None:
 
 def build_binary(release: Release) -> None:
     """Build the binary from engine and backends, or copy the given one."""
-    target = release.name("")
+    target = release.name()
     if release.binary is not None:
         shutil.copy(release.binary, target)
     else:
         arguments: list[object] = ["--output", target]
         if release.engine is not None:
             arguments += ["--engine", release.engine]
-        for backend in release.backends:
+        for backend in release.backends or ["none"]:
             arguments += ["--backend", backend]
         _run("build-binary", *arguments)
     release.binary = target
@@ -127,8 +127,7 @@ def build_sbom(release: Release) -> None:
         names = {name for variant in IMAGES for name in VARIANTS[variant].packages}
         used = {name: locked[name] for name in sorted({*debian.BASE, *names})}
         add_image(components, used, architecture)
-    path = release.folder / f"localrun-{release.checkout.version}.cdx.json"
-    write_sbom(sbom(release.checkout, components.values()), path)
+    write_sbom(sbom(release.checkout, components.values()), release.name(".cdx.json"))
 
 
 def image_architecture() -> str:

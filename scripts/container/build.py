@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import environment
+from releasing.checkout import package_version
 
 from container.config import Origin, Variant, image_config, labels
 from container.layers import write_layer
@@ -20,8 +20,6 @@ from container.rootfs import Program, fetch_packages, system_entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-VERSION = re.compile(r'^__version__ = "([^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +79,6 @@ def current_origin(source: str | None, environ: dict[str, str] | None = None) ->
     revision = _git("rev-parse", "HEAD") or "unknown"
     time = environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or "0"
     return Origin(version=package_version(), revision=revision, time_s=int(time), source=source)
-
-
-def package_version() -> str:
-    """Return the version of the package, without importing it."""
-    text = (environment.ROOT / "localrun" / "__init__.py").read_text()
-    match = VERSION.search(text)
-    if match is None:
-        raise environment.SetupError("localrun/__init__.py has no __version__")
-    return match[1]
 
 
 def _make_room(output: Path) -> None:

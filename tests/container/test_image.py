@@ -14,7 +14,7 @@ from typing import Any
 import environment
 import pytest
 from container import debian
-from container.build import Image, build_image, current_origin, image_name, package_version
+from container.build import Image, build_image, current_origin, image_name
 from container.config import VARIANTS, Origin, Variant
 from container.rootfs import Program, read_program, system_entries
 from container.unpacked import MAGIC, TRAILER
@@ -249,7 +249,7 @@ def test_an_image_replaces_an_image_and_nothing_else(tree: Path, tmp_path: Path)
 
 
 def test_version_and_time_come_from_the_checkout() -> None:
-    assert package_version() == localrun.__version__
+    assert current_origin(None).version == localrun.__version__
     assert current_origin(None, {"SOURCE_DATE_EPOCH": "5"}).time_s == 5
 
 

@@ -30,9 +30,9 @@ from localrun.runner.messages import (
     Step,
     Terminal,
 )
-from localrun.runner.transport import send_at_once
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.runner_process import RunnerProcess
+from localrun.warm.transport import send_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """Port of the loopback for one runner, where there is no socket pair to inherit.
 
-The server's side of the handshake that `localrun.runner.transport` describes. Any program of the
+The server's side of the handshake that `localrun.warm.transport` describes. Any program of the
 machine can connect: none of them can hold up the runner's connection.
 """
 
@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from localrun.runner.transport import (
+from localrun.warm.transport import (
     ANSWER_TIMEOUT_S,
     LOOPBACK,
     SECRET_BYTES,

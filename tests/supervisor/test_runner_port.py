@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import BackendError, LoadError
-from localrun.runner.transport import LOOPBACK, SECRET_BYTES, Invitation, connect, open_connection
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.runner_port import MAX_STRANGERS, RunnerPort
 from localrun.supervisor.runner_process import start_runner
+from localrun.warm.transport import LOOPBACK, SECRET_BYTES, Invitation, connect, open_connection
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def runner(
         load_binding()
         from localrun.runner.main import run_runner
         from localrun.runner.saved_prompts import SavedPrompts
-        from localrun.runner.transport import open_connection
+        from localrun.warm.transport import open_connection
     except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
         raise explained(error, os.environ) from error
 

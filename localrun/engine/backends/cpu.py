@@ -71,11 +71,9 @@ def load_cpu(wanted: str = "") -> None:
 
 def loaded_variant() -> str | None:
     """Return the name of the loaded variant; None if the build has none, and on Windows."""
-    if sys.platform == "win32":
-        return None
-    info, handle = _SymbolInfo(), ggml.backend_handle("CPU")
-    if not handle or not ctypes.CDLL(None).dladdr(ctypes.c_void_p(handle), ctypes.byref(info)):
-        return None
+    info = _SymbolInfo()
+    if sys.platform != "win32" and (handle := ggml.backend_handle("CPU")):
+        ctypes.CDLL(None).dladdr(ctypes.c_void_p(handle), ctypes.byref(info))
     match = FILE.fullmatch(Path((info.file or b"").decode(errors="replace")).name)
     return match[1] if match else None
 

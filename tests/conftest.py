@@ -56,6 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="server",
         help="commands run in workers: where there is a server (the default), always, never",
     )
+    parser.addoption(
+        "--transport",
+        choices=("unix", "tcp"),
+        default="unix",
+        help="how processes connect: tcp is without Unix sockets and warm process, as on Windows",
+    )
     parser.addoption("--hostile", action="store_true", help="try all of tests/hostile")
 
 
@@ -75,6 +81,8 @@ def _way_of_commands(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let the commands that tests start run in workers, or not, as the option says."""
     way = request.config.getoption("--warm")
     with pytest.MonkeyPatch.context() as monkeypatch:
+        if request.config.getoption("--transport") == "tcp":
+            monkeypatch.setenv("LOCALRUN_TRANSPORT", "tcp")
         if way == "never":
             monkeypatch.setenv("LOCALRUN_WARM", "0")
         if way == "always" and sys.platform == "linux":

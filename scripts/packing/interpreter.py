@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 SUITE, MIRROR = "bullseye", "http://deb.debian.org/debian"  # debootstrap checks signatures
 PACKAGES = (
     "gcc", "libc6-dev", "libstdc++6", "make", "patch", "patchelf", "perl", "pkg-config",
-    "xz-utils", "libbz2-dev", "libedit-dev", "libffi-dev", "liblzma-dev", "libsqlite3-dev", "uuid-dev", "zlib1g-dev",
+    "xz-utils", "libbz2-dev", "libedit-dev", "libffi-dev", "liblzma-dev", "libsqlite3-dev",
+    "uuid-dev", "zlib1g-dev",
 )  # fmt: skip
 RECIPE = Path(__file__).with_name("build-python.sh")
 SOURCES = (sources.PYTHON, sources.PYTHON_FIXES, sources.OPENSSL)

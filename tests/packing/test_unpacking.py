@@ -146,7 +146,7 @@ def test_a_full_disk_is_reported_with_both_sizes(small: Launched, tmp_path: Path
     disk = tmp_path / "disk"
     disk.mkdir()
     script = 'mount -t tmpfs -o size=1m none "$1" && LOCALRUN_UNPACK="$1/x" "$2"'
-    command = ["unshare", "-m", "sh", "-c", script, "sh", disk, small.file]
+    command = ["unshare", "-m", "sh", "-c", script, "sh", str(disk), str(small.file)]
 
     done = subprocess.run(command, env=small.environ, check=False, capture_output=True, text=True)
 
@@ -185,7 +185,8 @@ def test_a_tree_of_the_superuser_serves_all_users_and_is_not_written_to(small: L
     for path in (*Path(small.file).parents[:3], small.folder, tree, *tree.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o055)
-    command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", small.file]
+    command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    command += [str(small.file)]
 
     done = subprocess.run(command, env=small.environ, check=False, capture_output=True)
 

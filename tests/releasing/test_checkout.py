@@ -30,7 +30,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def commit(root: Path) -> None:
     subprocess.run(["git", "-C", root, "add", "-A"], check=True)
-    command = ["git", "-C", root, *IDENTITY, "commit", "--quiet", "-m", "x"]
+    command = ["git", "-C", str(root), *IDENTITY, "commit", "--quiet", "-m", "x"]
     subprocess.run([*command, "--date=2026-01-02T00:00:00Z"], check=True)
 
 

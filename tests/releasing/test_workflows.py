@@ -38,7 +38,7 @@ def steps(workflow: dict[Any, Any]) -> list[dict[str, Any]]:
 
 def follow_schema(*paths: Path) -> bool:
     schema = ["--builtin-schema", "vendor.github-workflows"]
-    command = [sys.executable, "-m", "check_jsonschema", *schema, *paths]
+    command = [sys.executable, "-m", "check_jsonschema", *schema, *map(str, paths)]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 PCI = Path("/sys/bus/pci/devices")
 AMD_DRIVER = Path("/sys/module/amdgpu/version")
+RENDERERS = Path("/dev/dri")  # also of GPUs that are not on the PCI bus
 WSL = Path("/dev/dxg")  # the GPU of Linux inside of Windows
 MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
@@ -39,7 +40,7 @@ def may_have_gpu() -> bool:
     """Return whether a GPU may exist, by the kernel's files; fast."""
     if platform.system() != "Linux":
         return True
-    return WSL.exists() or bool(pci_cards() or amd_cards())
+    return WSL.exists() or any(RENDERERS.glob("renderD*")) or bool(pci_cards() or amd_cards())
 
 
 def pci_cards(root: Path = PCI) -> list[Card]:

@@ -90,11 +90,11 @@ def _check(library: Path, architecture: str) -> None:
 
 def _pack(backend: str, library: Path, sources: Path, output: Path) -> Path:
     sys.path.insert(0, str(environment.ROOT))
-    from localrun.backends.manifest import Manifest
+    from localrun.backends.manifest import ModuleManifest
     from localrun.backends.package import write_package
 
     content = library.read_bytes()
-    manifest = Manifest(
+    manifest = ModuleManifest(
         backend=backend,
         library=library.name,
         sha256=hashlib.sha256(content).hexdigest(),

@@ -19,6 +19,7 @@ from engines.toolchain import Toolchain
 CUDA_ARCHITECTURES = "75-real;80-real;86-real;89-real;90-real;120-real;120-virtual"
 AMD_TARGETS = "gfx900;gfx906;gfx908;gfx90a;gfx942;gfx1030;gfx1100;gfx1101;gfx1102;gfx1200;gfx1201"
 ARCHITECTURES_VARIABLE = "LOCALRUN_GPU_ARCHITECTURES"
+ROCM_PLACE = Path("/opt/rocm/bin")
 CUDA_PLACES = (Path("/usr/local/cuda"), Path("/opt/cuda"))
 # functions of the driver that ggml-cuda calls by name
 DRIVER = (
@@ -71,10 +72,8 @@ def switches(backend: str, folder: Path) -> dict[str, str]:
 
 
 def _cuda(folder: Path) -> dict[str, str]:
-    nvcc = shutil.which("nvcc") or next(
-        (str(place / "bin" / "nvcc") for place in CUDA_PLACES if (place / "bin" / "nvcc").exists()),
-        None,
-    )
+    places = [place / "bin" / "nvcc" for place in CUDA_PLACES]
+    nvcc = next((str(path) for path in places if path.exists()), None) or shutil.which("nvcc")
     if nvcc is None:
         raise environment.SetupError(
             "nvcc not found, which compiles CUDA\n"
@@ -102,7 +101,7 @@ def _cuda(folder: Path) -> dict[str, str]:
 
 
 def _rocm() -> dict[str, str]:
-    hipconfig = shutil.which("hipconfig") or "/opt/rocm/bin/hipconfig"
+    hipconfig = shutil.which("hipconfig") or str(ROCM_PLACE / "hipconfig")
     if not Path(hipconfig).exists():
         raise environment.SetupError(
             "hipconfig and hipcc not found, which compile for ROCm\n"

@@ -33,7 +33,10 @@ def backend_list(*, as_json: AsJson = False) -> None:
         output.json(asdict(found))
         return
     rows = [(row.backend, row.source, row.state, _details(row)) for row in found.rows]
-    output.table(("BACKEND", "FROM", "STATE", "DEVICES"), rows)
+    if rows:
+        output.table(("BACKEND", "FROM", "STATE", "DEVICES"), rows)
+    else:
+        output.line("no backend for GPUs; localrun backend add FILE_OR_URL   installs one")
     for note in found.notes:
         output.line(note)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
-import threading
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,23 @@ import pytest
 
 from localrun.backends.folder import install, read_modules, remove
 from localrun.backends.package import open_package
-from localrun.errors import IntegrityError, LocalrunError, NotFoundError, StorageError
+from localrun.errors import IntegrityError, NotFoundError, StorageError
 from tests.backends.modules import CONTENT, manifest_of, packed
-from tests.unix_calls import fork
+from tests.hardware.vulkan import ROOT
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+INSTALLATION = """
+import sys
+from pathlib import Path
+from localrun.backends.folder import install
+from localrun.backends.package import open_package
+with open_package(Path(sys.argv[1])) as package:
+    for _ in range(5):
+        install(package, Path(sys.argv[2]))
+"""
 
 
 def put(package: Path, folder: Path) -> Path:
@@ -58,26 +69,12 @@ def test_a_removed_module_leaves_nothing(tmp_path: Path) -> None:
 
 def test_many_processes_may_install_at_once(tmp_path: Path) -> None:
     package, folder = packed(tmp_path, "vulkan"), tmp_path / "b"
-    failures: list[LocalrunError] = []
+    command = [sys.executable, "-c", INSTALLATION, str(package), str(folder)]
 
-    def work() -> None:
-        try:
-            put(package, folder)
-        except LocalrunError as error:
-            failures.append(error)
+    children = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
 
-    children = []
-    for _ in range(4):
-        child = fork()
-        if child == 0:
-            work()
-            os._exit(len(failures))
-        children.append(child)
-    ends = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-
-    assert ends == [0] * 4
+    assert [child.wait(HANG_S) for child in children] == [0] * 4
     assert read_modules(folder).modules[0].library.read_bytes() == CONTENT
-    assert threading.active_count() == 1
 
 
 def test_bytes_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:

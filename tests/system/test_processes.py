@@ -22,6 +22,7 @@ from localrun.system.processes import (
 )  # fmt: skip
 from tests.waiting import HANG_S, wait_until
 
+WAITING = ["win32"] if sys.platform == "win32" else sorted({sys.platform, "darwin"})
 SLEEP = "import time; time.sleep(600)"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).wait()"
 
@@ -41,7 +42,7 @@ def test_a_child_and_its_children_are_killed_together() -> None:
     wait_until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 
-@pytest.mark.parametrize("system", sorted({sys.platform, "darwin"} - {"win32"}))
+@pytest.mark.parametrize("system", WAITING)
 def test_the_end_of_any_process_is_waited_for(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with started(SLEEP) as child:
         monkeypatch.setattr(sys, "platform", system)

@@ -14,6 +14,10 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line and return the exit code."""
+    if sys.platform == "win32":
+        from localrun.system.console import prepare_console
+
+        prepare_console()
     _replace_unencodable_characters()
     try:
         _run()

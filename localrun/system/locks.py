@@ -17,6 +17,7 @@ class NoLocksError(OSError):
 
 
 if sys.platform == "win32":
+    import contextlib
     import ctypes
     import msvcrt
 
@@ -51,7 +52,8 @@ if sys.platform == "win32":
         Raises:
             NoLocksError: the file system has no locks.
         """
-        _call("UnlockFileEx", descriptor)
+        with contextlib.suppress(BlockingIOError):  # what some systems say of a file without
+            _call("UnlockFileEx", descriptor)
 
     def _call(function: str, descriptor: int, *flags: int) -> None:
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.unix_calls import user_id
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NAMESPACES = ("pid", "ipc", "uts", "mount", "network")
 
 def runtime() -> str | None:
     """Return the program that runs containers, None if there is none or it has no rights."""
-    if os.name != "posix" or os.geteuid() != 0:
+    if os.name != "posix" or user_id() != 0:
         return None
     return next(filter(None, map(shutil.which, RUNTIMES)), None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from container.config import USER
 
 from tests.container.containers import Container, Unpacked, running, runtime, unpack
 from tests.waiting import HANG_S, wait_until
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+assert sys.platform != "win32"
+
 NOBODY = 65534
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from packing.tree import elf_files
 from localrun import __version__
 from tests.program import BINARY
 from tests.waiting import HANG_S
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tests.packing.conftest import Launched, launcher, program
 from tests.program import BINARY
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="scripts/test --binary FILE runs it")
+
+assert sys.platform != "win32"
 
 NOBODY = 65534
 STARTED = 3  # the exit code of the small program's Python

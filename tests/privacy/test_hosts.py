@@ -15,6 +15,8 @@ from tests.docs.blocks import HELP
 from tests.e2e.conftest import Home, make_home, server_of
 from tests.privacy.watching import is_local, needs_watch, watch_network
 
+assert sys.platform == "linux"  # where a library is loaded before all others
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

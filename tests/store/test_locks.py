@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from localrun.errors import StorageError
 from localrun.store.locks import living_leases, locked, try_lock
+from localrun.system.locks import NoLocksError
 from tests.store.building import NO_DIGEST, new_store
 
 LEASING = """
@@ -152,10 +152,10 @@ class TestWithoutLocks:
 
     @pytest.fixture(autouse=True)
     def _no_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def flock(_: Any, __: int) -> None:
-            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        def lock(*_: Any, **__: Any) -> None:
+            raise NoLocksError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-        monkeypatch.setattr(fcntl, "flock", flock)
+        monkeypatch.setattr("localrun.store.locks.lock", lock)
 
     def test_leases_work_and_all_count_as_living(self, tmp_path: Path) -> None:
         store = new_store(tmp_path)

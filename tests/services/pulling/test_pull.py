@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,7 @@ from localrun.names.parse import parse_name
 from localrun.registry.transfer import disk
 from localrun.services.pulling.pull import PullOptions, pull_model
 from localrun.store.manifest import Role
+from localrun.system.locks import NoLocksError
 from tests.fakes.hub import FakeHub, Fault, fake_hub
 from tests.services.making import (
     DEAD,
@@ -360,9 +360,10 @@ def test_a_digest_is_no_part_of_the_name_that_a_model_gets(workspace: Workspace)
 def test_where_a_file_system_has_no_locks_a_pull_waits_for_nobody(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "no locks")
+    def no_locks(*_: object, **__: object) -> None:
+        raise NoLocksError(errno.ENOLCK, "no locks")
 
-    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr("localrun.store.locks.lock", no_locks)
+    monkeypatch.setattr("localrun.store.locks.unlock", no_locks)
 
     assert pull(workspace).is_changed

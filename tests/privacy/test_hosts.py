@@ -60,7 +60,8 @@ def watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 def home(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("home")
     found = make_home(folder)
-    found.environ.update(watch.environ, LOCALRUN_MODELS=str(folder / "models"))
+    models = str(folder / "models")
+    found.environ.update(watch.environ, LOCALRUN_MODELS=models, LOCALRUN_IDLE_EXIT="600")
     for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "HTTPS_PROXY", "https_proxy"):
         found.environ.pop(name, None)
     assert found.run("run", "guide", "hi").returncode == 0
@@ -115,6 +116,8 @@ def test_the_page_lists_the_commands_and_hosts() -> None:
 
 
 def test_jobs_of_the_server_are_watched(home: Home, watch: Watch) -> None:
+    home.run("run", "guide", "hi")  # the server may have left on a busy machine
+
     httpx.post(f"{home.url}/api/pull", json={"model": "hf.co/owner/repo"})
 
     assert [line for line in watch.seen() if "job" in line and "huggingface.co" in line]

@@ -79,6 +79,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         found = make_home(folder)
         found.environ.update(
             LOCALRUN_MODELS=str(folder / "models"),
+            LOCALRUN_IDLE_EXIT="600",
             HF_ENDPOINT=hub.url,
             MODELSCOPE_ENDPOINT=hub.url,
             PATH=f"{_program(folder)}:{os.environ['PATH']}",

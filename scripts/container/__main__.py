@@ -35,8 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise environment.SetupError(f"{binary} does not exist\nhint: scripts/build-binary")
     origin = current_origin(options.source)
     variant = VARIANTS[options.variant]
+    if variant.needs_backend and not options.backend:
+        raise environment.SetupError(
+            f"the variant {variant.name} needs a module\n"
+            f"hint: scripts/build-backend {variant.name}, then --backend FILE.zip"
+        )
     with tempfile.TemporaryDirectory(prefix="localrun-image-") as scratch:
-        program = read_program(binary, Path(scratch), variant.without)
+        program = read_program(binary, Path(scratch), variant.without, options.backend)
         image = build_image(program, options.output, variant, origin)
     print(f"{image.name}  {image.digest}  {image.size / 1e6:.1f} MB compressed  {image.path}")
     return 0
@@ -59,5 +64,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder, or a file NAME.tar (dist/image)",
     )
     parser.add_argument("--variant", choices=sorted(VARIANTS), default=DEFAULT_VARIANT)
+    parser.add_argument(
+        "--backend",
+        type=Path,
+        action="append",
+        default=[],
+        help="a package of scripts/build-backend, or a wheel of nvidia-cublas that it needs",
+    )
     parser.add_argument("--source", help="address of the sources, for a label of the image")
     return parser

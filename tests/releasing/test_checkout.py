@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import environment
 import pytest
-from releasing.checkout import has_section, read_checkout, require_releasable
+from releasing.checkout import (
+    has_section,
+    package_version,
+    read_checkout,
+    require_releasable,
+)
 
 import localrun
 
@@ -79,4 +84,4 @@ def test_a_section_has_the_version_and_says_something(changelog: str, *, has: bo
 
 
 def test_the_version_is_the_package_s() -> None:
-    assert read_checkout().version == localrun.__version__
+    assert package_version() == localrun.__version__

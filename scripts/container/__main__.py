@@ -10,15 +10,13 @@ The bytes depend only on the binary, the commit and the lock file of Debian pack
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import environment
 
-from container.build import build_image, current_origin
+from container.build import current_origin, image_of
 from container.config import DEFAULT_VARIANT, VARIANTS
-from container.rootfs import read_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise environment.SetupError(f"{binary} does not exist\nhint: scripts/build-binary")
     origin = current_origin(options.source)
     variant = VARIANTS[options.variant]
-    with tempfile.TemporaryDirectory(prefix="localrun-image-") as scratch:
-        program = read_program(binary, Path(scratch), variant.without)
-        image = build_image(program, options.output, variant, origin)
+    image = image_of(binary, options.output, variant, origin, options.backend)
     print(f"{image.name}  {image.digest}  {image.size / 1e6:.1f} MB compressed  {image.path}")
     return 0
 
@@ -59,5 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder, or a file NAME.tar (dist/image)",
     )
     parser.add_argument("--variant", choices=sorted(VARIANTS), default=DEFAULT_VARIANT)
+    parser.add_argument(
+        "--backend",
+        type=Path,
+        action="append",
+        default=[],
+        help="a package of scripts/build-backend, or a wheel of nvidia-cublas that it needs",
+    )
     parser.add_argument("--source", help="address of the sources, for a label of the image")
     return parser

@@ -16,10 +16,10 @@ from releasing.checkout import package_version
 from container.config import Origin, Variant, image_config, labels
 from container.layers import write_layer
 from container.layout import pack_layout, write_layout
-from container.rootfs import Program, fetch_packages, system_entries
+from container.rootfs import Program, fetch_packages, read_program, system_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,24 @@ class Image:
     name: str
     digest: str
     size: int  # bytes of all blobs
+
+
+def image_of(
+    binary: Path, output: Path, variant: Variant, origin: Origin, backends: Sequence[Path] = ()
+) -> Image:
+    """Write the image of a binary.
+
+    Raises:
+        SetupError: the variant needs a backend that is not given, or as `build_image`.
+    """
+    if variant.needs_backend and not backends:
+        raise environment.SetupError(
+            f"the variant {variant.name} needs a module\n"
+            f"hint: scripts/build-backend {variant.name}, then --backend FILE.zip"
+        )
+    with tempfile.TemporaryDirectory(prefix="localrun-image-") as scratch:
+        program = read_program(binary, Path(scratch), variant.without, backends)
+        return build_image(program, output, variant, origin)
 
 
 def build_image(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import stat
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ INTERPRETERS = {
     "arm64": "usr/lib/ld-linux-aarch64.so.1",
 }
 MOZILLA = "usr/share/ca-certificates/mozilla/"
+BESIDE = "libggml-base.so.0"  # in site-packages/llama_cpp/lib, as the modules of backends are
 DOC, STATUS = "usr/share/doc", "var/lib/dpkg/status.d"
 MERGED = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 MOUNTED = ("dev", "proc", "sys")
@@ -79,10 +81,16 @@ class _Headers:
             }
 
 
-def read_program(path: Path, scratch: Path, without: frozenset[str] = frozenset()) -> Program:
+def read_program(
+    path: Path,
+    scratch: Path,
+    without: frozenset[str] = frozenset(),
+    backends: Sequence[Path] = (),
+) -> Program:
     """Return the program of a binary, which unpacks itself into ``scratch``, or of another file.
 
-    ``without`` are names of files that are left out.
+    ``without`` are names of files that are left out, ``backends`` packages of
+    scripts/build-backend, and wheels of the libraries of NVIDIA that these need.
 
     Raises:
         SetupError: it does not run, or has files for several machines.
@@ -93,6 +101,8 @@ def read_program(path: Path, scratch: Path, without: frozenset[str] = frozenset(
         headers.add(path, path.name)
         entries = [Entry(path=PROGRAM.strip("/"), content=path, mode=PROGRAM_MODE)]
     else:
+        for backend in backends:
+            _add_backend(backend, unpacked.tree)
         start = Entry(path=PROGRAM.strip("/"), content=unpacked.launcher, mode=PROGRAM_MODE)
         folder = f"{TREES.strip('/')}/{unpacked.key}"
         paths = [path for path in unpacked.tree.rglob("*") if path.name not in without]
@@ -176,6 +186,18 @@ def _licences(files: dict[str, PackageFile], packages: set[str]) -> dict[str, Pa
         else:
             wanted.add(f"{DOC}/{name}/copyright")
     return {path: files[path] for path in wanted}
+
+
+def _add_backend(package: Path, tree: Path) -> None:
+    """Unpack modules beside the engine's, or the libraries of a wheel in their place."""
+    engine = next(tree.rglob(BESIDE)).parent
+    is_wheel = package.suffix == ".whl"
+    with zipfile.ZipFile(package) as members:
+        names = [name for name in members.namelist() if ".so" in name and is_wheel == ("/" in name)]
+        for name in names:
+            members.extract(name, engine.parents[1] if is_wheel else engine)
+    if not names:
+        raise environment.SetupError(f"{package} has no libraries")
 
 
 def _tree(root: Path, paths: Sequence[Path], target: str, headers: _Headers) -> Iterator[Entry]:

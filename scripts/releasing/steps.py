@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import environment
 from container import debian
-from container.__main__ import main as build_image
-from container.config import VARIANTS
+from container.build import image_of
+from container.config import VARIANTS, Origin
 from container.unpacked import unpack_binary
 
 from releasing.distributions import build_distributions
@@ -110,10 +110,11 @@ def build_images(release: Release) -> None:
         raise environment.SetupError(
             "an image needs the binary\nhint: --binary FILE, or --skip binary,image"
         )
+    checkout = release.checkout
+    origin = Origin(version=checkout.version, revision=checkout.revision, time_s=checkout.time_s)
     for variant in IMAGES:
         name = f"localrun-{release.checkout.version}-image-{variant}-{image_architecture()}.tar"
-        output = str(release.folder / name)
-        build_image([str(release.binary), "--variant", variant, "--output", output])
+        image_of(release.binary, release.folder / name, VARIANTS[variant], origin)
 
 
 def build_sbom(release: Release) -> None:

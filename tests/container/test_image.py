@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import environment
 import pytest
 from container import debian
+from container.__main__ import main
 from container.build import Image, build_image, current_origin, image_name
 from container.config import VARIANTS, Origin, Variant
 from container.rootfs import Program, read_program, system_entries
@@ -216,6 +218,31 @@ def test_modules_of_other_backends_are_left_out(tree: Path, tmp_path: Path) -> N
 
     assert system_entries(program, CPU, system_packages())
     assert not [entry for entry in program.entries if "vulkan" in entry.path]
+
+
+def test_a_backend_and_its_libraries_are_put_where_it_looks(tree: Path, tmp_path: Path) -> None:
+    engine = tree / "site-packages" / "llama_cpp" / "lib"
+    engine.mkdir(parents=True)
+    (engine / "libggml-base.so.0").write_bytes(elf())
+    files = {
+        "cuda.zip": {"manifest.json": b"{}", "libggml-cuda.so": elf(("libcuda.so.1",))},
+        "cublas.whl": {"nvidia/cu13/lib/libcublas.so.13": elf(), "nvidia/cu13/LICENSE": b""},
+    }
+    for name, members in files.items():
+        with zipfile.ZipFile(tmp_path / name, "w") as package:
+            for member, content in members.items():
+                package.writestr(member, content)
+
+    packages = [tmp_path / name for name in files]
+    program = read_program(tree.parent / "localrun", tmp_path, frozenset(), packages)
+
+    site = f"opt/localrun/{KEY}/site-packages"
+    paths = {entry.path for entry in program.entries}
+    assert f"{site}/llama_cpp/lib/libggml-cuda.so" in paths
+    assert f"{site}/nvidia/cu13/lib/libcublas.so.13" in paths
+    assert not [path for path in paths if "manifest" in path]
+    with pytest.raises(environment.SetupError, match="build-backend cuda"):
+        main([str(tree.parent / "localrun"), "--variant", "cuda"])
 
 
 def test_a_program_is_for_one_machine(tree: Path, tmp_path: Path) -> None:

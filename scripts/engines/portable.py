@@ -154,7 +154,7 @@ def _collect(tools: Toolchain, build: Path) -> dict[str, Path]:
     """Return the built libraries by the names that they have in the wheel."""
     built = build / "bin"
     modules = {file.name: file for file in sorted(built.glob("libggml-cpu-*.so"))}
-    libraries = {name: (built / name).resolve() for name in (*LOADED, *LINKED)}
+    libraries = {name: _built(build, name) for name in (*LOADED, *LINKED)}
     registry, source = build / "libggml.so", build / "empty.c"
     source.write_text("")
     command = [str(tools.c), "-shared", "-s", "-Wl,-soname,libggml.so", "-Wl,-rpath,$ORIGIN"]
@@ -163,6 +163,18 @@ def _collect(tools: Toolchain, build: Path) -> dict[str, Path]:
     if done.returncode != 0:
         raise environment.SetupError(f"{registry} was not linked:\n{done.stderr}")
     return {**libraries, "libggml.so": registry, **modules}
+
+
+def _built(build: Path, name: str) -> Path:
+    """Return the library that a name links to; that of mtmd is not in the folder of the others.
+
+    Raises:
+        SetupError: it was not built.
+    """
+    file = next(build.rglob(name), None)
+    if file is None:
+        raise environment.SetupError(f"the build has no {name}\nhint: rm -r {build}")
+    return file.resolve()
 
 
 def _assemble(sources: Path, libraries: dict[str, Path], platform: str, output: Path) -> Path:

@@ -272,6 +272,10 @@ def test_a_second_server_on_the_address_is_told_so(server: Home) -> None:
 
 
 def runner_of(home: Home) -> psutil.Process:
-    children = server_of(home).children(recursive=True)
-    (runner,) = [child for child in children if "runner" in child.cmdline()]
+    runners = []
+    for child in server_of(home).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # also one that has ended (ZombieProcess)
+            if "runner" in child.cmdline():
+                runners.append(child)
+    (runner,) = runners
     return runner

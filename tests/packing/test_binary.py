@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="scripts/test --binary FI
 MAX_BYTES = 150_000_000
 NUM_FACTS = 6
 NUM_FIELDS = 6  # of a request, before its arguments
-NO_CLIENT_S = 2.0
 WORDS = ("list", "--json", "ä\udc80")
 # environments that change how Python encodes, or whether a command is handed over
 ENVIRONMENTS: list[dict[str, str]] = [
@@ -113,14 +113,14 @@ def test_the_version_is_that_of_the_package(facts: list[str]) -> None:
 
 
 @pytest.fixture
-def listener(tmp_path: Path) -> Iterator[socket.socket]:
-    """Return a socket where commands look for a warm process."""
-    folder = tmp_path / "localrun"
-    folder.mkdir(mode=0o700)
-    with socket.socket(socket.AF_UNIX) as listening:
+def listener() -> Iterator[socket.socket]:
+    """Return a socket where commands look for a warm process; at a short path, which it needs."""
+    with tempfile.TemporaryDirectory() as runtime, socket.socket(socket.AF_UNIX) as listening:
+        folder = Path(runtime, "localrun")
+        folder.mkdir(mode=0o700)
         listening.bind(str(folder / "127.0.0.1:11435.warm"))
         listening.listen()
-        listening.settimeout(NO_CLIENT_S)
+        listening.settimeout(HANG_S)
         yield listening
 
 

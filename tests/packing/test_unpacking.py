@@ -185,7 +185,7 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(small: Launched) -> No
 def test_a_tree_of_the_superuser_serves_all_users_and_is_not_written_to(small: Launched) -> None:
     small.run()
     (tree,) = small.trees()
-    for path in (*Path(small.file).parents[:3], small.folder, tree, *tree.rglob("*")):
+    for path in (*Path(small.file).parents[:4], small.folder, tree, *tree.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o055)
     command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

@@ -21,7 +21,7 @@ import psutil
 from localrun.engine.params import SamplingParams
 from localrun.runner.messages import Count, Counts, Event, Failed, Finished, Load, Terminal
 from localrun.supervisor.runner import Runner
-from localrun.supervisor.runner_process import start_runner
+from localrun.supervisor.runner_process import StartedRunner, start_runner
 from storming.asking import RequestBatch, RequestGenerator, complaint
 from storming.replay import (
     NEAR_TIE,
@@ -34,8 +34,6 @@ from storming.replay import (
 )
 
 if TYPE_CHECKING:
-    import socket
-    import subprocess
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -167,9 +165,10 @@ class Storm:
         runner.load(self._scenario.load)
         return runner
 
-    def _spawn(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
-        self._process = start_runner(child_end)
-        return self._process
+    def _spawn(self) -> StartedRunner:
+        started = start_runner()
+        self._process = started.process
+        return started
 
     def _submit_batch(self, batch: RequestBatch) -> None:
         for request in batch.requests:

@@ -204,6 +204,16 @@ def test_lines_are_edited_and_the_window_has_its_size(probed: Probe, *, is_warm:
         shell.press_until("\x04", "code-7")
 
 
+def is_waiting(pid: int) -> bool:
+    return ") S" in Path(f"/proc/{pid}/stat").read_text()
+
+
+def num_switches(pid: int) -> int:
+    """Return how often a process has waited or stopped."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
 @BOTH
 def test_a_chat_in_the_background_leaves_the_keys_to_the_shell(
     probed: Probe, *, is_warm: bool
@@ -211,12 +221,18 @@ def test_a_chat_in_the_background_leaves_the_keys_to_the_shell(
     with Shell(probed.environ(is_warm=is_warm)) as shell:
         shell.type("$PROBE chat; echo code-$?\n")
         shell.read_until("> ")
-        shell.type("h")  # when it is shown, the editor waits
+        shell.type("h")
         shell.read_until("h")
+        (program,) = probed.pids()
+        wait_until(lambda: is_waiting(program))  # for a key: no signal is lost then
         shell.type("\x1a")
         shell.read_until("Stopped")
+        wait_until(lambda: is_stopped(program))
+        before = num_switches(program)
         shell.type("bg\n")
         shell.read_until("&")
+        if is_warm:  # until it has stopped itself, which takes a millisecond, keys may be its own
+            wait_until(lambda: num_switches(program) > before and is_stopped(program))
         for number in range(5):
             shell.type(f"echo typed-$(({number} + 10))\n")
             shell.read_until(f"typed-{number + 10}")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -49,8 +48,8 @@ class InterruptedSocket(socket.socket):
 
     def recv_into(self, *arguments: Any) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        os.kill(os.getpid(), signal.SIGINT)
         try:
+            signal.raise_signal(signal.SIGINT)  # to this thread: another would take it at once
             return super().recv_into(*arguments)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

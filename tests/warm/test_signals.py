@@ -77,7 +77,8 @@ def test_an_interrupt_at_any_instant_ends_with_130_and_leaves_nothing(probed: Pr
             _spin(step * 300)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=HANG_S)
-            codes.add((process.returncode, b"Traceback" in errors))
+            if b"init_import_site" not in errors:  # Python, before it knew its packages
+                codes.add((process.returncode, b"Traceback" in errors))
 
     codes.discard((-signal.SIGINT, True))  # Python, which still imported the program
     assert codes == {(130, False)}

@@ -36,7 +36,8 @@ COMMANDS = (
 )  # fmt: skip
 
 TYPER = {"annotated_doc", "localrun", "shellingham", "typer"}
-HELP = TYPER | {"markdown_it", "mdurl", "pygments", "rich"}
+# rich imports attr where something brought it: the tests' own packages may
+HELP = TYPER | {"attr", "markdown_it", "mdurl", "pygments", "rich"}
 STORE = TYPER | {"platformdirs"}
 PACKAGES = {
     ("--help",): HELP,

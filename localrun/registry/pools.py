@@ -19,15 +19,14 @@ import urllib3
 
 from localrun import __version__
 from localrun.errors import NetworkError
-from localrun.registry.public import DEFAULT_PORTS, pool_classes
+from localrun.registry.http import DEFAULT_PORTS
+from localrun.registry.public import pool_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.registry.public import PublicOnly
 
-CONNECT_TIMEOUT_S = 10.0
-STALL_TIMEOUT_S = 30.0
 POOL_SIZE = 16
 HEADERS = {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity"}
 

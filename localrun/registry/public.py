@@ -24,6 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
 
 from localrun.errors import PrivateAddressError
+from localrun.registry.http import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,6 @@ PRIVATE_ENDINGS = (
     ".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".home",
     ".private",
 )  # fmt: skip
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)

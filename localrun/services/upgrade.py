@@ -16,7 +16,6 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -129,6 +128,8 @@ def _hint() -> str:
 
 def _source_folder() -> str | None:
     """Return the folder that this program was installed from, None if from an index or a file."""
+    from importlib import metadata  # brings email
+
     try:
         text = metadata.distribution(PROJECT).read_text("direct_url.json") or "{}"
     except metadata.PackageNotFoundError:

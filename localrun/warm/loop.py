@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.sockets import peer_of
 from localrun.warm.code import CodeOnDisk, file_identity
-from localrun.warm.protocol import EXITED, KILLED, reply
-from localrun.warm.record import RECORD_BYTES, kill_mortal, restore_terminal
+from localrun.warm.protocol import EXITED, KILLED, RUNNER, reply
+from localrun.warm.record import RECORD_BYTES, is_runner, kill_mortal, restore_terminal
 from localrun.warm.worker import close_range, run_worker
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 STDERR = 2
 SPARE_FILES = 16  # besides two for each worker
 QUIET_S = 0.25  # before a step of the preparation: a first command has the processors
-EARLY_FORKS = 2  # before the preparation is complete: the first runner and another
+EARLY_FORKS = 2  # before all is imported that commands need: the first runner and another
 RETRY_S = 1.0  # if the system has no process or file left
 HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0x2000)
 _log = logging.getLogger(__name__)
@@ -64,6 +64,11 @@ class _Worker:
         self.connection = connection
         self.record = record
         self.pidfd = os.pidfd_open(pid)
+
+    @property
+    def kind(self) -> str | None:
+        """Return `RUNNER` if the worker has become one."""
+        return RUNNER if is_runner(self.record) else None
 
     def end(self) -> None:
         """Report the worker's end to its client."""
@@ -100,6 +105,7 @@ class Loop:
         self._code = CodeOnDisk()
         self._is_listening = True
         self._num_forks = 0
+        self._may_be_due = True  # whether a step of the preparation is due
         self._workers: dict[int, _Worker] = {}  # by connection and by pidfd
         self._max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
         self._poll = select.poll()
@@ -111,9 +117,9 @@ class Loop:
         """Serve until the server has ended and no worker is left."""
         retry_s: float | None = None
         while self._has_work():
-            timeout_s = retry_s if self._preparation.is_complete else QUIET_S
+            timeout_s = QUIET_S if self._may_be_due else retry_s
             events = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
-            if not events and not self._preparation.is_complete:
+            if not events and self._may_be_due:
                 self._prepare()
             retry_s = None
             ready = {fd for fd, _ in events}
@@ -126,8 +132,13 @@ class Loop:
                 retry_s = self._listen(is_ready=self._listener.socket.fileno() in ready)
 
     def _prepare(self) -> None:
-        self._preparation.run_step()
-        self._code.add_imported()
+        """Run the next step, if it is due."""
+        awaited = self._preparation.awaited
+        is_due = awaited is None or any(worker.kind == awaited for worker in self._workers.values())
+        if is_due and not self._preparation.is_complete:
+            self._preparation.run_step()
+            self._code.add_imported()
+        self._may_be_due = is_due and not self._preparation.is_complete
 
     def _has_work(self) -> bool:
         """Return whether a server or a worker is left; a process with threads forks no more."""
@@ -177,9 +188,10 @@ class Loop:
 
     def _fork(self, connection: socket.socket) -> _Worker | None:
         """Return a worker for a connection, None if the system has nothing left for it."""
-        while self._num_forks >= EARLY_FORKS and not self._preparation.is_complete:
+        while self._num_forks >= EARLY_FORKS and self._preparation.is_due_at_once:
             self._prepare()
         self._num_forks += 1
+        self._may_be_due = not self._preparation.is_complete
         try:
             record = mmap.mmap(-1, RECORD_BYTES)
             pid = os.fork()

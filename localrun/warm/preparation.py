@@ -1,7 +1,8 @@
 """Preparation of the warm process in steps: between two of them it can fork.
 
-The first step is what runners import, since the first command waits for a runner. The other steps
-follow while nobody connects. A worker that is forked before the last step imports what it lacks.
+The steps are run while nobody connects, and a step may wait until a worker of some kind was forked:
+numpy takes 7 MB, which a server without a model need not have. A worker that is forked before a
+step imports what it lacks.
 """
 
 from __future__ import annotations
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
 class ImportSteps:
     """Steps that are run one at a time, with ``environ`` added to the environment."""
 
-    def __init__(self, steps: Iterator[None], environ: Mapping[str, str]) -> None:
+    def __init__(self, steps: Iterator[str | None], environ: Mapping[str, str]) -> None:
+        """Take steps, each of which yields the kind of worker that the next one waits for."""
+        self.awaited: str | None = None
         self.is_complete = False
         self._steps = steps
         self._environ = environ
+
+    @property
+    def is_due_at_once(self) -> bool:
+        """Return whether the next step waits for no worker."""
+        return not self.is_complete and self.awaited is None
 
     def run_step(self) -> None:
         """Run the next step; `is_complete` is true after the last."""
         given = dict(os.environ)
         os.environ.update(self._environ)
         try:
-            next(self._steps)
+            self.awaited = next(self._steps)
         except StopIteration:
             self.is_complete = True
         finally:

@@ -42,14 +42,14 @@ _log = logging.getLogger(__name__)
 def start_warm(
     path: str,
     run: Callable[[], int],
-    prepare: Callable[[], Iterator[None]],
+    prepare: Callable[[], Iterator[str | None]],
     environ: dict[str, str],
 ) -> Warm | None:
     """Fork the warm process; return None if this process cannot.
 
-    ``prepare`` imports what workers need, with ``environ`` added to the environment; before its
-    first yield, what runners need. ``run`` runs the command line of `sys.argv` in a worker. Must be
-    called while the process has one thread.
+    ``prepare`` imports what workers need, with ``environ`` added to the environment (see
+    `ImportSteps`); before its first yield, what runners need first. ``run`` runs the command line
+    of `sys.argv` in a worker. Must be called while the process has one thread.
     """
     listener = _listen(path) if num_threads() == 1 else None
     if listener is None:
@@ -101,7 +101,7 @@ def _serve(
     listener: Listener,
     lifeline: socket.socket,
     run: Callable[[], int],
-    prepare: Callable[[], Iterator[None]],
+    prepare: Callable[[], Iterator[str | None]],
     environ: dict[str, str],
 ) -> None:
     os.setsid()

@@ -25,15 +25,20 @@ if TYPE_CHECKING:
     import mmap
 
 RECORD_BYTES = 4096
-_MORTAL = 1
+_COMMAND, _RUNNER = 1, 2
 
 
-def record_mortal(record: mmap.mmap, client: int) -> None:
+def record_mortal(record: mmap.mmap, client: int, *, is_runner: bool) -> None:
     """Record that this process dies with its client, and the modes of the terminal on stdin."""
     data = marshal.dumps(_terminal(client))
     if len(data) < RECORD_BYTES:
         record[1 : 1 + len(data)] = data
-        record[0] = _MORTAL
+        record[0] = _RUNNER if is_runner else _COMMAND
+
+
+def is_runner(record: mmap.mmap) -> bool:
+    """Return whether the worker has become a runner."""
+    return record[0] == _RUNNER
 
 
 def _terminal(client: int) -> tuple[list[int | list[bytes | int]], str, int, int] | None:
@@ -48,14 +53,14 @@ def _terminal(client: int) -> tuple[list[int | list[bytes | int]], str, int, int
 
 def kill_mortal(pid: int, record: mmap.mmap) -> None:
     """Kill a worker that dies with its client, and restore its terminal."""
-    if record[0] == _MORTAL:
+    if record[0]:
         os.kill(pid, signal.SIGKILL)
         restore_terminal(record)
 
 
 def restore_terminal(record: mmap.mmap) -> None:
     """Restore the terminal of a worker if its job is still in the foreground."""
-    terminal = marshal.loads(record[1:]) if record[0] == _MORTAL else None  # noqa: S302 - written by a fork of this process
+    terminal = marshal.loads(record[1:]) if record[0] else None  # noqa: S302 - written by a fork of this process
     if terminal is None:
         return
     modes, path, session, group = terminal

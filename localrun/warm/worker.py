@@ -86,7 +86,8 @@ def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -
         request, files = _receive(connection, state)
         connection = _become(request, files, connection)
         if request.kind != JOB:
-            record_mortal(record, peer_of(connection)[0])
+            client, is_runner = peer_of(connection)[0], request.kind == RUNNER
+            record_mortal(record, client, is_runner=is_runner)
         if request.kind != JOB and _is_alone(connection):
             os._exit(0)
         code = _run(state.run)

@@ -14,6 +14,7 @@ import pytest
 
 from localrun.errors import NetworkError
 from localrun.registry.http import (
+    STALL_TIMEOUT_S,
     Credential,
     Http,
     HttpError,
@@ -23,7 +24,6 @@ from localrun.registry.http import (
     origin_of,
     retry_after,
 )
-from localrun.registry.pools import STALL_TIMEOUT_S
 from localrun.registry.public import PublicOnly
 from tests.measuring import wall_s
 from tests.registry.scripted import http, scripted

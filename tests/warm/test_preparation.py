@@ -19,18 +19,20 @@ def test_steps_run_one_at_a_time_in_their_own_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("GIVEN", "before")
     seen: list[tuple[str | None, str | None]] = []
 
-    def steps() -> Iterator[None]:
-        for _ in range(2):
+    def steps() -> Iterator[str | None]:
+        for awaited in (None, "runner"):
             seen.append((os.environ.get("ADDED"), os.environ.get("GIVEN")))
             os.environ["GIVEN"] = "by an import"
-            yield
+            yield awaited
         seen.append((None, None))
 
     preparation = ImportSteps(steps(), {"ADDED": "yes"})
-    states = []
+    states, due = [], []
     while not preparation.is_complete:
         preparation.run_step()
         states.append((len(seen), os.environ.get("ADDED"), os.environ["GIVEN"]))
+        due.append(preparation.is_due_at_once)
 
     assert states == [(1, None, "before"), (2, None, "before"), (3, None, "before")]
     assert seen == [("yes", "before"), ("yes", "before"), (None, None)]
+    assert due == [True, False, False]

@@ -82,7 +82,8 @@ def send(connection: socket.socket, data: bytes, num_files: int = 4) -> None:
             socket.send_fds(connection, [data[:HEAD_BYTES]], files)
         else:
             connection.sendall(data[:HEAD_BYTES])
-        connection.sendall(data[HEAD_BYTES:])
+        with contextlib.suppress(BrokenPipeError):  # refused by its head
+            connection.sendall(data[HEAD_BYTES:])
 
 
 def answer(connection: socket.socket) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import localrun
 from localrun.supervisor.runner_process import RUNNER_ENVIRONMENT
+from localrun.warm.protocol import RUNNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# runners first: a first command waits for one
-FIRST = ("localrun.cli.internal.runner", "localrun.runner.main", "localrun.runner.saved_prompts")
-PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat", "registry")
-# huggingface_hub and modelscope stay out: they read the environment when they are imported
+# of a runner, first: a first command waits for one
+FIRST = (
+    "localrun.cli.internal.runner", "localrun.engine.cache.prefix_cache",
+    "localrun.engine.cache.state_cache", "localrun.engine.engine",
+    "localrun.engine.llama.library", "localrun.engine.llama.placement",
+    "localrun.runner.prompt_restorer", "localrun.runner.prompt_saver",
+    "localrun.runner.prompts.templates", "localrun.runner.saved_prompts",
+    "localrun.runner.text_tokenizer", "localrun.runner.tool_grammars",
+)  # fmt: skip
+PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat")
+LAST = ("localrun.runner.main",)  # numpy and all that uses it
+# urllib3 stays out, for memory: who uses the network waits for it anyway; huggingface_hub and
+# modelscope, because they read the environment when they are imported
 LIBRARIES = (
     "encodings.idna", "importlib.readers", "localrun.logs", "rich._emoji_codes", "rich.console",
     "stringprep", "typer._click._textwrap", "typer._click.decorators", "typer.rich_utils",
@@ -40,20 +50,22 @@ def start(path: str) -> Warm | None:
     return warm
 
 
-def _import() -> Iterator[None]:
-    """Import in steps, and build all commands in the last."""
+def _import() -> Iterator[str | None]:
+    """Import in steps, and build all commands; the last step follows a first runner."""
     _load_llama()
     _import_all(FIRST)
-    yield
+    yield None
     for package in PACKAGES:
         path = [f"{folder}/{package}" for folder in localrun.__path__]
         modules = pkgutil.walk_packages(path, f"localrun.{package}.")
         _import_all(module.name for module in modules)
-        yield
+        yield None
     _import_all(LIBRARIES)
     from localrun.cli.app import build_all
 
     build_all()
+    yield RUNNER
+    _import_all(LAST)
 
 
 def _load_llama() -> None:

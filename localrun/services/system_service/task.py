@@ -11,7 +11,6 @@ import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
 from localrun.folders import config_folder
 from localrun.services.system_service.programs import checked, run_program
@@ -68,6 +67,8 @@ class TaskScheduler:
 
     def files(self, service: Service) -> list[ServiceFile]:
         """Return the description of the task, which has no variables."""
+        from xml.sax.saxutils import escape  # brings urllib.request, email and ssl
+
         program, *arguments = (*_without_window(service.command), "--stay")
         text = XML.format(
             user=escape(_user()),

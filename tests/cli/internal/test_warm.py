@@ -19,6 +19,24 @@ print(Path("/proc/self/maps").read_text())
 """
 
 
+BEFORE_A_RUNNER = """
+import sys
+from localrun.cli.internal.warm import _import
+for awaited in _import():
+    print(awaited, *sorted({"email", "numpy", "ssl", "urllib3"} & sys.modules.keys()))
+"""
+
+
+def test_what_takes_much_memory_waits_for_a_runner_or_stays_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_A_RUNNER], check=True, capture_output=True, text=True
+    )
+
+    *commands, last = done.stdout.splitlines()
+    assert set(commands) == {"None"}
+    assert last == "runner"
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only on Linux")
 def test_the_warm_process_loads_no_backend_before_it_forks(tmp_path: Path) -> None:
     library = compiled(tmp_path, "cuda", ABORTS="1")

@@ -189,15 +189,23 @@ class PartCollector:
     def _add_model(self, parts: ModelParts, ref: ModelRef) -> None:
         """Add all files of a model of this machine; pull a missing one."""
         self._refuse_second(parts, str(ref))
-        store = self.workspace.store
         entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
-            adopted = adopt(store, embedded, self.lease, mode=AdoptMode.AUTO)
-            parts.weights.append(ModelPart(adopted.digest, adopted.size_bytes))
+            parts.weights.append(self._embedded(embedded))
         else:
             self._add_entry(parts, entry or self._pulled(ref))
         parts.origin = str(ref)
+
+    def _embedded(self, path: Path) -> ModelPart:
+        """Return an embedded model as a blob; it is hashed only if the store lacks the blob."""
+        facts, store = self.workspace.models.headers.facts(path), self.workspace.store
+        size_bytes = path.stat().st_size
+        self.lease.add([facts.digest])  # first: then no prune removes what is found
+        if store.blobs.find(facts.digest, size_bytes) is not None:
+            return ModelPart(facts.digest, size_bytes)
+        adopted = adopt(store, path, self.lease, mode=AdoptMode.AUTO)
+        return ModelPart(adopted.digest, adopted.size_bytes)
 
     def _add_entry(self, parts: ModelParts, entry: Entry) -> None:
         self.workspace.store.check_whole(entry)

@@ -136,6 +136,19 @@ def test_a_context_beyond_the_models_own_is_reported(
     assert told.notes == notes
 
 
+def test_the_embedded_model_is_hashed_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = create(workspace, "FROM guide\nSYSTEM a")
+    monkeypatch.setattr("localrun.store.adopt.file_digest", None)
+    monkeypatch.setattr("localrun.services.index.headers.file_digest", None)
+    second = create(workspace, "FROM guide\nSYSTEM b", "other")
+
+    assert second.manifest != first.manifest
+    made, other = workspace.store.entries()
+    assert made.manifest.with_role(Role.WEIGHTS) == other.manifest.with_role(Role.WEIGHTS)
+
+
 def test_the_same_recipe_twice_changes_nothing(workspace: Workspace) -> None:
     first = create(workspace, "FROM guide\nSYSTEM a")
     second = create(workspace, "FROM guide\nSYSTEM a")

@@ -122,6 +122,17 @@ class Models:
                     raise ModelNotFoundError(f"no such adapter: {adapter.name}")
         return replace(identity, name="+".join((identity.name, *map(str, extra))))
 
+    def file_digest(self, path: Path) -> str:
+        """Return the digest of a GGUF file; an unchanged file is hashed once.
+
+        Raises:
+            IntegrityError: not a readable GGUF file.
+            OSError: the file cannot be opened.
+        """
+        digest = self.headers.facts(path).digest
+        self._index.save()
+        return digest
+
     def _identity(self, name: str) -> ModelIdentity:
         ref = parse_name(name)
         if ref.source is ModelSource.FILE:

@@ -199,12 +199,11 @@ class PartCollector:
 
     def _embedded(self, path: Path) -> ModelPart:
         """Return an embedded model as a blob; it is hashed only if the store lacks the blob."""
-        facts, store = self.workspace.models.headers.facts(path), self.workspace.store
-        size_bytes = path.stat().st_size
-        self.lease.add([facts.digest])  # first: then no prune removes what is found
-        if store.blobs.find(facts.digest, size_bytes) is not None:
-            return ModelPart(facts.digest, size_bytes)
-        adopted = adopt(store, path, self.lease, mode=AdoptMode.AUTO)
+        digest, size_bytes = self.workspace.models.file_digest(path), path.stat().st_size
+        self.lease.add([digest])  # first: then no prune removes what is found
+        if self.workspace.store.blobs.find(digest, size_bytes) is not None:
+            return ModelPart(digest, size_bytes)
+        adopted = adopt(self.workspace.store, path, self.lease, mode=AdoptMode.AUTO)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def _add_entry(self, parts: ModelParts, entry: Entry) -> None:

@@ -18,6 +18,7 @@ from localrun.variables import (
     read_duration,
     read_limit,
     read_size,
+    read_tokens,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
         UsageError: a variable is malformed, or two of them contradict each other.
     """
     rules = LoadRules(
-        num_ctx=read_limit(environ, CONTEXT_LENGTH, LONGEST_CONTEXT, example=32768),
+        num_ctx=read_tokens(environ, CONTEXT_LENGTH, LONGEST_CONTEXT),
         num_parallel=read_count(environ, NUM_PARALLEL, DEFAULT_PARALLEL, LARGEST_PARALLEL),
         cache_type=read_choice(environ, KV_CACHE_TYPE, CACHE_TYPES),
         flash_attention=_flash_attention(environ),

@@ -1,4 +1,4 @@
-"""Values of variables: durations, sizes, rates, counts and switches.
+"""Values of variables: durations, sizes, rates, counts, numbers of tokens and switches.
 
 Each ``read_*`` function returns the value of one variable of an environment; an error names the
 variable, its value and what is allowed.
@@ -20,6 +20,7 @@ PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
 RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
 UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 BINARY_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}  # KiB, MiB, GiB
+TOKENS = re.compile(r"(\d{1,15}) ?([kKmM]?)", re.ASCII)
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmg]?)(i?)b?", re.ASCII)
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 LONGEST_NUMBER = 64  # characters
@@ -68,6 +69,15 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def parse_tokens(text: str) -> int | None:
+    """Return a number of tokens from ``32768``, ``32k`` or ``1M``, with binary units.
+
+    Return None if the text is not such a number.
+    """
+    match = TOKENS.fullmatch(text.strip())
+    return int(match.group(1)) * BINARY_BYTES[match.group(2).upper()] if match else None
+
+
 def read_duration(environ: Mapping[str, str], name: str, default: float | None) -> float | None:
     """Return the seconds of a variable, None for "forever".
 
@@ -108,6 +118,23 @@ def read_limit(environ: Mapping[str, str], name: str, most: int, example: int) -
             hint=f"{name}={example}",
         )
     return int(text) or None
+
+
+def read_tokens(environ: Mapping[str, str], name: str, most: int) -> int | None:
+    """Return a number of tokens up to ``most``, None for 0 or if the variable is not set.
+
+    Raises:
+        UsageError: the value is not such a number.
+    """
+    text = environ.get(name, "").strip() or "0"
+    num_tokens = parse_tokens(text)
+    if num_tokens is None or num_tokens > most:
+        raise UsageError(
+            f"{name} must be a number from 1 to {most}, such as 32768 or 32k, "
+            f"or 0 for the default, not {text}",
+            hint=f"{name}=32k",
+        )
+    return num_tokens or None
 
 
 def read_switch(environ: Mapping[str, str], name: str) -> bool:

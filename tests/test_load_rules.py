@@ -43,7 +43,9 @@ def test_every_rule_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("CONTEXT_LENGTH", "32k"),
+        ("CONTEXT_LENGTH", "32q"),
+        ("CONTEXT_LENGTH", "1.5k"),
+        ("CONTEXT_LENGTH", "129M"),
         ("NUM_PARALLEL", "0"),
         ("NUM_PARALLEL", "129"),
         ("MAX_MODELS", "-1"),
@@ -69,6 +71,13 @@ def test_zero_means_the_default_or_no_limit() -> None:
     assert rules == LoadRules(timeout_s=None)
     assert read_load_rules({"LOCALRUN_LOAD_TIMEOUT": "-1"}).timeout_s is None
     assert rules.num_parallel == DEFAULT_PARALLEL
+
+
+@pytest.mark.parametrize(
+    ("text", "num_ctx"), [("32k", 32768), ("128K", 131072), ("1M", 1048576), ("0k", None)]
+)
+def test_a_context_may_have_a_unit(text: str, num_ctx: int | None) -> None:
+    assert read_load_rules({"LOCALRUN_CONTEXT_LENGTH": text}).num_ctx == num_ctx
 
 
 def test_a_plain_reserve_is_in_bytes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.errors import UsageError
-from localrun.variables import read_choice, read_count, read_limit, read_size
+from localrun.variables import parse_tokens, read_choice, read_count, read_limit, read_size
 
 NAME = "LOCALRUN_X"
 
@@ -30,6 +30,19 @@ def test_numbers_have_bounds(text: str) -> None:
         read_limit({NAME: text}, NAME, 100, example=3)
     with pytest.raises(UsageError, match=f"{NAME} must be a number from 1 to 100, not "):
         read_count({NAME: text}, NAME, 16, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("4096", 4096), ("32k", 2**15), ("128 K", 2**17), ("1m", 2**20), (" 0 ", 0)],
+)
+def test_tokens_have_binary_units(text: str, tokens: int) -> None:
+    assert parse_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1.5k", "1G", "1kk", "1_0", "٣", "9" * 5000])
+def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
+    assert parse_tokens(text) is None
 
 
 def test_zero_is_no_limit_but_no_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from typer import Argument, Option
@@ -57,7 +58,7 @@ def help_command(
     elif len(topic) == 1 and topic[0] in TOPICS:
         _show_page(topic[0], output, uses_pager=not no_pager)
     else:
-        _show_command(topic)
+        _show_command(topic, output, uses_pager=not no_pager)
 
 
 def _show_page(topic: str, output: Output, *, uses_pager: bool) -> None:
@@ -71,17 +72,25 @@ def _show_page(topic: str, output: Output, *, uses_pager: bool) -> None:
     show(render(page, look), output, uses_pager=uses_pager)
 
 
-def _show_command(words: list[str]) -> None:
+def _show_command(words: list[str], output: Output, *, uses_pager: bool) -> None:
+    from contextlib import redirect_stdout
+
     from typer.core import TyperGroup
 
     from localrun.cli.app import command_line
+    from localrun.cli.pager import Written, show
 
     program = command_line()
     commands = program.commands if isinstance(program, TyperGroup) else {}
     if words[0] not in commands:
         named = [name for name, command in commands.items() if not command.hidden]
         raise _unknown(words[0], [*TOPICS, *named])
-    program([*words, "--help"], prog_name="localrun")
+    written = Written(sys.stdout)
+    try:
+        with redirect_stdout(written):
+            program([*words, "--help"], prog_name="localrun")
+    finally:  # it exits, with a code of its own if a word names no command
+        show(written.getvalue(), output, uses_pager=uses_pager)
 
 
 def _unknown(word: str, known: list[str]) -> Exception:

@@ -20,6 +20,11 @@ DeviceOption = Annotated[
     ),
 ]
 
+ContextOption = Annotated[
+    str | None,
+    Option("--ctx", metavar="TOKENS", help="Context size in tokens, such as 32768 or 32k."),
+]
+
 RecipeArguments = Annotated[
     list[str] | None,
     Option("--arg", metavar="NAME=VALUE", help="Value of an ARG in the Modelfile."),
@@ -54,6 +59,23 @@ def parse_variables(texts: list[str]) -> dict[str, str]:
             raise UsageError(f"--env {name} is not NAME=VALUE", hint="--env LOCALRUN_OFFLINE=1")
         values[name] = value
     return values
+
+
+def parse_context(text: str | None) -> int | None:
+    """Return the tokens of ``--ctx``, None if it is not given.
+
+    Raises:
+        UsageError: it is not a number of tokens above 0.
+    """
+    from localrun.variables import parse_tokens
+
+    num_tokens = None if text is None else parse_tokens(text)
+    if text is not None and not num_tokens:
+        raise UsageError(
+            f"--ctx must be a number of tokens above 0, such as 32768 or 32k, not {text}",
+            hint="--ctx 32k",
+        )
+    return num_tokens
 
 
 def check_keep_alive(text: str | None) -> None:

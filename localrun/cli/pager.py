@@ -6,6 +6,7 @@ A text that fits on the screen is printed, and so is one for which no pager star
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from localrun.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from localrun.cli.output import Output
 
@@ -25,6 +27,21 @@ PAGERS = ("less", "more")
 LESS = "FRX"  # leave at once if the text fits, pass colors, keep the text on the screen
 PRINTERS = {"", "cat"}  # of PAGER: no pager
 WIDEST = 100
+
+
+class Written(io.StringIO):
+    """Text that a library writes as for a stream, which decides on colors and characters."""
+
+    encoding = ""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.encoding = stream.encoding
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Return whether the stream is a terminal."""
+        return is_terminal(self._stream)
 
 
 def has_screen() -> bool:

@@ -32,6 +32,7 @@ class ParameterSpec:
     high: float = LARGEST_INTEGER
     choices: tuple[str, ...] = ()
     deprecated: str | None = None  # reason; the value is checked and dropped
+    is_context: bool = False  # may be written as 32k or 1M
     removed: str | None = None  # reason; the parameter is refused, as in Ollama
 
 
@@ -39,6 +40,10 @@ def _whole(
     name: str, about: str, low: int = -LARGEST_INTEGER, high: int = LARGEST_INTEGER
 ) -> ParameterSpec:
     return ParameterSpec(name=name, kind="int", about=about, low=low, high=high)
+
+
+def _context(name: str, about: str) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="int", about=about, low=0, is_context=True)
 
 
 def _number(name: str, about: str, low: float, high: float) -> ParameterSpec:
@@ -58,7 +63,7 @@ def _removed(name: str, reason: str) -> ParameterSpec:
 
 
 PARAMETERS = (
-    _whole("num_ctx", "tokens of context for one conversation; 0 = chosen", 0),
+    _context("num_ctx", "tokens of context for one conversation; 0 = chosen"),
     _whole("num_batch", "tokens of a prompt computed at once", 1),
     _whole("num_gpu", "layers on the GPU; -1 = all that fit", -1),
     _whole("main_gpu", "the GPU to use where there are several", 0),
@@ -73,7 +78,7 @@ PARAMETERS = (
     _number("rope_frequency_base", "base of rotary positions; 0 = the model's", 0, LARGEST),
     _number("rope_frequency_scale", "factor of rotary positions; 0 = the model's", 0, LARGEST),
     _choice("rope_scaling", "how positions are stretched", ("none", "linear", "yarn", "longrope")),
-    _whole("yarn_orig_ctx", "context the model was trained with, for yarn; 0 = the model's", 0),
+    _context("yarn_orig_ctx", "context the model was trained with, for yarn; 0 = the model's"),
     _number("yarn_ext_factor", "mix of extrapolation, for yarn; negative = the model's", -1, 1),
     _number("yarn_attn_factor", "factor of attention, for yarn", -LARGEST, LARGEST),
     _number("yarn_beta_fast", "low correction, for yarn", -LARGEST, LARGEST),

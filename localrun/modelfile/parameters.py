@@ -1,6 +1,7 @@
 """Parser and formatter of parameter values.
 
-A whole number may be written as 4096, 4096.0 or 4.096e3 (as ``ollama show`` writes large numbers).
+A whole number may be written as 4096, 4096.0 or 4.096e3 (as ``ollama show`` writes large numbers),
+a context also as 4k or 1M, which Ollama refuses. The value of each is the same number.
 Durations and texts keep their spelling.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OTHER_NAMES
 from localrun.modelfile.problems import shown
-from localrun.variables import parse_duration
+from localrun.variables import parse_duration, parse_tokens
 
 if TYPE_CHECKING:
     from localrun.modelfile.known import ParameterSpec
@@ -91,13 +92,16 @@ def describe_values(parameter: ParameterSpec) -> str:
         return f"one of {', '.join(parameter.choices)}"
     if parameter.kind in {"int", "float"}:
         number = "a whole number" if parameter.kind == "int" else "a number"
-        return f"{number} {_range(parameter)}".rstrip()
+        units = ", such as 32768 or 32k" if parameter.is_context else ""
+        return f"{number} {_range(parameter)}".rstrip() + units
     others = {"bool": "true or false", "duration": "90 (seconds), 10m, 1h30m or -1 (for ever)"}
     return others.get(parameter.kind, "text")
 
 
 def _number(parameter: ParameterSpec, word: str) -> int | float:
     value = _parse_number(word)
+    if value is None and parameter.is_context:
+        value = parse_tokens(word)
     if value is None or (parameter.kind == "int" and value != math.floor(value)):
         raise _wrong(parameter, word)
     if not parameter.low <= value <= parameter.high:

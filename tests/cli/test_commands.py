@@ -214,7 +214,7 @@ def test_load_tells_how_long_it_took_and_asks_for_a_pin(
         {"status": "ready", "load_s": 1.25, "done": True},
     ]
 
-    done = localrun("load", "guide", "--pin", "--ctx", "4096")
+    done = localrun("load", "guide", "--pin", "--ctx", "4k")
 
     assert done.stderr == "loaded guide:latest in 1.25 s and pinned it\n"
     assert server.script.loads == [{"model": "guide:latest", "pin": True, "num_ctx": 4096}]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from localrun.cli.app import COMMANDS, app
 from localrun.cli.help import GENERATED, TOPICS
+from localrun.cli.reference.tree import command_pages
 from localrun.errors import NotFoundError
 from localrun.modelfile.known import PARAMETERS
 
@@ -61,6 +62,27 @@ def test_help_of_a_command_is_that_of_its_option() -> None:
         option = CliRunner().invoke(app, [*words, "--help"])
 
         assert (done.exit_code, done.output) == (0, option.output)
+
+
+def test_a_word_that_names_no_command_of_a_group_is_an_error() -> None:
+    done = CliRunner().invoke(app, ["help", "backend", "bogus"])
+
+    assert done.exit_code == 2
+    assert "bogus" in done.output
+
+
+def test_no_text_of_a_command_has_what_rich_takes_for_markup() -> None:
+    for page in command_pages():
+        texts = [*page.paragraphs, *(term.meaning for term in (*page.arguments, *page.options))]
+
+        assert not [text for text in texts if "[" in text], page.name
+
+
+def test_help_of_serve_names_where_its_settings_are() -> None:
+    written = CliRunner().invoke(app, ["serve", "--help"]).output
+
+    assert "localrun help server" in written
+    assert "LOCALRUN_HOST" in written
 
 
 def test_every_page_is_a_topic() -> None:

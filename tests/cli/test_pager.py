@@ -26,7 +26,11 @@ def pager(tmp_path: Path) -> Path:
 
 
 def shown(topic: str, *options: str, **variables: str) -> str:
-    return on_terminal({**os.environ, "LINES": "20", **variables}, "help", topic, *options)
+    return on_terminal(small_screen(variables), "help", topic, *options)
+
+
+def small_screen(variables: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "LINES": "20", **variables}
 
 
 def test_a_page_longer_than_the_screen_is_given_to_the_pager_of_the_user(pager: Path) -> None:
@@ -45,6 +49,15 @@ def test_a_short_page_a_pipe_and_an_option_need_no_pager(pager: Path, localrun: 
     assert "paged" not in shown("names", PAGER=str(pager), LINES="100")
     assert "paged" not in shown(LONG, "--no-pager", PAGER=str(pager))
     assert "paged" not in localrun("help", LONG).stdout
+
+
+def test_long_help_of_a_command_is_paged_as_its_option_prints_it(pager: Path) -> None:
+    printed = on_terminal(small_screen({"PAGER": str(pager)}), "run", "--help")
+    pager.write_text("#!/bin/sh\nprintf paged:\nexec cat\n")
+
+    assert shown("run", PAGER=str(pager)) == f"paged:{printed}"
+    assert shown("run", "--no-pager", PAGER=str(pager)) == printed
+    assert "paged" not in shown("stop", PAGER=str(pager), LINES="100")
 
 
 def test_only_a_terminal_that_allows_colors_gets_them(localrun: Localrun) -> None:

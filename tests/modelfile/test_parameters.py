@@ -52,6 +52,9 @@ def test_names_are_told_once() -> None:
         ("num_ctx", "4096", 4096),
         ("num_ctx", "+4096.0", 4096),
         ("num_ctx", "1.048576e+06", 1048576),
+        ("num_ctx", "32k", 32768),
+        ("num_ctx", "1M", 1048576),
+        ("yarn_orig_ctx", "128K", 131072),
         ("num_ctx", "\u00a04096\u200b", 4096),
         ("seed", "-9223372036854775807", -9223372036854775807),
         ("temperature", "1", 1.0),
@@ -83,7 +86,8 @@ def test_a_value_has_the_type_of_its_parameter(name: str, text: str, value: Para
     ("name", "text"),
     [
         ("num_ctx", "many"), ("num_ctx", ""), ("num_ctx", "4_096"), ("num_ctx", "4096.5"),
-        ("num_ctx", "٤"), ("num_ctx", "nan"), ("num_ctx", "1e999"), ("num_ctx", "9" * 5000),
+        ("num_ctx", "٤"), ("num_ctx", "-1k"), ("num_ctx", "0.5k"), ("num_batch", "1k"),
+        ("num_ctx", "nan"), ("num_ctx", "1e999"), ("num_ctx", "9" * 5000),
         ("temperature", "inf"), ("temperature", "0xg"), ("temperature", "0x1p99999"),
         ("temperature", "1 2"), ("use_mmap", "maybe"), ("flash_attention", "fast"),
         ("kv_cache_type", "1"), ("keep_alive", "soon"), ("keep_alive", "1" * 10**6),
@@ -103,7 +107,7 @@ def test_a_value_of_another_type_is_refused(name: str, text: str) -> None:
     [
         ("top_p", "1.01", "top_p is a number from 0 to 1"),
         ("temperature", "-0.1", "temperature is a number from 0 to 100"),
-        ("num_ctx", "-1", "num_ctx is a whole number of at least 0"),
+        ("num_ctx", "-1", "num_ctx is a whole number of at least 0, such as 32768 or 32k"),
         ("mirostat", "3", "mirostat is a whole number from 0 to 2"),
         ("seed", "9223372036854775808", "seed is a whole number"),
     ],

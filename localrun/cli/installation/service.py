@@ -27,9 +27,9 @@ def service_install(
     *,
     host: Annotated[
         str | None,
-        Option(help="Address to listen on, such as 127.0.0.1:8080. [env: LOCALRUN_HOST]"),
+        Option(help="Address to listen on, such as 127.0.0.1:8080 (env: LOCALRUN_HOST)."),
     ] = None,
-    models: Annotated[str | None, Option(help="Folder of models. [env: LOCALRUN_MODELS]")] = None,
+    models: Annotated[str | None, Option(help="Folder of models (env: LOCALRUN_MODELS).")] = None,
     device: DeviceOption = None,
     variables: Annotated[
         list[str] | None,

@@ -13,7 +13,7 @@ from localrun.cli.output import Output
 def upgrade(
     *,
     check: Annotated[
-        bool, Option("--check", help="Ask PyPI for the newest version. [env: LOCALRUN_INDEX]")
+        bool, Option("--check", help="Ask PyPI for the newest version (env: LOCALRUN_INDEX).")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

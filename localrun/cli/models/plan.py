@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson
+from localrun.cli.options import AsJson, ContextOption
 from localrun.cli.output import Output
 
 
@@ -16,7 +16,7 @@ def plan(
         str, Argument(help="Name of a model, local or remote.", autocompletion=complete_model)
     ],
     *,
-    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
+    ctx: ContextOption = None,
     parallel: Annotated[
         int | None, Option(min=1, max=256, help="Number of parallel sequences.")
     ] = None,
@@ -26,17 +26,18 @@ def plan(
 
     For a remote model only the header is downloaded.
 
-    Example: localrun plan qwen3:8b --ctx 32768
+    Example: localrun plan qwen3:8b --ctx 32k
     """
     import os
 
+    from localrun.cli.options import parse_context
     from localrun.cli.plan_tables import show_plan
     from localrun.services.machine.devices import check_choice, describe_device
     from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
 
-    query = MemoryQuery(num_ctx=ctx, num_parallel=parallel)
+    query = MemoryQuery(num_ctx=parse_context(ctx), num_parallel=parallel)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)

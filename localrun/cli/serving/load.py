@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson
+from localrun.cli.options import AsJson, ContextOption
 from localrun.cli.output import Output
 
 
@@ -20,7 +20,7 @@ def load(
         bool,
         Option("--pin", help="Keep the model loaded until `localrun stop`; overrides keep_alive."),
     ] = False,
-    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
+    ctx: ContextOption = None,
     keep_alive: Annotated[
         str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, -1 (never).")
     ] = None,
@@ -32,17 +32,18 @@ def load(
     """
     import os
 
-    from localrun.cli.options import check_keep_alive
+    from localrun.cli.options import check_keep_alive, parse_context
     from localrun.cli.serving.answer import interruptible, load_status
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.workspace import open_workspace
 
     check_keep_alive(keep_alive)
+    num_ctx = parse_context(ctx)
     workspace = open_workspace(os.environ)
     stored = workspace.models.find_model(model)
     name = stored.name
-    first = FirstRequest(model=name, num_ctx=ctx, files=(*stored.shards, *stored.draft))
-    fields = {"model": name, "pin": pin, "num_ctx": ctx, "keep_alive": keep_alive}
+    first = FirstRequest(model=name, num_ctx=num_ctx, files=(*stored.shards, *stored.draft))
+    fields = {"model": name, "pin": pin, "num_ctx": num_ctx, "keep_alive": keep_alive}
     body = {key: value for key, value in fields.items() if value is not None}
     output, load_s = Output(as_json=as_json), 0.0
     with interruptible():

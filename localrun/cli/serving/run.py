@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model, one_of
-from localrun.cli.options import AsJson, DeviceOption
+from localrun.cli.options import AsJson, ContextOption, DeviceOption
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -46,7 +46,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     num_predict: Annotated[
         int | None, Option(min=1, help="Maximum number of tokens to generate.")
     ] = None,
-    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
+    ctx: ContextOption = None,
     stop: Annotated[
         list[str] | None, Option(help="Stop string, which ends the answer; may be repeated.")
     ] = None,
@@ -89,7 +89,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     import sys
 
     from localrun.cli.models.pull import find_or_pull
-    from localrun.cli.options import check_keep_alive
+    from localrun.cli.options import check_keep_alive, parse_context
     from localrun.cli.prompt import as_text, read_prompt
     from localrun.cli.serving.answer import ChatOptions, answer_once
     from localrun.cli.serving.chat import chat
@@ -101,6 +101,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     wanted_format = read_format(output_format)
     check_keep_alive(keep_alive)
+    num_ctx = parse_context(ctx)
     workspace = open_workspace(os.environ)
     settings = with_device(workspace.settings, device)
     stored = find_or_pull(workspace, model)
@@ -113,7 +114,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         "min_p": min_p,
         "seed": seed,
         "num_predict": num_predict,
-        "num_ctx": ctx,
+        "num_ctx": num_ctx,
         "stop": [as_text(text, "--stop") for text in stop or ()] or None,
     }
     chat_options = ChatOptions(
@@ -128,13 +129,13 @@ def run(  # noqa: PLR0913 - one parameter a flag
         as_json=as_json,
     )
 
-    first = FirstRequest(model=stored.name, num_ctx=ctx, files=(*stored.shards, *stored.draft))
+    first = FirstRequest(model=stored.name, num_ctx=num_ctx, files=(*stored.shards, *stored.draft))
 
     def connect() -> LocalrunClient:
         return ensure_server(settings, first)
 
     def note_context() -> None:
-        if ctx is None and sys.stdout.isatty():
+        if num_ctx is None and sys.stdout.isatty():
             from localrun.cli.serving.context_notice import note_small_context
 
             note_small_context(settings, stored)

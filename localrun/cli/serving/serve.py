@@ -13,7 +13,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     *,
     host: Annotated[
         str | None,
-        Option(help="Address to listen on, such as 127.0.0.1:8080. [env: LOCALRUN_HOST]"),
+        Option(help="Address to listen on, such as 127.0.0.1:8080 (env: LOCALRUN_HOST)."),
     ] = None,
     device: DeviceOption = None,
     api_key_file: Annotated[
@@ -21,11 +21,11 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         Option(help="File of API keys: one name and key per line."),
     ] = None,
     tls_cert: Annotated[
-        str | None, Option(help="TLS certificate (PEM); enables HTTPS. [env: LOCALRUN_TLS_CERT]")
+        str | None, Option(help="TLS certificate (PEM); enables HTTPS (env: LOCALRUN_TLS_CERT).")
     ] = None,
     tls_key: Annotated[
         str | None,
-        Option(help="Key of the certificate if not in its file. [env: LOCALRUN_TLS_KEY]"),
+        Option(help="Key of the certificate if not in its file (env: LOCALRUN_TLS_KEY)."),
     ] = None,
     log_prompts: Annotated[
         bool, Option("--log-prompts", help="Write prompts and answers to the log.")
@@ -41,6 +41,9 @@ def serve(  # noqa: PLR0913 - one parameter a flag
 
     Clients on other machines need an API key: set LOCALRUN_API_KEY or use
     --api-key-file.
+
+    All settings of the server, such as the context length, are environment
+    variables: `localrun help server` lists them.
 
     Example: localrun serve
     """

@@ -26,7 +26,7 @@ WHY = {
 
 
 def test_a_plan_is_a_table_with_a_verdict(localrun_alone: Localrun) -> None:
-    done = localrun_alone("plan", "guide", "--ctx", "1024")
+    done = localrun_alone("plan", "guide", "--ctx", "1k")
 
     heads, row, total, context, verdict, device = done.stdout.splitlines()
     assert heads.split() == ["DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE"]

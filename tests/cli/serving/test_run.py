@@ -38,7 +38,7 @@ def test_the_answer_goes_to_stdout_and_ends_its_line(localrun: Localrun) -> None
 def test_the_flags_reach_the_server(localrun: Localrun, server: FakeServer) -> None:
     flags = [
         "--system", "Be short.", "--temperature", "0.5", "--top-p", "0.9", "--top-k", "7",
-        "--min-p", "0.1", "--seed", "3", "--num-predict", "5", "--ctx", "512", "--stop", "a",
+        "--min-p", "0.1", "--seed", "3", "--num-predict", "5", "--ctx", "4k", "--stop", "a",
         "--stop", "b", "--format", "json", "--think",
     ]  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_the_flags_reach_the_server(localrun: Localrun, server: FakeServer) -> N
     ]
     assert body["options"] == {
         "temperature": 0.5, "top_p": 0.9, "top_k": 7, "min_p": 0.1, "seed": 3,
-        "num_predict": 5, "num_ctx": 512, "stop": ["a", "b"],
+        "num_predict": 5, "num_ctx": 4096, "stop": ["a", "b"],
     }  # fmt: skip
     assert (body["format"], body["think"]) == ("json", True)
 
@@ -104,8 +104,8 @@ def test_an_unknown_model_is_told_before_any_server_is_started(
     ("flag", "value"),
     [
         ("--temperature", "-1"), ("--top-p", "1.5"), ("--min-p", "2"), ("--top-k", "-3"),
-        ("--seed", "-1"), ("--num-predict", "0"), ("--ctx", "0"), ("--format", "xml"),
-        ("--keep-alive", "soon"),
+        ("--seed", "-1"), ("--num-predict", "0"), ("--ctx", "0"), ("--ctx", "32q"),
+        ("--format", "xml"), ("--keep-alive", "soon"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_a_usage_error_that_names_the_flag(

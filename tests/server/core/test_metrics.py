@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from dataclasses import replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -85,6 +86,7 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     assert found["localrun_kv_cells_allocated", loaded] == 1024
     assert found["localrun_kv_lacks_memory", loaded] == 0
     assert found["localrun_kv_cells_used", loaded] == 5
+    assert found["localrun_running_sequences", loaded] == 1
     assert found["localrun_waiting_sequences", loaded] == 3
     assert found["localrun_first_token_seconds_count", asked] == 3
     assert found["localrun_gap_seconds_count", asked] == 2
@@ -93,6 +95,15 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     assert found["localrun_loads_total", loaded] == 2
     assert found["localrun_crashes_total", loaded] == 1
     assert found["localrun_open_requests", loaded] == 0
+
+
+def test_every_family_is_in_the_help_and_no_other(fresh: Served) -> None:
+    text = httpx.get(f"{fresh.url}/metrics").text
+    page = files("localrun").joinpath("docs", "help", "server.md").read_text("utf-8")
+
+    assert set(re.findall("^# TYPE ([a-z_]+) ", text, re.MULTILINE)) == set(
+        re.findall("`(localrun_[a-z_]+)`", page)
+    )
 
 
 def test_clients_make_no_labels(fresh: Served) -> None:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import elf
 import pytest
-from engines import elf
 from packing.payload import HEAD, TRAILER_BYTES
 from packing.tree import elf_files
 

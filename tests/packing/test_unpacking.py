@@ -45,8 +45,8 @@ def test_the_file_has_the_name_that_was_typed(small: Launched) -> None:
     link = folder / "typed"
     link.symlink_to(small.file)
     by_path = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    starts: list[tuple[str | Path, Path, dict[str, str]]] = [
-        (link, Path("/"), {}),
+    starts: list[tuple[str, Path, dict[str, str]]] = [
+        (str(link), Path("/"), {}),
         ("./typed", folder, {}),
         ("../bin/typed", folder, {}),
         ("typed", Path("/"), by_path),
@@ -62,12 +62,12 @@ def test_the_file_has_the_name_that_was_typed(small: Launched) -> None:
 
 
 def test_the_file_has_its_own_name_if_it_was_started_by_a_number(small: Launched) -> None:
-    command = ["sh", "-c", 'exec 7< "$0"; exec /proc/self/fd/7', small.file]
+    command = ["sh", "-c", 'exec 7< "$0"; exec /proc/self/fd/7', str(small.file)]
 
     assert _named(command, env=small.environ) == f"file: {small.file}"
 
 
-def _named(command: list[str | Path], env: dict[str, str], cwd: Path | None = None) -> str:
+def _named(command: list[str], env: dict[str, str], cwd: Path | None = None) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=cwd)
     return done.stdout.splitlines()[1]
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+import elf
 import environment
-
-from container.elf import read_elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,8 +68,8 @@ class Libraries:
                 )
             taken |= self.with_links(self._by_name[name])
             target = self._files[self._end(self._by_name[name])]
-            header = read_elf(target.content)
-            queue += [(needed, name) for needed in header.needed] if header else []
+            facts = elf.parse(target.content)
+            queue += [(needed, name) for needed in facts.needed] if facts else []
         return taken
 
     def with_links(self, path: str) -> dict[str, PackageFile]:

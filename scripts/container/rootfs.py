@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import elf
 import environment
 
 from container import debian
 from container.config import CERTIFICATES, PROGRAM, TREES, USER, VOLUME
-from container.elf import read_elf
 from container.layers import FILE_MODE, PROGRAM_MODE, Entry
 from container.libraries import OF_GLIBC, Libraries
 from container.unpacked import unpack_binary
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from container.config import Variant
     from container.debian import PackageFile
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as Debian and OCI name them
 INTERPRETERS = {
     "amd64": "usr/lib64/ld-linux-x86-64.so.2",
     "arm64": "usr/lib/ld-linux-aarch64.so.1",
@@ -67,16 +68,14 @@ class _Headers:
 
     def add(self, path: Path, name: str) -> None:
         """Note the header of a file, if it has one."""
-        with path.open("rb") as file:
-            start = file.read(4)
-        header = read_elf(path.read_bytes()) if start == b"\x7fELF" else None
-        if header is not None:
-            self.machines.add(header.machine)
-            self.own |= {posixpath.basename(name), header.soname or ""}
-            folders = [Path(text.replace("$ORIGIN", str(path.parent))) for text in header.search]
+        facts = elf.read(path) if elf.is_elf(path) else None
+        if facts is not None and facts.machine in ARCHITECTURES:
+            self.machines.add(ARCHITECTURES[facts.machine])
+            self.own |= {posixpath.basename(name), facts.soname or ""}
+            folders = [Path(text.replace("$ORIGIN", str(path.parent))) for text in facts.search]
             self.needed |= {
                 (needed, name)
-                for needed in header.needed
+                for needed in facts.needed
                 if not any((folder / needed).exists() for folder in folders)
             }
 

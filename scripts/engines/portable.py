@@ -24,9 +24,10 @@ import subprocess
 import tarfile
 from typing import TYPE_CHECKING
 
+import elf
 import environment
 
-from engines import compiling, elf, toolchain, wheel_file
+from engines import compiling, toolchain, wheel_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,9 +144,10 @@ def check(libraries: dict[str, Path], architecture: str) -> None:
     if floor > toolchain.GLIBC:
         raise environment.SetupError(f"the libraries need glibc {floor[0]}.{floor[1]}")
     for name, file in libraries.items():
-        if elf.machine(file) != architecture:
+        facts = elf.read(file)
+        if facts.machine != architecture:
             raise environment.SetupError(f"{name} is not compiled for {architecture}")
-        foreign = [n for n in elf.needed_libraries(file) if n.startswith(("libstdc", "libgomp"))]
+        foreign = [n for n in facts.needed if n.startswith(("libstdc", "libgomp"))]
         if foreign:
             raise environment.SetupError(f"{name} needs {', '.join(foreign)} of the machine")
 

@@ -5,7 +5,8 @@
  * handover.c), which takes 30 ms less. Linked statically, so that it starts on every Linux and can
  * say what is missing.
  *
- * LOCALRUN_BINARY names this file to the program, for a service or an upgrade.
+ * LOCALRUN_BINARY names this file to the program, for a service or an upgrade: by the path that
+ * was typed, which may be a link that outlives the version that it leads to.
  */
 #define _GNU_SOURCE
 #include "launcher.h"
@@ -15,8 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#define THIS_FILE "/proc/self/exe"
 #define BINARY_VARIABLE "LOCALRUN_BINARY"
 
 /* Variables for another Python, which would keep this one from finding its files. */
@@ -44,8 +48,34 @@ _Noreturn void fail(int code, const char *hint, const char *format, ...) {
     exit(code);
 }
 
+/* The absolute path with the same last name: of a relative one, only the folder is resolved. */
+static char *absolute(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (*path == '/')
+        return strdup(path);
+    char *folder = strndup(slash == NULL ? "." : path, slash == NULL ? 1 : (size_t)(slash - path));
+    char *real = folder == NULL ? NULL : realpath(folder, NULL);
+    char *file = real == NULL ? NULL : joined(real, slash == NULL ? path : slash + 1);
+    free(folder);
+    free(real);
+    return file;
+}
+
+/* The path that the system was asked to start, if it leads here and in other processes too. */
+static char *typed_path(void) {
+    struct stat typed, own;
+    const char *name = (const char *)getauxval(AT_EXECFN);
+    char *path = name == NULL ? NULL : absolute(name);
+    if (path != NULL && strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0 &&
+        stat(path, &typed) == 0 && stat(THIS_FILE, &own) == 0 && typed.st_dev == own.st_dev &&
+        typed.st_ino == own.st_ino)
+        return path;
+    free(path);
+    return NULL;
+}
+
 static void set_environment(void) {
-    char *file = realpath("/proc/self/exe", NULL);
+    char *typed = typed_path(), *file = typed != NULL ? typed : realpath(THIS_FILE, NULL);
     for (size_t i = 0; i < sizeof FOREIGN / sizeof *FOREIGN; i++)
         unsetenv(FOREIGN[i]);
     if (file == NULL || setenv(BINARY_VARIABLE, file, 1) != 0)

@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import elf
 import environment
-from engines import elf, portable, toolchain
+from engines import portable, toolchain
 
 from modules import gpu_compilers, vulkan_tools
 
@@ -82,9 +83,10 @@ def _target(backend: str) -> str:
 
 
 def _check(library: Path, architecture: str) -> None:
-    if elf.machine(library) != architecture:
+    facts = elf.read(library)
+    if facts.machine != architecture:
         raise environment.SetupError(f"{library} is not compiled for {architecture}")
-    if "libggml-base.so.0" not in elf.needed_libraries(library):
+    if "libggml-base.so.0" not in facts.needed:
         raise environment.SetupError(f"{library} does not need libggml-base.so.0, as it must")
 
 
@@ -99,7 +101,7 @@ def _pack(backend: str, library: Path, sources: Path, output: Path) -> Path:
         library=library.name,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        platform=f"linux-{elf.machine(library)}",
+        platform=f"linux-{elf.read(library).machine}",
         glibc=".".join(map(str, elf.glibc_floor([library]))),
         llama_cpp_python=sources.name.rpartition("-")[2],
         llama_cpp_commit=portable.commit(sources),

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import elf
 import environment
-from engines import elf
 
 from packing import interpreter, licences
 
@@ -120,14 +120,8 @@ def make_tree(folder: Path, engine: Path, backends: Sequence[Path], pip: Path) -
 
 def elf_files(folder: Path) -> list[Path]:
     """Return the programs and libraries in a folder."""
-    return [path for path in sorted(folder.rglob("*")) if _is_elf(path)]
-
-
-def _is_elf(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(elf.MAGIC)) == elf.MAGIC
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [path for path in files if elf.is_elf(path)]
 
 
 def _remove_unused_parts_of_python(tree: Tree, library: Path) -> None:

@@ -24,7 +24,8 @@ from container.unpacked import MAGIC, TRAILER
 import localrun
 from localrun.settings import DEFAULT_PORT, load_settings
 from tests.container.containers import unpack
-from tests.container.fake_packages import FOLDER, elf, system_packages
+from tests.container.fake_packages import FOLDER, system_packages
+from tests.fakes.elf_files import elf_file
 
 ORIGIN = Origin(version="1.2.3", revision="abc", time_s=1_700_000_000, source="https://x.example")
 CPU = VARIANTS["cpu"]
@@ -44,12 +45,14 @@ def tree(tmp_path: Path) -> Path:
     """Return the folder of what the binary beside it unpacks."""
     folder = tmp_path / "binary" / "tree"
     (folder / "lib").mkdir(parents=True)
-    (folder / "python").write_bytes(elf(("libm.so.6", "libown.so"), interpreter="/lib64/ld.so"))
+    (folder / "python").write_bytes(
+        elf_file(("libm.so.6", "libown.so"), interpreter="/lib64/ld.so")
+    )
     (folder / "python").chmod(0o700)
     trailer = TRAILER.pack(MAGIC, len(LAUNCHER), 7, 9, 6, DIGEST, bytes(32))
     (folder.parent / "localrun").write_bytes(LAUNCHER + b"payload" + b"facts\0" + trailer)
     (folder.parent / "localrun").chmod(0o755)
-    (folder / "lib" / "libown.so.1").write_bytes(elf(("libc.so.6",), soname="libown.so"))
+    (folder / "lib" / "libown.so.1").write_bytes(elf_file(("libc.so.6",), soname="libown.so"))
     (folder / "lib" / "libown.so").symlink_to("libown.so.1")
     (folder / "lib" / "text").write_text("text")
     return folder
@@ -69,7 +72,7 @@ def read(tree: Path) -> Program:
 def test_the_image_has_the_program_the_libraries_that_it_needs_and_nothing_else(
     tree: Path, tmp_path: Path
 ) -> None:
-    unneeded = {f"{FOLDER}/libunneeded.so.1": elf(), "usr/bin/sh": elf()}
+    unneeded = {f"{FOLDER}/libunneeded.so.1": elf_file(), "usr/bin/sh": elf_file()}
 
     build(tree, tmp_path / "image", more=unneeded)
 
@@ -77,7 +80,7 @@ def test_the_image_has_the_program_the_libraries_that_it_needs_and_nothing_else(
     names = {path.relative_to(image.root).as_posix() for path in image.root.rglob("*")}
     own = f"opt/localrun/{KEY}"
     assert {f"{own}/lib/text", f"{own}/lib/libown.so", f"{FOLDER}/libm.so.6"} <= names
-    assert (image.root / "lib64/ld-linux-x86-64.so.2").read_bytes() == elf()
+    assert (image.root / "lib64/ld-linux-x86-64.so.2").read_bytes() == elf_file()
     assert (image.root / "etc/ssl/certs/ca-certificates.crt").read_text() == "A\nB\n"
     assert not {f"{FOLDER}/libunneeded.so.1", "usr/bin/sh", "var/lib/dpkg/status.d/more"} & names
 
@@ -182,7 +185,7 @@ def test_skopeo_reads_the_image(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_library_that_nobody_has_is_named(tree: Path) -> None:
-    (tree / "lib" / "libmore.so").write_bytes(elf(("libmissing.so.3",)))
+    (tree / "lib" / "libmore.so").write_bytes(elf_file(("libmissing.so.3",)))
     program = read(tree)
 
     with pytest.raises(environment.SetupError, match=r"lib/libmore\.so needs libmissing\.so\.3"):
@@ -190,7 +193,7 @@ def test_a_library_that_nobody_has_is_named(tree: Path) -> None:
 
 
 def test_libraries_of_the_driver_come_from_the_host(tree: Path) -> None:
-    (tree / "lib" / "libmore.so").write_bytes(elf(("libcuda.so.1",)))
+    (tree / "lib" / "libmore.so").write_bytes(elf_file(("libcuda.so.1",)))
 
     entries = system_entries(read(tree), CPU, system_packages())
 
@@ -198,7 +201,10 @@ def test_libraries_of_the_driver_come_from_the_host(tree: Path) -> None:
 
 
 def test_a_variant_adds_what_it_opens_at_run_time(tree: Path, tmp_path: Path) -> None:
-    driver = {f"{FOLDER}/libvulkan.so.1": elf(("libz.so.1",)), f"{FOLDER}/libz.so.1": elf()}
+    driver = {
+        f"{FOLDER}/libvulkan.so.1": elf_file(("libz.so.1",)),
+        f"{FOLDER}/libz.so.1": elf_file(),
+    }
     gpu = Variant(name="gpu", libraries=("libvulkan.so.1",), environment=(("A", "b"),))
 
     image = build(tree, tmp_path / "image", gpu, libvulkan1=driver)
@@ -211,7 +217,7 @@ def test_a_variant_adds_what_it_opens_at_run_time(tree: Path, tmp_path: Path) ->
 
 
 def test_modules_of_other_backends_are_left_out(tree: Path, tmp_path: Path) -> None:
-    (tree / "lib" / "libggml-vulkan.so").write_bytes(elf(("libvulkan.so.1",)))
+    (tree / "lib" / "libggml-vulkan.so").write_bytes(elf_file(("libvulkan.so.1",)))
     binary = tree.parent / "localrun"
 
     program = read_program(binary, tmp_path, CPU.without)
@@ -223,10 +229,10 @@ def test_modules_of_other_backends_are_left_out(tree: Path, tmp_path: Path) -> N
 def test_a_backend_and_its_libraries_are_put_where_it_looks(tree: Path, tmp_path: Path) -> None:
     engine = tree / "site-packages" / "llama_cpp" / "lib"
     engine.mkdir(parents=True)
-    (engine / "libggml-base.so.0").write_bytes(elf())
+    (engine / "libggml-base.so.0").write_bytes(elf_file())
     files = {
-        "cuda.zip": {"manifest.json": b"{}", "libggml-cuda.so": elf(("libcuda.so.1",))},
-        "cublas.whl": {"nvidia/cu13/lib/libcublas.so.13": elf(), "nvidia/cu13/LICENSE": b""},
+        "cuda.zip": {"manifest.json": b"{}", "libggml-cuda.so": elf_file(("libcuda.so.1",))},
+        "cublas.whl": {"nvidia/cu13/lib/libcublas.so.13": elf_file(), "nvidia/cu13/LICENSE": b""},
     }
     for name, members in files.items():
         with zipfile.ZipFile(tmp_path / name, "w") as package:
@@ -246,7 +252,7 @@ def test_a_backend_and_its_libraries_are_put_where_it_looks(tree: Path, tmp_path
 
 
 def test_a_program_is_for_one_machine(tree: Path, tmp_path: Path) -> None:
-    (tree / "lib" / "libother.so").write_bytes(elf(machine=183))
+    (tree / "lib" / "libother.so").write_bytes(elf_file(machine=183))
     (tmp_path / "script").write_text("#!/bin/sh\n")
 
     with pytest.raises(environment.SetupError, match="amd64, arm64"):

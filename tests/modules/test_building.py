@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import sys
 import tarfile
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import environment
 import pytest
-from engines import elf, portable
+from engines import portable
 from modules import building, gpu_compilers
 from modules.debian import DebianPackage, unpack
 
 from localrun.backends.package import open_package
+from tests.fakes.elf_files import elf_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +82,6 @@ def test_a_missing_compiler_is_told_in_two_lines(
     assert "\nhint: " in str(caught.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there are no ELF files")
 def test_a_package_names_what_its_library_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,12 +93,12 @@ def test_a_package_names_what_its_library_needs(
     (ggml / "CMakeLists.txt").write_text("".join(f"set(GGML_VERSION_{part})\n" for part in parts))
     library = tmp_path / "build" / "bin" / "libggml-vulkan.so"
     library.parent.mkdir(parents=True)
-    library.write_bytes(b"ELF")
+    content = elf_file(
+        ("libggml-base.so.0",), versions={"libc.so.6": ("GLIBC_2.2.5", "GLIBC_2.27")}
+    )
+    library.write_bytes(content)
     monkeypatch.setattr(building, "compile_backend", lambda *_: (tmp_path / "build", sources))
     monkeypatch.setattr(portable, "commit", lambda _: "0c1e570")
-    monkeypatch.setattr(elf, "machine", lambda _: "x86_64")
-    monkeypatch.setattr(elf, "glibc_floor", lambda _: (2, 27))
-    monkeypatch.setattr(elf, "needed_libraries", lambda _: ["libggml-base.so.0"])
 
     package = building.build(tmp_path, "vulkan", "x86_64", tmp_path / "dist")
     with open_package(package) as opened:

@@ -39,6 +39,39 @@ def test_a_program_unpacks_and_starts_its_python(small: Launched) -> None:
     assert tree.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_file_has_the_name_that_was_typed(small: Launched) -> None:
+    folder = small.file.parent / "bin"
+    folder.mkdir()
+    link = folder / "typed"
+    link.symlink_to(small.file)
+    by_path = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    starts: list[tuple[str, Path, dict[str, str]]] = [
+        (str(link), Path("/"), {}),
+        ("./typed", folder, {}),
+        ("../bin/typed", folder, {}),
+        ("typed", Path("/"), by_path),
+        ("typed", folder, {"PATH": f":{os.environ['PATH']}"}),  # found in the working folder
+    ]
+
+    names = [
+        _named(["sh", "-c", 'exec "$0"', command], cwd=cwd, env=small.environ | more)
+        for command, cwd, more in starts
+    ]
+
+    assert names == [f"file: {link}"] * len(starts)
+
+
+def test_the_file_has_its_own_name_if_it_was_started_by_a_number(small: Launched) -> None:
+    command = ["sh", "-c", 'exec 7< "$0"; exec /proc/self/fd/7', str(small.file)]
+
+    assert _named(command, env=small.environ) == f"file: {small.file}"
+
+
+def _named(command: list[str], env: dict[str, str], cwd: Path | None = None) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env, cwd=cwd)
+    return done.stdout.splitlines()[1]
+
+
 def test_the_version_needs_nothing(small: Launched) -> None:
     done = small.run("--version")
 

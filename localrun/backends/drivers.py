@@ -25,11 +25,13 @@ LIBRARY_FOLDERS = (
     "/usr/lib/wsl/lib",
     "/opt/rocm/lib",
 )
-LIBRARIES = {
+LIBRARIES = {  # by backend, and by search for cards
     "cuda": ("libcuda.so.1",),
     "rocm": ("libamdhip64.so*",),
     "vulkan": ("libvulkan.so.1", "libvulkan_*.so", "libGLX_nvidia.so.0"),
     "metal": (),
+    "nvidia_cards": ("libnvidia-ml.so.1",),
+    "vulkan_cards": ("libvulkan.so.1", "libvulkan_*.so", "libGLX_nvidia.so.0"),
 }
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",

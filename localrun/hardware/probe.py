@@ -85,9 +85,15 @@ def _ask(
         if report.loading is None or len(failed) == MAX_FAILED:
             return report, ending
         backend, library = report.loading
-        _log.warning("the probe %s in the %s backend, which is skipped", ending, backend)
+        _log.warning("the probe %s in %s, which is skipped", ending, _named(backend))
         failures.add(backend, Path(library), ending)
         failed.append(f"{library}\t{ending}")
+
+
+def _named(part: str) -> str:
+    """Return a text for the part of the probe that failed: ``cuda``, or ``nvidia_cards``."""
+    driver = part.removesuffix("_cards")
+    return f"the {part} backend" if driver == part else f"the search for cards by {driver}"
 
 
 def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.backends.folder import modules_folder
 from localrun.backends.manifest import package_name
 from localrun.hardware.choice import VISIBLE
 from localrun.hardware.device import UnusedDevice
@@ -27,6 +28,10 @@ MODULES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "Vulkan": "vulkan"}
 PACKAGED = frozenset({"CUDA", "ROCm", "Vulkan"})  # there are modules of them
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 RUNTIME = re.compile(r"lib(?:cudart|cublas|cublasLt)\.so\.(\d+)")
+ROCM_LIBRARY = re.compile(r"lib(?:amdhip64|hipblas|hipblaslt|rocblas|rocsolver)\.so")
+ROCM_COMMAND = (
+    "sudo apt install rocm-hip-libraries   from AMD's repository (https://rocm.docs.amd.com)"
+)
 PINNED_RUNTIMES = 12  # up to this version the names of NVIDIA's packages end in it
 
 
@@ -37,6 +42,7 @@ class Surroundings:
     python: str = "python3"
     version: str | None = None  # of llama-cpp-python
     has_pip: bool = True
+    library_folder: str = ""  # for packages of libraries, if this program is one file
     is_container: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,10 +56,12 @@ class Surroundings:
             installed: str | None = version(PACKAGE)
         except PackageNotFoundError:
             installed = None
+        is_one_file = bool(getattr(sys, "frozen", False))
         return cls(
-            python=sys.executable,
+            python="python3" if is_one_file else sys.executable,
             version=installed,
-            has_pip=find_spec("pip") is not None,
+            has_pip=is_one_file or find_spec("pip") is not None,
+            library_folder=str(modules_folder()) if is_one_file else "",
             is_container=any(mark.exists() for mark in CONTAINER_MARKS),
             variables=environ,
         )
@@ -112,17 +120,21 @@ def runtime_command(reason: str, backend: str, surroundings: Surroundings) -> st
     names = ("nvidia-cuda-runtime", "nvidia-cublas")
     suffix = f"-cu{major}" if major <= PINNED_RUNTIMES else f"=={major}.*"
     wanted = " ".join(f'"{name}{suffix}"' for name in names)
+    if surroundings.library_folder:
+        wanted = f"--target '{surroundings.library_folder}' {wanted}"
     if surroundings.has_pip:
         return f"{surroundings.python} -m pip install {wanted}"
     return f"uv pip install --python {surroundings.python} {wanted}"
 
 
-def library_command(reason: str, environ: Mapping[str, str]) -> str:
+def library_command(reason: str, surroundings: Surroundings) -> str:
     """Return the command that installs the library that a backend lacks, or an empty string."""
     if "libvulkan.so" in reason:
         return "sudo apt install libvulkan1"
+    if ROCM_LIBRARY.search(reason):
+        return ROCM_COMMAND
     if RUNTIME.search(reason) or "libcuda.so" in reason:
-        return runtime_command(reason, "CUDA", Surroundings.of_this_process(environ))
+        return runtime_command(reason, "CUDA", surroundings)
     return ""
 
 
@@ -166,6 +178,11 @@ def _explained(
     if hidden:
         reason = f"{hidden[0]}={surroundings.variables[hidden[0]]} hides it"
         return UnusedDevice(card.name, reason, f"unset {hidden[0]}")
+    state = next((state for state in report.backends if state.backend == MODULES[backend]), None)
+    if state is not None and state.reason and state.fix:
+        problem = "finds no device" if state.is_loaded else "does not load"
+        reason = f"llama.cpp's {backend} backend {problem}: {state.reason}"
+        return UnusedDevice(card.name, reason, state.fix)
     unloaded = report.unloaded.get(MODULES[backend])
     if unloaded is not None:
         reason = f"llama.cpp's {backend} backend does not load: {unloaded}"

@@ -73,7 +73,12 @@ void ggml_log_internal(int level, const char *format, ...);
 static size_t num_devices(void) {
     unsigned code = cuInit(0);
     if (code == 0) return DEVICES;
-    ggml_log_internal(4, "ggml_cuda_init: failed to initialize CUDA: error %u\n", code);
+    const char *text = /* of NVIDIA's runtime library, version 13.0 */
+        code == 35    ? "CUDA driver version is insufficient for CUDA runtime version"
+        : code == 100 ? "no CUDA-capable device is detected"
+        : code == 803 ? "system has unsupported display driver / cuda driver combination"
+                      : "unknown to this stub";
+    ggml_log_internal(4, "ggml_cuda_init: failed to initialize CUDA: %s\n", text);
     return 0;
 }
 #else

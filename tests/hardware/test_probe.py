@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.backends.failures import RememberedFailures
 from localrun.hardware.device import DeviceKind
 from localrun.hardware.probe import probe_machine
 from localrun.hardware.report import write_line
@@ -104,6 +106,30 @@ def test_a_package_whose_libraries_are_missing_is_told_with_what_brings_them(
         assert "libcudart.so.12" in said
         assert '"nvidia-cuda-runtime-cu12"' in said
     assert runner.returncode == 6
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_driver_that_breaks_while_it_lists_cards_is_not_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    library = tmp_path / "libnvidia-ml.so.1"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    source = b"#include <stdlib.h>\nint nvmlInit_v2(void) { abort(); }"
+    subprocess.run(command, check=True, input=source)
+    environ = {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    failures = RememberedFailures(environ, tmp_path / "localrun" / "backend-failures.json")
+
+    machines = [probe_machine(environ, failures=failures) for _ in range(2)]
+
+    assert [machine.failure for machine in machines] == [None, None]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the probe was killed by SIGABRT in the search for cards by nvidia, which is skipped"
+    ]
 
 
 def test_a_program_that_cannot_be_started_is_a_reason_too() -> None:

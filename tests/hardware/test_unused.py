@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.backends.state import BackendState
 from localrun.hardware.report import Card, ProbeReport
 from localrun.hardware.unused import Surroundings, find_unused, rebuild_command
 from tests.hardware.making import card, cpu, gpu
@@ -72,6 +73,17 @@ def test_a_backend_that_does_not_load_says_what_it_misses(reason: str, fix: str)
 
     assert reason in why
     assert fix in command
+
+
+def test_a_backend_without_devices_says_why_it_does_not_use_the_card() -> None:
+    old = BackendState(
+        backend="cuda", source="installed", library="c", is_loaded=True, reason="too old", fix="new"
+    )
+    report = ProbeReport(cards=[card()], backends=[old])
+
+    (found,) = find_unused([cpu()], report, HERE)
+
+    assert (found.reason, found.fix) == ("llama.cpp's CUDA backend finds no device: too old", "new")
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ from localrun.backends.folder import modules_folder, read_modules
 from localrun.backends.manifest import package_name, why_not_engine, why_not_machine
 from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
 from localrun.engine.backends.cpu import VARIANT, load_cpu
+from localrun.engine.backends.driver_reasons import explain, missing_driver
 from localrun.engine.llama import ggml
 from localrun.engine.llama.cuda_libraries import open_cuda_runtime
 from localrun.hardware.choice import CPU, PREFERENCE
-from localrun.hardware.unused import library_command
+from localrun.hardware.unused import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -68,7 +69,7 @@ def load_backends(
         if any(state.backend == candidate.backend and state.is_loaded for state in states):
             continue
         if candidate.refusal:
-            states.append(_skipped(candidate, candidate.refusal, candidate.fix))
+            states.append(_state(candidate, candidate.refusal, candidate.fix))
             continue
         watch(candidate.backend, str(candidate.path))
         states.append(_load(candidate, native_log))
@@ -134,21 +135,18 @@ def _rank(candidate: _Candidate) -> tuple[int, bool]:
 
 
 def _load(candidate: _Candidate, native_log: NativeLog) -> BackendState:
-    before = native_log.last_complaint()
-    open_cuda_runtime(candidate.path.parent)
+    before, without_driver = native_log.last_complaint(), missing_driver(candidate.backend)
+    if candidate.backend == "cuda" and not without_driver:
+        open_cuda_runtime(candidate.path)
     num_devices = ggml.load_module(candidate.path)
     complaint = native_log.last_complaint()
     said = complaint if complaint is not None and complaint is not before else ""
     if num_devices is None:
-        reason = _linker_reason(candidate.path) or _cause(said)
-        return _skipped(candidate, reason, library_command(reason, os.environ))
-    return BackendState(
-        backend=candidate.backend,
-        source=candidate.source,
-        library=str(candidate.path),
-        is_loaded=True,
-        reason="" if num_devices else said or "it finds no device",
-    )
+        reason = without_driver or _linker_reason(candidate.path) or _cause(said)
+        return _without_use(candidate, reason)
+    if num_devices == 0:
+        return _without_use(candidate, said or "it finds no device", is_loaded=True)
+    return _state(candidate, is_loaded=True)
 
 
 def _cause(complaint: str) -> str:
@@ -166,12 +164,19 @@ def _linker_reason(path: Path) -> str:
     return ""
 
 
-def _skipped(candidate: _Candidate, reason: str, fix: str = "") -> BackendState:
+def _without_use(candidate: _Candidate, said: str, *, is_loaded: bool = False) -> BackendState:
+    reason = explain(candidate.backend, said, Surroundings.of_this_process(os.environ))
+    return _state(candidate, reason.text, reason.fix, is_loaded=is_loaded)
+
+
+def _state(
+    candidate: _Candidate, reason: str = "", fix: str = "", *, is_loaded: bool = False
+) -> BackendState:
     return BackendState(
         backend=candidate.backend,
         source=candidate.source,
         library=str(candidate.path),
-        is_loaded=False,
+        is_loaded=is_loaded,
         reason=reason,
         fix=fix,
     )

@@ -2,14 +2,17 @@
 
 Writes the lines of `hardware/report.py` to stdout. Each line is flushed before the next driver
 is asked, so that a driver that crashes or hangs loses no earlier line. The line before the code of
-a backend runs names it.
+a backend runs names it, and so does the line before a driver is asked for its cards.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.backends.drivers import LIBRARIES
+from localrun.backends.failures import RememberedFailures
 from localrun.engine.llama.cuda_libraries import explained, prepare
 from localrun.errors import LocalrunError
 from localrun.hardware.cards import finders
@@ -17,20 +20,25 @@ from localrun.hardware.report import write_line
 from localrun.program import private_stdout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
+
+    from localrun.hardware.report import Card
 
 
 def run_probe() -> int:
     """Write the report to stdout, and return the exit code."""
     out = private_stdout()
     _report_llama_cpp(out)
+    failures = RememberedFailures(os.environ)
     for find in finders():
-        try:
-            cards = find()
-        except Exception as error:  # noqa: BLE001 - a driver may fail in any way
-            _write(out, skipped=f"{find.__name__}: {error!r}")
-        else:
-            _write(out, cards=cards)
+        name = find.__name__
+        if name not in LIBRARIES:  # it reads files of the kernel
+            _report_cards(find, out)
+        elif failures.reason(name, Path(name)) is None:  # it has no library of its own
+            _write(out, loading=[name, name])
+            _report_cards(find, out)
+            _write(out, loading=None)
     return 0
 
 
@@ -60,6 +68,15 @@ def _report_llama_cpp(out: TextIO) -> None:
         _write(out, failed=error.message)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         _write(out, failed=explained(error, os.environ).message)
+
+
+def _report_cards(find: Callable[[], list[Card]], out: TextIO) -> None:
+    try:
+        cards = find()
+    except Exception as error:  # noqa: BLE001 - a driver may fail in any way
+        _write(out, skipped=f"{find.__name__}: {error!r}")
+    else:
+        _write(out, cards=cards)
 
 
 def _write(out: TextIO, **parts: object) -> None:

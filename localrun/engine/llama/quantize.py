@@ -216,11 +216,11 @@ def _translated(reason: str, source: Path, kind: Quantization, target: Path) -> 
             hint="start from an F32, F16 or BF16 file, or add --requantize",
         )
     if "iostream" in reason or "basic_ios" in reason:
-        return _not_written(target)
+        return _not_written(target, "llama.cpp does not report the reason")
     return BackendError(f"{source} cannot be quantized: {reason}")
 
 
-def _not_written(target: Path) -> StorageError:
+def _not_written(target: Path, detail: str) -> StorageError:
     """Return the error for a failed write, whose reason llama.cpp does not report.
 
     The partial file still exists, so free space is that at the time of the failure.
@@ -228,7 +228,7 @@ def _not_written(target: Path) -> StorageError:
     with contextlib.suppress(OSError):
         if shutil.disk_usage(target.parent).free < FULL_BYTES:
             return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), target)
-    return StorageError(f"{target} cannot be written; llama.cpp does not report the reason")
+    return StorageError(f"{target} cannot be written; {detail}")
 
 
 def _next_larger(kind: Quantization) -> Quantization:
@@ -239,7 +239,9 @@ def _next_larger(kind: Quantization) -> Quantization:
 def _publish(partial: Path, target: Path) -> None:
     """Rename the output to its final name once its bytes are complete and on the disk.
 
-    llama.cpp wrote the file, so its expected size is read from its header.
+    llama.cpp wrote the file, so its expected size is read from its header. After a failed write
+    llama.cpp reports success if it is compiled with libc++: its stream throws for failbit alone,
+    which libc++ does not set.
     """
     try:
         with partial.open("rb+") as file:
@@ -249,4 +251,4 @@ def _publish(partial: Path, target: Path) -> None:
     except OSError as error:
         raise storage_error(error, target) from error
     except IntegrityError as error:
-        raise StorageError(f"{target} is incomplete: {error.message}") from error
+        raise _not_written(target, "llama.cpp left it incomplete") from error

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from localrun.backends.state import BackendState
     from localrun.hardware.device import Machine
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
@@ -159,14 +160,21 @@ def _backends(machine: Machine) -> Iterator[HealthFinding]:
         what = f"backend {state.backend}"
         if state.is_loaded and not state.reason:
             yield HealthFinding(what, Health.OK, state.source)
-        elif state.is_loaded or (state.source == ENGINE and state.fix != RETRY):
+        elif _is_no_fault(state):
             yield HealthFinding(what, Health.OK, f"not used: {state.reason}")
         else:
-            detail = f"is skipped: {state.reason}"
+            detail = f"is {'not used' if state.is_loaded else 'skipped'}: {state.reason}"
             yield HealthFinding(what, Health.WARNING, detail, state.fix or None)
     for missing in machine.missing:
         detail = f"not installed: {missing.reason}"
         yield HealthFinding(f"backend {missing.what}", Health.OK, detail, missing.fix)
+
+
+def _is_no_fault(state: BackendState) -> bool:
+    """Return whether nobody expects more: no card, or a backend that the user did not install."""
+    if state.source == ENGINE:
+        return state.fix != RETRY
+    return state.is_loaded and not state.fix
 
 
 def _memory(machine: Machine) -> HealthFinding:

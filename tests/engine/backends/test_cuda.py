@@ -16,65 +16,149 @@ from localrun.engine.llama.ggml import library_folder
 from localrun.hardware.probe import probe_machine
 from tests.backends.modules import compiled, packed
 from tests.hardware.vulkan import ROOT
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.backends.state import BackendState
+    from localrun.hardware.device import Machine
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-TOO_OLD = 35  # cudaErrorInsufficientDriver
-NO_DRIVER = None
+OLD = """
+int cuDriverGetVersion(int *version) { *version = 11040; return 0; }
+unsigned cuInit(unsigned flags) { return 35; }
+"""
+CRASHES = """
+#include <stdlib.h>
+unsigned cuInit(unsigned flags) { abort(); }
+"""
+HANGS = """
+#include <unistd.h>
+unsigned cuInit(unsigned flags) { for (;;) pause(); }
+"""
+SHORT_S = 3.0  # a probe takes half a second on an idle machine
 
 
-def driver(folder: Path, code: int) -> Path:
-    """Compile a libcuda.so.1 whose initialization returns this code."""
-    folder.mkdir()
+def driver(folder: Path, source: str) -> Path:
+    """Compile a libcuda.so.1."""
+    folder.mkdir(exist_ok=True)
     library = folder / "libcuda.so.1"
-    source = f"unsigned cuInit(unsigned flags) {{ return {code}; }}".encode()
     command = ["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-x", "c", "-"]
     command += ["-o", str(library)]
-    subprocess.run(command, check=True, input=source)
+    subprocess.run(command, check=True, input=source.encode())
     return library
 
 
-def probed(tmp_path: Path, code: int | None) -> tuple[list[str], BackendState]:
-    """Return the devices and the state of CUDA with a driver, or with none."""
-    library = driver(tmp_path / "driver", code or 0)
-    base = library_folder() / "libggml-base.so.0"
-    module = compiled(tmp_path, "cuda", library, base, DRIVER="1")
-    if code is NO_DRIVER:
-        library.unlink()
-    with open_package(packed(tmp_path, "cuda", module)) as package:
-        install(package, tmp_path / "localrun" / "backends")
-    environ = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "XDG_DATA_HOME": str(tmp_path),
-        "LD_LIBRARY_PATH": str(library.parent),
-    }
-    machine = probe_machine(environ, failures=RememberedFailures({}, tmp_path / "failures.json"))
-    assert machine.failure is None
-    (state,) = [state for state in machine.backends if state.backend == "cuda"]
-    return [device.label for device in machine.devices if device.is_gpu], state
+def answers(code: int) -> str:
+    """Return the source of a driver whose initialization returns this code."""
+    return f"unsigned cuInit(unsigned flags) {{ return {code}; }}"
+
+
+class Computer:
+    """A machine with CUDA's module and a driver."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self._folder = folder
+        self.library = driver(folder / "driver", source)
+        base = library_folder() / "libggml-base.so.0"
+        module = compiled(folder, "cuda", self.library, base, DRIVER="1")
+        with open_package(packed(folder, "cuda", module)) as package:
+            install(package, folder / "localrun" / "backends")
+
+    def replace_driver(self, source: str) -> None:
+        driver(self.library.parent, source)
+
+    def probe(self, timeout_s: float = HANG_S, **variables: str) -> tuple[list[str], BackendState]:
+        """Return the labels of the GPUs, and the state of CUDA."""
+        machine = self._machine(timeout_s, variables)
+        assert machine.failure is None
+        (state,) = [state for state in machine.backends if state.backend == "cuda"]
+        return [device.label for device in machine.devices if device.is_gpu], state
+
+    def probe_with_patience(self) -> tuple[list[str], BackendState]:
+        """Probe with the shortest timeout that this machine allows: the driver hangs."""
+        timeout_s = SHORT_S
+        while self._machine(timeout_s, {}).failure is not None and timeout_s < HANG_S:
+            timeout_s *= 2
+        return self.probe(timeout_s)
+
+    def _machine(self, timeout_s: float, variables: dict[str, str]) -> Machine:
+        names = ("XDG_DATA_HOME", "XDG_STATE_HOME")
+        environ = {
+            **os.environ,
+            **{name: str(self._folder) for name in names},
+            "PYTHONPATH": str(ROOT),
+            "LD_LIBRARY_PATH": str(self.library.parent),
+            **variables,
+        }
+        file = self._folder / "localrun" / "backend-failures.json"
+        failures = RememberedFailures(environ, file)
+        return probe_machine(environ, timeout_s=timeout_s, failures=failures)
 
 
 def test_without_a_driver_the_module_is_skipped_and_its_library_is_named(tmp_path: Path) -> None:
-    devices, state = probed(tmp_path, NO_DRIVER)
+    computer = Computer(tmp_path, answers(0))
+    computer.library.unlink()
+
+    devices, state = computer.probe()
 
     assert (devices, state.is_loaded) == ([], False)
     assert state.reason.startswith("libcuda.so.1: cannot open")
     assert state.fix in {"sudo apt install nvidia-driver", "docker run --gpus all ..."}
 
 
-def test_a_driver_that_is_too_old_leaves_the_module_without_devices(tmp_path: Path) -> None:
-    devices, state = probed(tmp_path, TOO_OLD)
+def test_a_driver_that_is_too_old_is_named_with_its_version(tmp_path: Path) -> None:
+    devices, state = Computer(tmp_path, OLD).probe()
 
     assert (devices, state.is_loaded) == ([], True)
-    assert state.reason == "ggml_cuda_init: failed to initialize CUDA: error 35"
+    assert state.reason == "NVIDIA's driver is too old: it is for CUDA 11.4"
+    assert "driver" in state.fix
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (100, "NVIDIA's driver finds no card"),
+        (803, "NVIDIA's libraries and its kernel module are of different versions"),
+        (5, "ggml_cuda_init: failed to initialize CUDA: unknown to this stub"),
+    ],
+)
+def test_a_driver_that_fails_leaves_the_module_without_devices(
+    tmp_path: Path, code: int, reason: str
+) -> None:
+    devices, state = Computer(tmp_path, answers(code)).probe()
+
+    assert (devices, state.is_loaded) == ([], True)
+    assert state.reason.startswith(reason)
+
+
+def test_cards_that_the_user_hid_are_no_fault_of_the_driver(tmp_path: Path) -> None:
+    _, state = Computer(tmp_path, answers(100)).probe(CUDA_VISIBLE_DEVICES="")
+
+    assert (state.reason, state.fix) == ("CUDA_VISIBLE_DEVICES= hides all cards", "")
+
+
+@pytest.mark.parametrize(
+    ("source", "ending"), [(CRASHES, "was killed by SIGABRT"), (HANGS, "took more than")]
+)
+def test_a_driver_that_breaks_is_remembered_until_it_changes(
+    tmp_path: Path, source: str, ending: str
+) -> None:
+    computer = Computer(tmp_path, source)
+
+    devices, state = computer.probe_with_patience()
+    remembered = computer.probe()
+    computer.replace_driver(answers(0))
+    repaired, _ = computer.probe()
+
+    assert (devices, state.fix) == ([], "localrun backend why --retry")
+    assert state.reason.startswith(f"its last probe {ending}")
+    assert remembered == (devices, state)  # within `HANG_S`: the driver was not called
+    assert repaired == ["cuda:0"]
 
 
 def test_a_driver_that_works_gives_a_device(tmp_path: Path) -> None:
-    devices, state = probed(tmp_path, 0)
+    devices, state = Computer(tmp_path, answers(0)).probe()
 
     assert (devices, state.is_loaded, state.reason) == (["cuda:0"], True, "")

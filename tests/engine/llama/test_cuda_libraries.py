@@ -30,9 +30,22 @@ def test_the_libraries_that_pip_installed_are_opened_in_the_order_of_their_needs
     library(tmp_path / "site" / "nvidia" / "cu99" / "lib" / "libcudart.so.99")
     (tmp_path / "site" / "nvidia" / "cu99" / "lib" / "libcublasLt.so.99").write_text("damaged")
 
-    opened = open_cuda_runtime(tmp_path, ["", str(tmp_path / "site"), "/nonexistent"])
+    opened = open_cuda_runtime(
+        tmp_path / "libggml-cuda.so", ["", str(tmp_path / "site"), "/nonexistent"]
+    )
 
     assert opened == ["libcudart.so.99", "libcublas.so.99"]
+
+
+@needs_compiler
+def test_of_several_versions_the_one_that_the_backend_needs_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "libggml-cuda.so").write_bytes(b"ELF\0libcudart.so.99\0libcublas.so.99\0")
+    library(tmp_path / "site" / "nvidia" / "cuda_runtime" / "lib" / "libcudart.so.98")
+    library(tmp_path / "nvidia" / "cu99" / "lib" / "libcudart.so.99")  # by pip install --target
+
+    opened = open_cuda_runtime(tmp_path / "libggml-cuda.so", [str(tmp_path / "site")])
+
+    assert opened == ["libcudart.so.99"]
 
 
 def test_a_build_without_cuda_opens_nothing(tmp_path: Path) -> None:
@@ -40,7 +53,7 @@ def test_a_build_without_cuda_opens_nothing(tmp_path: Path) -> None:
     file.parent.mkdir(parents=True)
     file.touch()
 
-    assert open_cuda_runtime(tmp_path / "libraries", [str(tmp_path)]) == []
+    assert open_cuda_runtime(tmp_path / "lib" / "libggml-cuda.so", [str(tmp_path)]) == []
 
 
 @needs_compiler

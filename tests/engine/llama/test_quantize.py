@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Self
 
 import llama_cpp
@@ -201,16 +203,20 @@ def test_a_disk_that_is_full_leaves_nothing(share: float, guide_path: Path, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("free_bytes", "reason"), [(1 << 40, "left it incomplete"), (0, "is full$")]
+)
 def test_a_file_that_llama_cpp_did_not_write_whole_gets_no_name(
-    guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, reason: str
 ) -> None:
     def cut(order: list[str], _on_progress: object) -> dict[str, str]:
         Path(order[1]).write_bytes(guide_path.read_bytes()[:-1])
         return {"bits_per_weight": "6.5", "num_fallbacks": "0"}
 
     monkeypatch.setattr(module, "_run_child", cut)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes))
 
-    with pytest.raises(StorageError, match="incomplete"):
+    with pytest.raises(StorageError, match=reason):
         make(guide_path, tmp_path / "made.gguf", "Q6_K")
 
     assert list(tmp_path.iterdir()) == []

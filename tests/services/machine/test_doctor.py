@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from localrun.backends.manifest import EngineBuild
 from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
@@ -48,4 +49,24 @@ def test_backends_are_listed_with_what_to_type(monkeypatch: pytest.MonkeyPatch) 
     assert [(f.health, f.fix) for f in crashed] == [
         (Health.WARNING, RETRY),
         (Health.OK, "localrun backend add cuda.zip"),
+    ]
+
+
+def test_an_installed_backend_without_a_device_warns_if_something_can_be_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOCALRUN_HOST", "127.0.0.1:0")
+    common: dict[str, Any] = {"source": INSTALLED, "library": "l", "is_loaded": True}
+    states = (
+        BackendState(backend="cuda", reason="the driver is too old", fix="update it", **common),
+        BackendState(backend="vulkan", reason="it finds no device", **common),
+    )
+    machine = replace(MACHINE, backends=states, missing=())
+
+    findings = examine(open_workspace(os.environ), os.environ, lambda _: machine)
+
+    found = [(f.health, f.detail, f.fix) for f in findings if f.what.startswith("backend")]
+    assert found == [
+        (Health.WARNING, "is not used: the driver is too old", "update it"),
+        (Health.OK, "not used: it finds no device", None),
     ]

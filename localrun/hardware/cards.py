@@ -13,10 +13,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localrun.hardware.choice import GENERAL_VISIBLE
 from localrun.hardware.report import Card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 PCI = Path("/sys/bus/pci/devices")
@@ -36,9 +37,12 @@ def finders() -> list[Callable[[], list[Card]]]:
     return [pci_cards, amd_cards, apple_cards, nvidia_cards, vulkan_cards]
 
 
-def may_have_gpu() -> bool:
-    """Return whether a GPU may exist, by the kernel's files; fast."""
-    if platform.system() != "Linux":
+def may_have_gpu(environ: Mapping[str, str]) -> bool:
+    """Return whether a GPU may exist, by the kernel's files; fast.
+
+    Devices of Vulkan that ``environ`` names may also be drivers that compute on the processor.
+    """
+    if platform.system() != "Linux" or environ.get(GENERAL_VISIBLE):
         return True
     return WSL.exists() or any(RENDERERS.glob("renderD*")) or bool(pci_cards() or amd_cards())
 

@@ -43,7 +43,7 @@ class ChosenDevices:
         *,
         most_bytes: int | None = None,
         probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
-        has_gpu: Callable[[], bool] = may_have_gpu,
+        has_gpu: Callable[[Mapping[str, str]], bool] = may_have_gpu,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._text = text
@@ -73,7 +73,7 @@ class ChosenDevices:
             self._probed_at = float("-inf")
 
     def _probe_gpus(self) -> tuple[Device, ...]:
-        if self._text == CPU or (self._text == AUTO and not self._has_gpu()):
+        if self._text == CPU or (self._text == AUTO and not self._has_gpu(self._environ)):
             self._no_gpu_reason = why_processor(self._text, None)
             return ()
         machine = self._probe(self._environ)

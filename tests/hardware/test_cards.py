@@ -6,10 +6,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.cards import amd_cards, nvidia_cards, pci_address, pci_cards, vulkan_card
+from localrun.hardware import cards
+from localrun.hardware.cards import (
+    amd_cards,
+    may_have_gpu,
+    nvidia_cards,
+    pci_address,
+    pci_cards,
+    vulkan_card,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.mark.parametrize(("named", "may"), [("0", True), ("0,0", True), ("", False), (None, False)])
+def test_named_devices_may_exist_although_the_kernel_shows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, *, may: bool
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr(cards, "WSL", tmp_path / "dxg")
+    monkeypatch.setattr(cards, "RENDERERS", tmp_path)
+    monkeypatch.setattr(cards, "pci_cards", list)
+    monkeypatch.setattr(cards, "amd_cards", list)
+
+    assert may_have_gpu({} if named is None else {"GGML_VK_VISIBLE_DEVICES": named}) is may
 
 
 def test_the_bus_shows_cards_with_and_without_a_driver(tmp_path: Path) -> None:

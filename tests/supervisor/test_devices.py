@@ -62,7 +62,7 @@ def test_the_chosen_ones_come_first_and_nothing_is_asked_in_vain(
     text: str, *, has_gpu: bool, names: list[str], num_asked: int
 ) -> None:
     probe = Probe()
-    devices = ChosenDevices(text, {}, probe=probe, has_gpu=lambda: has_gpu)
+    devices = ChosenDevices(text, {}, probe=probe, has_gpu=lambda _: has_gpu)
 
     found = [device.name for device in devices()]
     again = [device.name for device in devices()]
@@ -73,7 +73,7 @@ def test_the_chosen_ones_come_first_and_nothing_is_asked_in_vain(
 
 def test_free_memory_is_asked_again_when_it_is_old_or_a_model_came_or_went() -> None:
     probe, clock = Probe(), Clock()
-    devices = ChosenDevices("auto", {}, probe=probe, has_gpu=lambda: True, clock=clock)
+    devices = ChosenDevices("auto", {}, probe=probe, has_gpu=lambda _: True, clock=clock)
     devices()
     clock.now += FRESH_S + 1
     devices()

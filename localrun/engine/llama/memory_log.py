@@ -18,7 +18,8 @@ LINE = re.compile(
 )
 REALLOCATED = {"compute", "output"}  # allocated again if too small: the last line counts
 MIB = 1024 * 1024
-HOST, MAPPED, REPACKED = "CPU", "CPU_Mapped", "CPU_REPACK"
+HOST, MAPPED = "CPU", "CPU_Mapped"
+REPACKED = {"CPU_REPACK", "AMX"}  # for the vector and the matrix units of the processor
 
 
 @dataclass(slots=True)
@@ -39,13 +40,13 @@ class MemoryTaken:
     def by_device(self) -> dict[str, int]:
         """Return the bytes by device; host memory pinned by a GPU driver counts as CPU memory."""
         sizes: dict[str, int] = {}
-        # weights repacked for the CPU's vector units have a buffer of their own; their pages of
-        # the mapped file are no longer read, and the system evicts them
-        repacked = self._sizes.get((REPACKED, "model"), 0)
+        # repacked weights have a buffer of their own; their pages of the mapped file are no longer
+        # read, and the system evicts them
+        repacked = sum(self._sizes.get((owner, "model"), 0) for owner in REPACKED)
         for (owner, kind), whole in self._sizes.items():
             is_mapped_file = (owner, kind) == (MAPPED, "model")
             size = max(0, whole - repacked) if is_mapped_file else whole
-            is_host = owner.startswith(HOST) or owner.endswith("_Host")
+            is_host = owner.startswith(HOST) or owner.endswith("_Host") or owner in REPACKED
             device = HOST if is_host else owner
             sizes[device] = sizes.get(device, 0) + size
         return sizes

@@ -67,7 +67,7 @@ def report_unused(
     if has_cards is None:
         from localrun.hardware.cards import may_have_gpu
 
-        has_cards = may_have_gpu() or (names_variant and has_cpu_variants())
+        has_cards = may_have_gpu(environ) or (names_variant and has_cpu_variants())
     if not has_cards:
         return
     machine = probe(environ)
@@ -93,7 +93,7 @@ def describe_device(
     """
     from localrun.hardware.cards import may_have_gpu
 
-    if not has_cpu_variants() and (device == CPU or not may_have_gpu()):
+    if not has_cpu_variants() and (device == CPU or not may_have_gpu(environ)):
         return None
     machine = probe(environ)
     with contextlib.suppress(UsageError):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
@@ -33,10 +35,11 @@ def test_buffers_are_heard_by_device() -> None:
     assert taken.by_device() == {"CPU": 11 << 20, "CUDA0": 34 << 20}
 
 
-def test_weights_that_were_rearranged_count_once() -> None:
+@pytest.mark.parametrize("owner", ["CPU_REPACK", "AMX"])
+def test_weights_that_were_rearranged_for_the_processor_count_once(owner: str) -> None:
     taken = MemoryTaken()
     taken.read_line("load_tensors:   CPU_Mapped model buffer size =   10.00 MiB")
-    taken.read_line("load_tensors:   CPU_REPACK model buffer size =    4.00 MiB")
+    taken.read_line(f"load_tensors:   {owner} model buffer size =    4.00 MiB")
 
     assert taken.by_device() == {"CPU": 10 << 20}
 

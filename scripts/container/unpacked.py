@@ -10,18 +10,16 @@ does not carry everything twice.
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import environment
+from packing.payload import HEAD, MAGIC, TRAILER_BYTES, ending
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAGIC = b"localrun-file-01"
-TRAILER = struct.Struct("<16sQQQQ32s32s")
 UNPACK_VARIABLE = "LOCALRUN_UNPACK"
 KEY_CHARS = 32
 
@@ -42,13 +40,12 @@ def unpack_binary(binary: Path, folder: Path) -> Unpacked | None:
         SetupError: the binary does not run here.
     """
     data = binary.read_bytes()
-    trailer = data[-TRAILER.size :]
+    trailer = data[-TRAILER_BYTES:]
     if not trailer.startswith(MAGIC):
         return None
-    magic, start, size, tar_size, facts_size, digest, facts_digest = TRAILER.unpack(trailer)
+    _, start, size, num_unpacked, facts_size, digest = HEAD.unpack_from(trailer)
     facts = data[start + size : start + size + facts_size]
-    launcher = data[:start] + facts
-    launcher += TRAILER.pack(magic, start, 0, tar_size, facts_size, digest, facts_digest)
+    launcher = data[:start] + ending(facts, start, 0, num_unpacked, digest)
     key = digest.hex()[:KEY_CHARS]
     _run(binary, folder)
     if not (folder / key).is_dir():

@@ -51,10 +51,14 @@ def write_program(
         digest = hashlib.file_digest(file, "sha256").digest()
         payload_bytes = file.tell() - len(launcher)
         data = b"".join(fact.encode() + b"\0" for fact in facts)
-        sizes = len(launcher), payload_bytes, num_unpacked, len(data)
-        data += HEAD.pack(MAGIC, *sizes, digest)
-        file.write(data + hashlib.sha256(data).digest())
+        file.write(ending(data, len(launcher), payload_bytes, num_unpacked, digest))
     target.chmod(0o755)
+
+
+def ending(facts: bytes, start: int, payload_bytes: int, num_unpacked: int, digest: bytes) -> bytes:
+    """Return what follows the payload, whose ``digest`` this is: facts and trailer."""
+    data = facts + HEAD.pack(MAGIC, start, payload_bytes, num_unpacked, len(facts), digest)
+    return data + hashlib.sha256(data).digest()
 
 
 def _write_archive(tree: Path, file: BinaryIO, level: int) -> int:

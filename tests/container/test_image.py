@@ -19,7 +19,7 @@ from container.__main__ import main
 from container.build import Image, build_image, current_origin, image_name
 from container.config import VARIANTS, Origin, Variant
 from container.rootfs import Program, read_program, system_entries
-from container.unpacked import MAGIC, TRAILER
+from packing.payload import HEAD, MAGIC, ending
 
 import localrun
 from localrun.settings import DEFAULT_PORT, load_settings
@@ -49,8 +49,8 @@ def tree(tmp_path: Path) -> Path:
         elf_file(("libm.so.6", "libown.so"), interpreter="/lib64/ld.so")
     )
     (folder / "python").chmod(0o700)
-    trailer = TRAILER.pack(MAGIC, len(LAUNCHER), 7, 9, 6, DIGEST, bytes(32))
-    (folder.parent / "localrun").write_bytes(LAUNCHER + b"payload" + b"facts\0" + trailer)
+    end = ending(b"facts\0", len(LAUNCHER), 7, 9, DIGEST)
+    (folder.parent / "localrun").write_bytes(LAUNCHER + b"payload" + end)
     (folder.parent / "localrun").chmod(0o755)
     (folder / "lib" / "libown.so.1").write_bytes(elf_file(("libc.so.6",), soname="libown.so"))
     (folder / "lib" / "libown.so").symlink_to("libown.so.1")
@@ -90,9 +90,8 @@ def test_the_launcher_is_without_what_is_unpacked_already(tree: Path, tmp_path: 
 
     image = unpack(tmp_path / "image", tmp_path / "unpacked")
     launcher = (image.root / "usr/bin/localrun").read_bytes()
-    assert launcher.startswith(LAUNCHER + b"facts\0" + MAGIC)
-    _, start, size, _, facts_size, digest, _ = TRAILER.unpack(launcher[-TRAILER.size :])
-    assert (start, size, facts_size, digest) == (len(LAUNCHER), 0, 6, DIGEST)
+    facts = b"facts\0" + HEAD.pack(MAGIC, len(LAUNCHER), 0, 9, 6, DIGEST)
+    assert launcher == LAUNCHER + facts + hashlib.sha256(facts).digest()
     assert "LOCALRUN_UNPACK=/opt/localrun" in image.config["config"]["Env"]
 
 

@@ -37,6 +37,14 @@ HANGS = """
 #include <unistd.h>
 unsigned cuInit(unsigned flags) { for (;;) pause(); }
 """
+OF_2016 = """
+unsigned cuInit(unsigned flags) { return 0; }
+unsigned cuDeviceGet(int *card, int index) { *card = index; return 0; }
+unsigned cuDeviceGetAttribute(int *value, int attribute, int card) {
+    *value = attribute == 75 ? 6 : 1;
+    return 0;
+}
+"""
 SHORT_S = 3.0  # a probe takes half a second on an idle machine
 
 
@@ -58,11 +66,11 @@ def answers(code: int) -> str:
 class Computer:
     """A machine with CUDA's module and a driver."""
 
-    def __init__(self, folder: Path, source: str) -> None:
+    def __init__(self, folder: Path, source: str, **macros: str) -> None:
         self._folder = folder
         self.library = driver(folder / "driver", source)
         base = library_folder() / "libggml-base.so.0"
-        module = compiled(folder, "cuda", self.library, base, DRIVER="1")
+        module = compiled(folder, "cuda", self.library, base, DRIVER="1", **macros)
         with open_package(packed(folder, "cuda", module)) as package:
             install(package, folder / "localrun" / "backends")
 
@@ -162,3 +170,20 @@ def test_a_driver_that_works_gives_a_device(tmp_path: Path) -> None:
     devices, state = Computer(tmp_path, answers(0)).probe()
 
     assert (devices, state.is_loaded, state.reason) == (["cuda:0"], True, "")
+
+
+@pytest.mark.parametrize(
+    ("archs", "gpus", "reason"),
+    [
+        ("750,860,1200", [], "compiled for cards of compute capability 7.5 and later, and stub"),
+        ("500,750", ["cuda:0"], ""),
+        ("", ["cuda:0"], ""),
+    ],
+)
+def test_a_card_that_the_module_has_no_code_for_is_no_device(
+    tmp_path: Path, archs: str, gpus: list[str], reason: str
+) -> None:
+    devices, state = Computer(tmp_path, OF_2016, ARCHS=f'"{archs}"').probe()
+
+    assert (devices, state.is_loaded, bool(state.reason)) == (gpus, True, bool(reason))
+    assert reason in state.reason

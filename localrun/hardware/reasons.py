@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localrun.backends.state import INSTALLED
+from localrun.errors import UsageError
 from localrun.hardware.choice import AUTO, CPU, GPU
 from localrun.hardware.device import DeviceKind
 
@@ -21,14 +23,29 @@ def why_processor(text: str, machine: Machine | None) -> str:
         return "this machine has no GPU"
     if machine.failure:
         return machine.failure
-    if machine.unused:
-        return "; ".join(
-            f"{unused.what}: {unused.reason}: {unused.fix}" for unused in machine.unused
-        )
+    if idle := idle_reasons(machine):
+        return "; ".join(idle)
     hidden = [device.label for device in machine.devices if device.is_gpu]
     if hidden:
         return f"the environment hides {', '.join(hidden)}"
     return "llama.cpp finds no GPU"
+
+
+def absent_device(error: UsageError, machine: Machine) -> UsageError:
+    """Return the error for a device that the machine lacks, with what would bring it."""
+    reasons = [machine.failure] if machine.failure else []
+    parts = [*([error.hint] if error.hint else []), *reasons, *idle_reasons(machine)]
+    return UsageError(error.message, hint="; ".join(parts))
+
+
+def idle_reasons(machine: Machine) -> list[str]:
+    """Return why cards are not used, and why installed backends have no device, with commands."""
+    reasons = [f"{card.what}: {card.reason}: {card.fix}" for card in machine.unused]
+    for state in machine.backends:
+        is_told = any(state.reason in reason for reason in reasons)
+        if state.source == INSTALLED and state.reason and not is_told:
+            reasons.append(": ".join(filter(None, (state.backend, state.reason, state.fix))))
+    return reasons
 
 
 def why_gpus(text: str, chosen: Sequence[Device], machine: Machine) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 import environment
 from engines.toolchain import Toolchain
 
-CUDA_ARCHITECTURES = "75-real;80-real;86-real;89-real;90-real;120-real;120-virtual"
+# ggml compiles 120 as 120a, which no later card runs: these compile the code of 90 at run time
+CUDA_ARCHITECTURES = "75-real;80-real;86-real;89-real;90;120-real"
 AMD_TARGETS = "gfx900;gfx906;gfx908;gfx90a;gfx942;gfx1030;gfx1100;gfx1101;gfx1102;gfx1200;gfx1201"
 ARCHITECTURES_VARIABLE = "LOCALRUN_GPU_ARCHITECTURES"
 ROCM_PLACE = Path("/opt/rocm/bin")
@@ -38,10 +39,15 @@ DRIVER = (
     "cuMemSetAccess",
     "cuMemUnmap",
 )
-# where pip puts cuBLAS, and NVIDIA's installer and Debian do
-PIP_RUNPATHS = ":".join(
-    f"$ORIGIN/../../nvidia/{name}/lib" for name in ("cu13", "cuda_runtime", "cublas")
+# where pip puts cuBLAS, and where installers put libraries that the linker does not search
+CUDA_RUNPATH = ":".join(
+    (
+        "$ORIGIN",
+        *(f"$ORIGIN/../../nvidia/{name}/lib" for name in ("cu13", "cuda_runtime", "cublas")),
+        "/usr/local/cuda/lib64",
+    )
 )
+ROCM_RUNPATH = "$ORIGIN:/opt/rocm/lib"
 
 
 def system_tools(python: Path, architecture: str) -> Toolchain:
@@ -85,7 +91,7 @@ def _cuda(folder: Path) -> dict[str, str]:
         "CMAKE_CUDA_COMPILER": nvcc,
         "CMAKE_CUDA_ARCHITECTURES": os.environ.get(ARCHITECTURES_VARIABLE) or CUDA_ARCHITECTURES,
         "CUDA_cuda_driver_LIBRARY": str(_driver(folder)),
-        "CMAKE_INSTALL_RPATH": f"$ORIGIN:{PIP_RUNPATHS}",
+        "CMAKE_INSTALL_RPATH": CUDA_RUNPATH,
     }
     cublas = _pip_cublas()
     if cublas is not None:
@@ -112,6 +118,7 @@ def _rocm() -> dict[str, str]:
     return {
         "GGML_HIP": "ON",
         "CMAKE_HIP_COMPILER": clang,
+        "CMAKE_INSTALL_RPATH": ROCM_RUNPATH,
         "AMDGPU_TARGETS": os.environ.get(ARCHITECTURES_VARIABLE) or AMD_TARGETS,
         "CMAKE_PREFIX_PATH": _output([hipconfig, "-R"]),
     }

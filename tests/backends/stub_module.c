@@ -3,6 +3,7 @@
    It has llama.cpp's interface of backends (ggml-backend-impl.h, API version 2) and computes nothing. */
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #ifndef NAME
@@ -88,7 +89,17 @@ static size_t num_devices(void) { return DEVICES; }
 static const char *reg_name(reg *self) { (void)self; return NAME; }
 static size_t count(reg *self) { (void)self; return num_devices(); }
 static device *get(reg *self, size_t index) { (void)self; (void)index; return &the_device; }
+#ifdef ARCHS /* what the kernels are compiled for */
+typedef struct { const char *name, *value; } feature;
+static feature the_features[] = {{"OTHER", "1"}, {"ARCHS", ARCHS}, {NULL, NULL}};
+static feature *features(reg *self) { (void)self; return the_features; }
+static void *address(reg *self, const char *name) {
+    (void)self;
+    return strcmp(name, "ggml_backend_get_features") ? NULL : (void *)features;
+}
+#else
 static void *address(reg *self, const char *name) { (void)self; (void)name; return NULL; }
+#endif
 static reg the_reg = {API, reg_name, count, get, address, NULL};
 
 #ifdef UNRESOLVED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import sys
 import tarfile
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,24 @@ def test_a_missing_compiler_is_told_in_two_lines(
 
     assert missing in str(caught.value)
     assert "\nhint: " in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the compiler is a shell script")
+def test_rocm_is_compiled_by_the_clang_that_hipconfig_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "hipconfig"
+    program.write_text("#!/bin/sh\ncase $1 in -l) echo /rocm/llvm/bin;; -R) echo /rocm;; esac\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(shutil, "which", lambda _: str(program))
+    monkeypatch.setenv(gpu_compilers.ARCHITECTURES_VARIABLE, "gfx1100")
+
+    switches = gpu_compilers.switches("rocm", tmp_path)
+
+    assert switches["CMAKE_HIP_COMPILER"] == "/rocm/llvm/bin/clang"
+    assert switches["CMAKE_PREFIX_PATH"] == "/rocm"
+    assert switches["AMDGPU_TARGETS"] == "gfx1100"
+    assert "/opt/rocm/lib" in switches["CMAKE_INSTALL_RPATH"].split(":")
 
 
 def test_a_package_names_what_its_library_needs(

@@ -59,6 +59,23 @@ def backend_handle(name: str) -> int | None:
     return address
 
 
+def features(name: str) -> dict[str, str]:
+    """Return what a loaded backend states about its build; nothing if it states nothing."""
+    ggml, handle = ggml_functions(), backend_handle(name)
+    if not handle:
+        return {}
+    address = ggml.ggml_backend_reg_get_proc_address(handle, b"ggml_backend_get_features")
+    if not address:
+        return {}
+    listed = ctypes.CFUNCTYPE(ctypes.POINTER(TEXT * 2), HANDLE)(address)(handle)
+    stated = {}
+    for feature in listed:  # endless: the last one has no name
+        if feature[0] is None:
+            break
+        stated[_text(feature[0])] = _text(feature[1])
+    return stated
+
+
 def engine_build() -> EngineBuild:
     """Return the build of llama.cpp in this process."""
     ggml = ggml_functions()

@@ -47,6 +47,7 @@ def _report_llama_cpp(out: TextIO) -> None:
         prepare()
         # fails if libraries of a GPU are missing
         from localrun.engine.backends.cpu import loaded_variant
+        from localrun.engine.backends.cuda_cards import CUDA, cards_without_code, with_reason
         from localrun.engine.backends.loading import load_backends
         from localrun.engine.llama import ggml
         from localrun.engine.llama.library import NativeLog, initialize
@@ -60,7 +61,12 @@ def _report_llama_cpp(out: TextIO) -> None:
 
         states = load_backends(native_log, watch=watch)
         initialize()
-        _write(out, backends=states, devices=ggml.devices(), cpu_variant=loaded_variant())
+        devices = ggml.devices()
+        refused = cards_without_code(devices)
+        devices = [device for device in devices if device.name not in refused]
+        if refused and not any(device.backend == CUDA for device in devices):
+            states = with_reason(states, next(iter(refused.values())))
+        _write(out, backends=states, devices=devices, cpu_variant=loaded_variant())
         loaded = {state.backend for state in states if state.is_loaded}
         absent = [state for state in states if state.backend not in loaded]
         _write(out, unloaded={state.backend: state.reason for state in absent})

@@ -23,6 +23,7 @@ from localrun.disk import storage_errors
 from localrun.errors import BackendError, IntegrityError, NetworkError, UsageError
 from localrun.hardware.choice import AUTO, choose
 from localrun.hardware.probe import probe_machine
+from localrun.hardware.reasons import absent_device
 from localrun.hardware.summary import describe_computing
 from localrun.private import make_private_folder
 from localrun.registry.http import Http, http_error
@@ -84,7 +85,10 @@ def overview(
         RememberedFailures(environ).forget()
     machine = probe(environ)
     engine = _engine(machine)
-    chosen = choose(machine.devices, settings.device, environ)
+    try:
+        chosen = choose(machine.devices, settings.device, environ)
+    except UsageError as error:
+        raise absent_device(error, machine) from error
     notes = [f"{gpu.what} is not used: {gpu.reason}: {gpu.fix}" for gpu in machine.unused]
     notes += [f"{missing.reason}: {missing.fix}" for missing in machine.missing]
     return BackendOverview(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.hardware.choice import AUTO, CPU, check_device, choose
+from localrun.hardware.reasons import absent_device
 from localrun.hardware.summary import describe_computing
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def check_choice(
     try:
         choose(machine.devices, wanted, environ)
     except UsageError as error:
-        reasons = [f"{gpu.what}: {gpu.reason}: {gpu.fix}" for gpu in machine.unused]
-        if machine.failure:
-            reasons.insert(0, machine.failure)
-        hint = "; ".join([*([error.hint] if error.hint else []), *reasons])
-        raise UsageError(error.message, hint=hint) from error
+        raise absent_device(error, machine) from error
     return wanted
 
 

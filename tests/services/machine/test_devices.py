@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from localrun.backends.state import ENGINE, INSTALLED, BackendState
 from localrun.errors import UsageError
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
+from localrun.hardware.reasons import why_processor
 from localrun.services.machine.devices import check_choice, report_unused
 from tests.hardware.making import cpu, gpu
 
@@ -41,6 +44,22 @@ def test_an_absent_device_is_told_with_what_would_bring_it() -> None:
 
     for part in ("vulkan:0", UNUSED.what, UNUSED.reason, UNUSED.fix):
         assert part in str(caught.value.hint)
+
+
+def test_an_installed_backend_that_has_no_device_says_why() -> None:
+    states = [
+        BackendState(
+            backend=name, source=source, library="l", is_loaded=True, reason="too old", fix="update"
+        )
+        for name, source in (("cuda", INSTALLED), ("vulkan", ENGINE))
+    ]
+    found = replace(FOUND, devices=(cpu(),), unused=(), backends=tuple(states))
+
+    with pytest.raises(UsageError) as caught:
+        check_choice("cuda", {}, lambda _: found)
+
+    assert caught.value.hint == "there is: cpu; cuda: too old: update"
+    assert why_processor("auto", found) == "cuda: too old: update"
 
 
 def test_a_server_logs_the_cards_that_lie_idle(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,9 @@
 
 The kernel stops a job that reads its terminal from the background (SIGTTIN). A worker belongs to
 no job of the terminal, and would take the keys from the shell. So it looks whether its client is
-in the foreground before it reads, and when it goes on after Ctrl-Z; if not, it sends the client
-the signal that the kernel would have sent. The client stops both.
+in the foreground before it reads; if not, it sends the client the signal that the kernel would
+have sent, and the client stops both. While it reads, it catches SIGCONT: a client that the shell
+continues in the background sees this, and stops again before the worker goes on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 GROUP_FIELD, TERMINAL_FIELD, FOREGROUND_FIELD = 2, 4, 5  # after the name in /proc/PID/stat
@@ -57,10 +59,8 @@ class _TerminalInput(io.FileIO):
     def __init__(self, client: int) -> None:
         super().__init__(0, "rb", closefd=False)
         self._client = client
-        self._is_reading = False
         self._input = builtins.input
         builtins.input = self._read_line
-        signal.signal(signal.SIGCONT, self._go_on)
 
     def readinto(self, buffer: bytearray) -> int | None:  # type: ignore[override]
         """Read into a buffer; return the number of bytes."""
@@ -82,13 +82,14 @@ class _TerminalInput(io.FileIO):
         Raises:
             OSError: this job has no shell that could bring it there.
         """
+        _handle_continue(self._go_on)
         if not self._has_come_to_foreground():
+            _handle_continue(signal.SIG_DFL)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        self._is_reading = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_reading = False
+        _handle_continue(signal.SIG_DFL)
 
     def _has_come_to_foreground(self) -> bool:
         """Wait for the foreground; return False if no shell stops the job until then."""
@@ -102,5 +103,9 @@ class _TerminalInput(io.FileIO):
         return False
 
     def _go_on(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_reading:
-            self._has_come_to_foreground()
+        self._has_come_to_foreground()
+
+
+def _handle_continue(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGCONT, handler)

@@ -1,7 +1,8 @@
 """Handover of a client: its worker runs the command, and the client lives as the worker does.
 
     signal to the client      goes to the worker's process group
-    Ctrl-Z                    stops the worker, then the client; both go on together
+    Ctrl-Z                    stops the worker, then the client; both go on together, but not in
+                              the background while the worker reads the terminal
     the worker has ended      the client ends with its exit code, or by the same signal
 
 The kernel knows the client as the job of its terminal, and the worker as nobody's. So the client
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Modes = list[int | list[bytes | int]]
 
 KILLED = 128  # plus the number of the signal
+MAX_STOPS = 100  # the system does not stop a process group without a shell
 PASSED_ON = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH")
 STOPPING = ("TSTP", "TTIN", "TTOU")
 
@@ -79,10 +81,27 @@ class Handover:
         if number == signal.SIGTTIN and not _is_elsewhere():
             return
         self._pass_on(signal.SIGSTOP, None)
+        self._stop_here(number)
+        for _ in range(MAX_STOPS):
+            if not (self._is_reading() and _is_elsewhere()):
+                break
+            self._stop_here(signal.SIGTTIN)  # continued in the background, it would take keys
+        self._pass_on(signal.SIGCONT, None)
+
+    def _stop_here(self, number: int) -> None:
+        """Stop this process by a signal, until it is continued."""
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        self._pass_on(signal.SIGCONT, None)
         self._catch(number)
+
+    def _is_reading(self) -> bool:
+        """Return whether the worker reads the terminal: it catches SIGCONT as long as it does."""
+        try:
+            with open(f"/proc/{self._pid}/status", "rb") as file:  # noqa: PTH123
+                caught = file.read().partition(b"SigCgt:")[2].split()[0]
+        except (OSError, IndexError):  # it has just ended
+            return False
+        return bool(int(caught, 16) >> (signal.SIGCONT - 1) & 1)
 
     def _wait(self) -> int:
         """Return the exit code, or the signal that ended the worker as a negative number.

@@ -112,6 +112,19 @@ def test_a_killed_client_takes_its_worker_with_it(probed: Probe) -> None:
     wait_until(lambda: all(map(has_ended, probed.pids())))
 
 
+def test_a_worker_has_the_name_of_its_command_so_that_a_signal_by_name_reaches_it(
+    probed: Probe,
+) -> None:
+    with probed.start("hold", is_warm=True) as process:
+        readline(process)
+        (worker,) = probed.pids()
+
+        assert Path(f"/proc/{worker}/cmdline").read_bytes().startswith(b"localrun\0hold\0")
+        process.kill()
+
+    wait_until(lambda: has_ended(worker))
+
+
 def test_clients_that_are_killed_at_any_instant_leave_no_worker(probed: Probe) -> None:
     before = children(probed.pid)
     for step in range(30):
@@ -205,10 +218,6 @@ def test_lines_are_edited_and_the_window_has_its_size(probed: Probe, *, is_warm:
         shell.press_until("\x04", "code-7")
 
 
-def is_waiting(pid: int) -> bool:
-    return ") S" in Path(f"/proc/{pid}/stat").read_text()
-
-
 def num_switches(pid: int) -> int:
     """Return how often a process has waited or stopped."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -225,15 +234,11 @@ def test_a_chat_in_the_background_leaves_the_keys_to_the_shell(
         shell.type("h")
         shell.read_until("h")
         (program,) = probed.pids()
-        wait_until(lambda: is_waiting(program))  # for a key: no signal is lost then
         shell.type("\x1a")
         shell.read_until("Stopped")
         wait_until(lambda: is_stopped(program))
-        before = num_switches(program)
         shell.type("bg\n")
         shell.read_until("&")
-        if is_warm:  # until it has stopped itself, which takes a millisecond, keys may be its own
-            wait_until(lambda: num_switches(program) > before and is_stopped(program))
         for number in range(5):
             shell.type(f"echo typed-$(({number} + 10))\n")
             shell.read_until(f"typed-{number + 10}")
@@ -242,6 +247,33 @@ def test_a_chat_in_the_background_leaves_the_keys_to_the_shell(
         shell.type("again\n")
         shell.read_until("again>")
         shell.read_until("> ")
+        shell.type("\x04")
+        shell.read_until("$ ")
+
+
+def test_a_worker_that_reads_the_terminal_never_runs_in_the_background(probed: Probe) -> None:
+    with Shell(probed.environ(is_warm=True)) as shell:
+        shell.type("$PROBE chat\n")
+        shell.read_until("> ")
+        client, (worker,) = shell.child(), probed.pids()
+        shell.type("h" * 50 + "\x1a")  # it is stopped anywhere, not only where it waits for a key
+        shell.read_until("Stopped")
+        wait_until(lambda: is_stopped(worker))
+        before = num_switches(worker)
+        for _ in range(3):
+            so_far = num_switches(client)
+            shell.type("bg\n")
+            shell.read_until("&")
+            wait_until(lambda: num_switches(client) > so_far and is_stopped(client))  # noqa: B023 - it is called at once
+        shell.type("echo typed-$((8 + 9))\n")
+        shell.read_until("typed-17")
+
+        assert num_switches(worker) == before
+        shell.type("fg\n")
+        shell.read_until("chat")
+        wait_until(lambda: not is_stopped(worker))
+        shell.type("\x15new\n")
+        shell.read_until("<new>")
         shell.type("\x04")
         shell.read_until("$ ")
 

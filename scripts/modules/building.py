@@ -29,6 +29,8 @@ BACKENDS = ("vulkan", "cuda", "rocm")
 GGML_VERSION = re.compile(r"set\(GGML_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\)")
 VERSION_PARTS = 3
 LLAMA_CPP = Path("vendor", "llama.cpp")
+# the sources would add the folders of linked libraries, which are this machine's
+NO_LINK_PATH = "set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)\n"
 
 
 def build(python: Path, backend: str, architecture: str, output: Path) -> Path:
@@ -58,7 +60,10 @@ def compile_backend(
     sources = portable.provide_sources(python)
     folder = sources.parent.parent
     tools, own = _tools(python, backend, architecture, folder)
-    switches = {**portable.SWITCHES, "GGML_CPU_ALL_VARIANTS": "OFF", **own}
+    included = folder / "no_link_path.cmake"
+    included.write_text(NO_LINK_PATH)
+    ours = {"GGML_CPU_ALL_VARIANTS": "OFF", "CMAKE_PROJECT_ggml_INCLUDE": str(included)}
+    switches = {**portable.SWITCHES, **ours, **own}
     build_folder = folder / f"{architecture}-{backend}"
     portable.configure(tools, sources, build_folder, switches)
     portable.compile_targets(tools, build_folder, (_target(backend), *targets))
@@ -88,6 +93,10 @@ def _check(library: Path, architecture: str) -> None:
         raise environment.SetupError(f"{library} is not compiled for {architecture}")
     if "libggml-base.so.0" not in facts.needed:
         raise environment.SetupError(f"{library} does not need libggml-base.so.0, as it must")
+    public = {*gpu_compilers.CUDA_FOLDERS, *gpu_compilers.ROCM_FOLDERS}
+    foreign = [path for path in facts.search if path != "$ORIGIN" and path not in public]
+    if foreign:
+        raise environment.SetupError(f"{library} searches folders of this machine: {foreign}")
 
 
 def _pack(backend: str, library: Path, sources: Path, output: Path) -> Path:

@@ -1,8 +1,8 @@
 """Compilers of NVIDIA and AMD for their backends, as this machine has them.
 
-They compile for the host with its own C++ compiler, so a module needs the glibc of the machine
-that builds it; its manifest states the version. NVIDIA's and AMD's libraries are not in a module:
-the machine that uses it has them, or installs them from PyPI.
+They compile for the host with its own C++ compiler, so a module needs a glibc as new as that
+machine's symbols (2.34 with Debian 12); its manifest states the version. NVIDIA's and AMD's
+libraries are not in a module: the machine that uses it has them, or installs them from PyPI.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ DRIVER = (
     "cuMemUnmap",
 )
 # where pip puts cuBLAS, and where installers put libraries that the linker does not search
-CUDA_RUNPATH = ":".join(
-    (
-        "$ORIGIN",
-        *(f"$ORIGIN/../../nvidia/{name}/lib" for name in ("cu13", "cuda_runtime", "cublas")),
-        "/usr/local/cuda/lib64",
-    )
+CUDA_FOLDERS = (
+    *(f"$ORIGIN/../../nvidia/{name}/lib" for name in ("cu13", "cuda_runtime", "cublas")),
+    "/usr/local/cuda/lib64",
 )
-ROCM_RUNPATH = "$ORIGIN:/opt/rocm/lib"
+ROCM_FOLDERS = ("/opt/rocm/lib",)
+# glibc 2.36 has it, and a static libstdc++ of a machine with that glibc calls it
+ARC4RANDOM = """#include <stdlib.h>
+#include <sys/random.h>
+__attribute__((visibility("hidden"))) unsigned arc4random(void) {
+    unsigned value;
+    if (getrandom(&value, sizeof value, 0) != sizeof value) abort();
+    return value;
+}
+"""
 
 
 def system_tools(python: Path, architecture: str) -> Toolchain:
@@ -73,8 +79,10 @@ def switches(backend: str, folder: Path) -> dict[str, str]:
         SetupError: its compiler or a library is missing; the text has the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    linking = {"CMAKE_MODULE_LINKER_FLAGS": "-s -static-libstdc++ -static-libgcc"}
-    return linking | (_cuda(folder) if backend == "cuda" else _rocm())
+    ours = _cuda(folder) if backend == "cuda" else _rocm()
+    searched = ":".join(CUDA_FOLDERS if backend == "cuda" else ROCM_FOLDERS)
+    flags = f"-s -static-libstdc++ '{_arc4random(folder)}' '-Wl,-rpath,{searched}'"
+    return {**ours, "CMAKE_MODULE_LINKER_FLAGS": flags}
 
 
 def _cuda(folder: Path) -> dict[str, str]:
@@ -91,7 +99,6 @@ def _cuda(folder: Path) -> dict[str, str]:
         "CMAKE_CUDA_COMPILER": nvcc,
         "CMAKE_CUDA_ARCHITECTURES": os.environ.get(ARCHITECTURES_VARIABLE) or CUDA_ARCHITECTURES,
         "CUDA_cuda_driver_LIBRARY": str(_driver(folder)),
-        "CMAKE_INSTALL_RPATH": CUDA_RUNPATH,
     }
     cublas = _pip_cublas()
     if cublas is not None:
@@ -118,7 +125,6 @@ def _rocm() -> dict[str, str]:
     return {
         "GGML_HIP": "ON",
         "CMAKE_HIP_COMPILER": clang,
-        "CMAKE_INSTALL_RPATH": ROCM_RUNPATH,
         "AMDGPU_TARGETS": os.environ.get(ARCHITECTURES_VARIABLE) or AMD_TARGETS,
         "CMAKE_PREFIX_PATH": _output([hipconfig, "-R"]),
     }
@@ -130,6 +136,14 @@ def _driver(folder: Path) -> Path:
     source.write_text("".join(f"int {name}(void) {{ return 999; }}\n" for name in DRIVER))
     _output(["gcc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", source, "-o", library])
     return library
+
+
+def _arc4random(folder: Path) -> Path:
+    """Return an object file that keeps a module from needing glibc 2.36."""
+    target, source = folder / "arc4random.o", folder / "arc4random.c"
+    source.write_text(ARC4RANDOM)
+    _output(["gcc", "-O2", "-fPIC", "-c", source, "-o", target])
+    return target
 
 
 def _pip_cublas() -> Path | None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tarfile
 import urllib.request
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import environment
@@ -98,7 +99,7 @@ def test_rocm_is_compiled_by_the_clang_that_hipconfig_names(
     assert switches["CMAKE_HIP_COMPILER"] == "/rocm/llvm/bin/clang"
     assert switches["CMAKE_PREFIX_PATH"] == "/rocm"
     assert switches["AMDGPU_TARGETS"] == "gfx1100"
-    assert "/opt/rocm/lib" in switches["CMAKE_INSTALL_RPATH"].split(":")
+    assert "-rpath,/opt/rocm/lib" in switches["CMAKE_MODULE_LINKER_FLAGS"]
 
 
 def test_a_package_names_what_its_library_needs(
@@ -131,3 +132,23 @@ def test_a_package_names_what_its_library_needs(
     )
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     assert package.with_name(f"{package.name}.sha256").read_text() == f"{digest}  {package.name}\n"
+
+
+@pytest.mark.parametrize(
+    ("search", "problem"),
+    [
+        ("$ORIGIN:/usr/local/cuda/lib64", None),
+        ("$ORIGIN:/home/me/.cache/localrun/engine/vulkan", "searches folders of this machine"),
+    ],
+)
+def test_a_library_searches_no_folder_of_the_machine_that_built_it(
+    search: str, problem: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "bin" / "libggml-cuda.so"
+    library.parent.mkdir()
+    library.write_bytes(elf_file(("libggml-base.so.0",), search=search))
+    monkeypatch.setattr(building, "compile_backend", lambda *_: (tmp_path, tmp_path))
+    monkeypatch.setattr(building, "_pack", lambda *_: library)
+
+    with pytest.raises(environment.SetupError, match=problem) if problem else nullcontext():
+        building.build(tmp_path, "cuda", "x86_64", tmp_path / "dist")

@@ -53,7 +53,7 @@ TARGETS = ("llama", "mtmd", "ggml")  # ggml depends on the modules of its backen
 LOADED = ("libllama.so", "libmtmd.so")  # opened by these names
 LINKED = ("libggml.so.0", "libggml-base.so.0")  # needed by these names
 VARIANT = re.compile(r"libggml-cpu-.+\.so")
-NUM_VARIANTS = {"x86_64": 14}
+NUM_VARIANTS = {"x86_64": 14, "aarch64": 8}
 NICENESS = "10"
 
 

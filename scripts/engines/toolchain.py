@@ -29,9 +29,21 @@ GLIBC = (2, 28)  # of RHEL 8 and Debian 10; numpy and llguidance need a newer on
 ARCHITECTURES = ("x86_64", "aarch64")
 LOCK = environment.LOCKS / "toolchain.txt"
 WRAPPER = """#!/bin/sh
-ZIG_GLOBAL_CACHE_DIR='{cache}' ZIG_LOCAL_CACHE_DIR='{cache}' \\
+{rename}ZIG_GLOBAL_CACHE_DIR='{cache}' ZIG_LOCAL_CACHE_DIR='{cache}' \\
 exec '{zig}' {mode} -target {target} -fno-sanitize=undefined "$@"
 """
+# Zig knows processors by other names: -march=armv8.2-a+fp16 is -mcpu=generic+v8_2a+fullfp16
+RENAME = {
+    "aarch64": r"""for word do
+    shift
+    case $word in
+    -march=armv*) word=$(echo "$word" | sed 's/-march=armv\([0-9.]*\)-a/-mcpu=generic+v\1a/
+        s/\(+v[0-9]*\)[.]/\1_/; s/+fp16/+fullfp16/') ;;
+    esac
+    set -- "$@" "$word"
+done
+"""
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,11 @@ def ensure(python: Path, architecture: str) -> Toolchain:
         _write_program(
             compilers / name,
             WRAPPER.format(
-                cache=folder / "cache", zig=folder / "ziglang" / "zig", mode=mode, target=target
+                rename=RENAME.get(architecture, ""),
+                cache=folder / "cache",
+                zig=folder / "ziglang" / "zig",
+                mode=mode,
+                target=target,
             ),
         )
     return Toolchain(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FOLDER = environment.ROOT / ".github" / "workflows"
 WORKFLOWS = sorted(FOLDER.glob("*.yml"))
 OURS = re.compile(r"(?<![\w/.-])(scripts/[a-z-]+(?:/[a-z]+\.txt)?|\.ci/run)(?![\w-])")
-ACTION = re.compile(r"actions/[a-z-]+@v\d+")
+USES = re.compile(r"^ +- uses: (.+)$", re.MULTILINE)
+PINNED = re.compile(r"(actions/[a-z-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)")
 EXPRESSION = re.compile(r"\$\{\{.*?\}\}")
 
 
@@ -57,11 +58,13 @@ def test_a_job_may_only_read_unless_it_attaches(workflow: dict[Any, Any]) -> Non
     assert more in ({}, {"Attach to a draft": {"contents": "write"}})
 
 
-def test_only_actions_of_github_are_used_with_a_version(workflow: dict[Any, Any]) -> None:
-    used = [step["uses"] for step in steps(workflow) if "uses" in step]
+def test_all_actions_are_those_of_github_at_one_commit_each() -> None:
+    texts = [path.read_text() for path in WORKFLOWS]
+    used = [line for text in texts for line in USES.findall(text)]
 
-    assert used
-    assert [name for name in used if not ACTION.fullmatch(name)] == []
+    assert len(used) == sum(text.count("uses:") for text in texts)
+    assert [line for line in used if not PINNED.fullmatch(line)] == []
+    assert len(set(used)) == len({line.partition("@")[0] for line in used})
 
 
 def test_no_text_from_outside_becomes_part_of_a_script(workflow: dict[Any, Any]) -> None:

@@ -3,6 +3,7 @@
     llama_cpp/lib/libggml-cpu-haswell.so          AVX2, FMA, F16C
                   libggml-cpu-sapphirerapids.so   AVX-512 and AMX
                   ...
+                  libggml-cpu-armv8.2_2.so        on ARM: dot products, FP16 arithmetic
 
 Each variant has a score, which is 0 if the processor lacks an instruction set that it needs. A
 build for one processor has none of these files: its backend is linked or is libggml-cpu.so.
@@ -26,6 +27,8 @@ PLAIN = frozenset({"libggml-cpu", "ggml-cpu"})  # of a build for one processor
 BY_SCORE = (
     "sapphirerapids", "zen4", "cooperlake", "icelake", "cascadelake", "cannonlake", "skylakex",
     "alderlake", "haswell", "piledriver", "ivybridge", "sandybridge", "sse42", "x64",
+    "armv9.2_2", "armv9.2_1", "armv8.6_2", "armv8.6_1", "armv8.2_3", "armv8.2_2", "armv8.2_1",
+    "armv8.0_1",
 )  # fmt: skip
 
 

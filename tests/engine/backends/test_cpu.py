@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 LINKED = ["libggml-base.so.0", "libggml.so", "libllama.so", "libggml-vulkan.so"]
 
+# variants of ggml for Linux on ARM: what they need of the processor, and what that adds to a score
+ARM = {
+    "armv8.0_1": (),
+    "armv8.2_1": ("dotprod",),
+    "armv8.2_2": ("dotprod", "fp16"),
+    "armv8.2_3": ("dotprod", "fp16", "sve"),
+    "armv8.6_1": ("dotprod", "fp16", "sve", "i8mm"),
+    "armv8.6_2": ("dotprod", "fp16", "sve", "i8mm", "sve2"),
+    "armv9.2_1": ("dotprod", "fp16", "sve", "i8mm", "sme"),
+    "armv9.2_2": ("dotprod", "fp16", "sve", "i8mm", "sve2", "sme"),
+}
+ARM_SCORES = {"dotprod": 2, "fp16": 4, "sve": 8, "i8mm": 16, "sve2": 32, "sme": 64}
+
 
 class Folder:
     """llama.cpp's folder; notes which files are scored and loaded."""
@@ -61,12 +74,40 @@ def test_the_first_variant_that_runs_is_loaded_and_no_worse_one_is_opened(folder
 
 
 def test_variants_of_unknown_names_are_compared_by_score(folder: Folder) -> None:
-    for variant, score in {"armv8.0_1": 1, "armv8.6_2": 7, "armv9.2_2": 0}.items():
+    for variant, score in {"power0": 1, "power9": 7, "power10": 0}.items():
         folder.add(variant, score)
 
     cpu.load_cpu()
 
-    assert folder.loaded == ["libggml-cpu-armv8.6_2.so"]
+    assert folder.loaded == ["libggml-cpu-power9.so"]
+
+
+@pytest.mark.parametrize(
+    ("processor", "best"),
+    [
+        ("", "armv8.0_1"),  # Raspberry Pi 4
+        ("dotprod", "armv8.2_1"),
+        ("dotprod fp16", "armv8.2_2"),  # Raspberry Pi 5, Graviton 2
+        ("dotprod fp16 i8mm", "armv8.2_2"),
+        ("dotprod fp16 sve", "armv8.2_3"),
+        ("dotprod fp16 sve i8mm", "armv8.6_1"),  # Graviton 3
+        ("dotprod fp16 sve i8mm sve2", "armv8.6_2"),  # Graviton 4, Grace
+        ("dotprod fp16 sve i8mm sve2 sme", "armv9.2_2"),
+    ],
+)
+def test_the_best_variant_of_arm_is_the_only_one_that_is_opened_and_runs(
+    processor: str, best: str, folder: Folder
+) -> None:
+    features = set(processor.split())
+    for variant, needed in ARM.items():
+        is_usable = features.issuperset(needed)
+        folder.add(variant, 1 + sum(ARM_SCORES[name] for name in needed) if is_usable else 0)
+
+    cpu.load_cpu()
+
+    assert folder.loaded == [f"libggml-cpu-{best}.so"]
+    assert folder.scored[-1] == max(folder.scores, key=lambda name: folder.scores[name])
+    assert [name for name in folder.scored if folder.scores[name]] == folder.loaded
 
 
 def test_a_build_for_one_processor_has_one_file(folder: Folder) -> None:

@@ -1,9 +1,7 @@
 """HTTP client for downloads: byte ranges, redirects, proxies, and TLS that is always verified.
 
-The only user of urllib3, which is imported when it is needed: with ``ssl`` and ``email`` it takes
-60 ms and 6 MB, and most commands use no network. A credential belongs to one origin and is never
-sent to another, not even after a redirect. A login in a URL (``https://user:pw@host``) is removed
-from the URL and sent as a header; a login in a redirect target is dropped.
+urllib3 is imported when it is needed: with ``ssl`` and ``email`` it takes 60 ms and 6 MB, and most
+commands use no network. `localrun.registry.origins` decides which origin gets a credential.
 Every failure raises one of the errors below. A status code alone is not a failure: the caller
 decides what a status means.
 
@@ -14,26 +12,24 @@ decides what a status means.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import unquote_to_bytes, urljoin
 
 from localrun.errors import NetworkError
+from localrun.registry.origins import host_of, next_url, parse_url, split_login
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import urllib3
 
+    from localrun.registry.origins import Credential
     from localrun.registry.public import PublicOnly
 
 CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 30.0
-DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_REDIRECTS = 8
 PASSING = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
@@ -42,7 +38,6 @@ MAX_BODY = 64 << 20
 MAX_DRAINED = 1 << 16
 LONGEST_HEADER = 1 << 14  # characters; urllib3 joins repeated headers to megabytes
 LONGEST_DATE = 64
-UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class OfflineError(NetworkError):
@@ -61,18 +56,6 @@ class HttpError(NetworkError):
         self.status = status
         self.retry_after_s: float | None = None
         self.is_passing = status not in range(400, 500) or status in PASSING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
-    """Headers that are sent to one origin only."""
-
-    origin: str  # "https://hf.co", with the port if it is not the scheme's
-    headers: Mapping[str, str] = field(repr=False)
-
-    def for_url(self, url: str) -> Mapping[str, str]:
-        """Return the headers if the URL belongs to the origin, else an empty mapping."""
-        return self.headers if origin_of(url) == self.origin else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +196,7 @@ class Http:
             if response.status not in REDIRECTS or location is None or not follow:
                 return response
             response.close()
-            url = _next_url(url, location)
+            url = next_url(url, location)
             if response.status == 303:  # noqa: PLR2004 - See Other
                 method, body = "GET", None
         raise NetworkError(f"{host_of(url)} redirects more than {MAX_REDIRECTS} times")
@@ -227,7 +210,7 @@ class Http:
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
         self.check_online(url)
-        pool = self._pools.for_url(_parts(url))
+        pool = self._pools.for_url(parse_url(url))
         sent = {**pool.headers, **headers, **(credential.for_url(url) if credential else {})}
         try:
             raw = pool.request(
@@ -240,32 +223,6 @@ class Http:
                 hint="check the network; HTTPS_PROXY names a proxy",
             ) from error
         return Response(raw, url)
-
-
-def origin_of(url: str) -> str:
-    """Return scheme and host, with the port unless it is the scheme's default."""
-    parts = _parts(url)
-    port = "" if parts.port in {None, DEFAULT_PORTS.get(parts.scheme or "")} else f":{parts.port}"
-    return f"{parts.scheme}://{parts.host or ''}{port}"
-
-
-def split_login(url: str) -> tuple[str, Credential | None]:
-    """Return a URL without its login, and the login as a credential for its origin (RFC 7617)."""
-    login = _parts(url).auth
-    if login is None:
-        return url, None
-    scheme, _, address = url.partition("://")
-    authority = re.split(r"[/?#]", address, maxsplit=1)[0]
-    clean = f"{scheme}://{address[authority.rfind('@') + 1 :]}"
-    user, _, password = login.partition(":")
-    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
-    headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-    return clean, Credential(origin=origin_of(clean), headers=headers)
-
-
-def host_of(url: str) -> str:
-    """Return host and port for messages: path and query of a URL may hold secrets."""
-    return _parts(url).netloc or url.partition("?")[0]
 
 
 def http_error(response: Response, resource: str, hint: str | None = None) -> HttpError:
@@ -293,30 +250,6 @@ def retry_after(text: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(LONGEST_WAIT_S, max(0.0, seconds)) if seconds == seconds else None  # noqa: PLR0124 - NaN
-
-
-def _next_url(url: str, location: str) -> str:
-    try:
-        target = urljoin(url, location)
-    except ValueError as error:
-        raise NetworkError(f"{host_of(url)} redirects to an invalid address") from error
-    old_scheme, new_scheme = _parts(url).scheme, _parts(target).scheme
-    is_downgrade = (old_scheme, new_scheme) == ("https", "http")
-    if new_scheme not in {"http", "https"} or is_downgrade:
-        raise NetworkError(f"{host_of(url)} redirects to an unsafe address")
-    return split_login(target)[0]
-
-
-def _parts(url: str) -> urllib3.util.Url:
-    """Parse a URL as urllib3 does when it connects; refuse what other parsers read differently."""
-    import urllib3
-
-    if UNSAFE.search(url):
-        raise NetworkError(f"not an address: {url.partition('?')[0][:200]!r}")
-    try:
-        return urllib3.util.parse_url(url)
-    except _failures() as error:
-        raise NetworkError(f"not an address: {url.partition('?')[0][:200]!r}") from error
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -19,7 +19,7 @@ import urllib3
 
 from localrun import __version__
 from localrun.errors import NetworkError
-from localrun.registry.http import DEFAULT_PORTS
+from localrun.registry.origins import DEFAULT_PORTS
 from localrun.registry.public import pool_classes
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.connection import create_connection
 
 from localrun.errors import PrivateAddressError
-from localrun.registry.http import DEFAULT_PORTS
+from localrun.registry.origins import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

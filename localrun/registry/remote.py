@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.registry.http import Credential
+    from localrun.registry.origins import Credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

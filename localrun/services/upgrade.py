@@ -67,7 +67,8 @@ def newest_version(http: Http, index: str) -> Upgrade:
         NetworkError: the index does not answer, or with something else.
         NotFoundError: the index has no such project, or another one of this name.
     """
-    from localrun.registry.http import host_of, http_error
+    from localrun.registry.http import http_error
+    from localrun.registry.origins import host_of
 
     host = host_of(index)
     with http.open(f"{index}/pypi/{PROJECT}/json", headers={"Accept": "application/json"}) as found:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.state import SlotState
 
 CHECK_S = 1.0
 PING_S = 3.0

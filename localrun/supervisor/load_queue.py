@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from localrun.load_rules import LoadRules
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import DeviceMemory, Reservation
-    from localrun.supervisor.slot_state import SlotLoad, SlotState
+    from localrun.supervisor.slots.contents import SlotLoad
+    from localrun.supervisor.slots.state import SlotState
 
 MEMORY_FACTOR = 1.2  # a model's memory relative to its file, roughly, if there is no plan
 POLL_S = 0.25  # other programs can free memory, too

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError, LocalrunError
 from localrun.supervisor.runner import Runner
-from localrun.supervisor.slot_state import SlotLoad
+from localrun.supervisor.slots.contents import SlotLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.load_queue import LoadQueue
-    from localrun.supervisor.request_queue import PendingRequest
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.runner_process import StartProcess
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.request_queue import PendingRequest
+    from localrun.supervisor.slots.state import SlotState
 
 _log = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from localrun.supervisor.loader import PoolContext
 from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.planning import DEFAULT_RULES
-from localrun.supervisor.request_queue import PendingLoad, PendingRequest, RequestHandle
 from localrun.supervisor.reservations import DeviceMemory
 from localrun.supervisor.runner import encode_request
 from localrun.supervisor.runner_process import start_runner
-from localrun.supervisor.slot import PoolNames, Slot
+from localrun.supervisor.slots.request_queue import PendingLoad, PendingRequest, RequestHandle
+from localrun.supervisor.slots.slot import PoolNames, Slot
 from localrun.supervisor.status import LoadHistory, ModelState, failed_status, slot_status
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink
     from localrun.supervisor.runner_process import StartedRunner, StartProcess
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.state import SlotState
     from localrun.supervisor.status import RunningModel
 
 MAX_WAITING = 512

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices, PlannedLoad
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.state import SlotState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

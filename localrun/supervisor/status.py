@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.planning import PlannedLoad
-    from localrun.supervisor.served_names import ServedName
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.served_names import ServedName
+    from localrun.supervisor.slots.state import SlotState
 
 
 class ModelState(StrEnum):

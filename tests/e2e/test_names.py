@@ -13,7 +13,7 @@ from localrun.server.core import loaded_names as names
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.store.garbage import collect_garbage
 from localrun.store.refs import remove_ref
-from localrun.supervisor import slot
+from localrun.supervisor.slots import slot
 from tests.e2e.world import World, open_world
 from tests.waiting import wait_until
 

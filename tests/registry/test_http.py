@@ -15,15 +15,13 @@ import pytest
 from localrun.errors import NetworkError
 from localrun.registry.http import (
     STALL_TIMEOUT_S,
-    Credential,
     Http,
     HttpError,
     OfflineError,
-    host_of,
     http_error,
-    origin_of,
     retry_after,
 )
+from localrun.registry.origins import Credential
 from localrun.registry.public import PublicOnly
 from tests.measuring import wall_s
 from tests.registry.scripted import http, scripted
@@ -109,26 +107,6 @@ def test_a_backslash_does_not_lead_a_credential_astray() -> None:
             text(new_http(), url, Credential(origin=hub.replace("https", "http"), headers=SECRET))
 
     assert not evil.requests
-
-
-@pytest.mark.parametrize(
-    ("url", "origin"),
-    [
-        ("https://HF.co/a?b", "https://hf.co"),
-        ("https://hf.co:443/", "https://hf.co"),
-        ("http://hf.co:443/", "http://hf.co:443"),
-        ("https://user:word@hf.co/", "https://hf.co"),
-        ("http://[::1]:8080/", "http://[::1]:8080"),
-    ],
-)
-def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
-    assert origin_of(url) == origin
-
-
-def test_a_host_is_named_without_secrets() -> None:
-    assert host_of("https://user:word@hf.co:8080/x?token=1") == "hf.co:8080"
-    with pytest.raises(NetworkError, match="not an address"):
-        host_of("http://x:99999/?secret")
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://x/y", "http://[bad", "gopher:x"])

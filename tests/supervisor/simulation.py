@@ -14,11 +14,12 @@ import pytest
 from localrun.engine.params import FinishReason
 from localrun.errors import LoadError
 from localrun.runner.messages import Detokenize, Failed, Finished, Generate, Ready, Stats
-from localrun.supervisor import load_queue, loader, pool, slot_state, slot_worker
+from localrun.supervisor import load_queue, loader, pool
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.model import RunnerModel
 from localrun.supervisor.planning import DEFAULT_RULES
 from localrun.supervisor.pool import RunnerPool
+from localrun.supervisor.slots import state, worker
 from tests.fakes.requests import text_request
 from tests.supervisor.scheduling import Scheduler
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from localrun.load_rules import LoadRules
     from localrun.runner.messages import Event, Load
     from localrun.supervisor.model import RequestOptions
-    from localrun.supervisor.request_queue import RequestHandle
     from localrun.supervisor.runner import Sink as EventSink
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.request_queue import RequestHandle
+    from localrun.supervisor.slots.state import SlotState
 
 SIZES = {"a": 4, "b": 4, "c": 7, "d": 1}  # bytes, by weights
 MEMORY = 10
@@ -184,7 +185,7 @@ class SimulatedPool:
         self.ever_pinned: set[RunnerModel] = set()
         self.is_closing = False
         self._patches = pytest.MonkeyPatch()
-        for module in (load_queue, pool, slot_state, slot_worker):
+        for module in (load_queue, pool, state, worker):
             self._patches.setattr(module, "threading", self.scheduler.threading)
         self._patches.setattr(pool, "HealthMonitor", _NoMonitor)
         self._patches.setattr(loader, "Runner", lambda _, end: SimulatedRunner(self, end))
@@ -257,8 +258,14 @@ class SimulatedPool:
     def check_close(self, runner: SimulatedRunner) -> None:
         """Check that a pinned model is unloaded for a larger context only."""
         slot = self.slot_of(runner)
-        if slot is not None and runner.is_loaded and not (self.is_closing or slot._is_starting):
-            self.scheduler.require(not slot._served.has_pin, f"{slot.key.weights} is pinned")
+        if (
+            slot is not None
+            and runner.is_loaded
+            and not (self.is_closing or slot._contents.is_starting)
+        ):
+            self.scheduler.require(
+                not slot._contents.served.has_pin, f"{slot.key.weights} is pinned"
+            )
 
     def close(self) -> None:
         """Close the pool; all requests end."""

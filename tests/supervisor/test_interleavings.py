@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from localrun.errors import NotFoundError, OverloadedError
 from localrun.supervisor.model import KeepAlive, RequestOptions
-from localrun.supervisor.slot_state import AHEAD, SlotState
+from localrun.supervisor.slots.contents import AHEAD
 from tests.supervisor.simulation import (
     NUM_PARALLEL,
     SimulatedPool,
@@ -16,6 +18,9 @@ from tests.supervisor.simulation import (
     Sink,
     simulated_model,
 )
+
+if TYPE_CHECKING:
+    from localrun.supervisor.slots.state import SlotState
 
 WEIGHTS = {"one": "a", "two": "a", "three": "b", "four": "c"}  # of each name at first
 TARGETS = ["one", "two", "five", "six"]
@@ -187,11 +192,13 @@ class PoolMachine(RuleBasedStateMachine):
 
 def check_idle_slot(slot: SlotState, now: float) -> None:
     """Check a slot whose worker has nothing to do."""
-    runner = slot._runner
-    if slot._is_starting or runner is None or not runner.is_alive:
-        assert slot._is_starting or not slot.is_wanted, "requests wait, and no load is under way"
+    runner = slot._contents.runner
+    if slot._contents.is_starting or runner is None or not runner.is_alive:
+        assert slot._contents.is_starting or not slot.is_wanted, (
+            "requests wait, and no load is under way"
+        )
         return
-    num_running = len(slot._running)
+    num_running = len(slot._contents.running)
     served = slot.served_names().values()
     assert slot.loaded is not None
     assert num_running or slot.is_wanted or not slot.is_draining
@@ -200,7 +207,7 @@ def check_idle_slot(slot: SlotState, now: float) -> None:
     )
     assert num_running == sum(name.num_open for name in served)
     if slot.num_waiting and not slot.is_draining:
-        needs_reload = slot._queue.max_num_ctx > slot.loaded.num_ctx
+        needs_reload = slot._contents.queue.max_num_ctx > slot.loaded.num_ctx
         assert num_running == NUM_PARALLEL + AHEAD or (needs_reload and num_running), (
             "a request waits although the runner could take it"
         )

@@ -19,7 +19,7 @@ from localrun.supervisor import runner
 from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
 from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot_state import AHEAD
+from localrun.supervisor.slots.contents import AHEAD
 from localrun.supervisor.status import ModelState
 from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, fake_model, num_open, start_fake

@@ -12,7 +12,7 @@ from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.reservations import DeviceMemory, Reservations, without_models
 
 if TYPE_CHECKING:
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.state import SlotState
 
 TOTAL, FREE, CACHE, SIZE = 1000, 700, 80, 200
 

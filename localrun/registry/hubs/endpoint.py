@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from localrun.errors import ModelNameError, NetworkError, UsageError
-from localrun.registry.http import Credential, host_of, origin_of
+from localrun.registry.origins import Credential, host_of, origin_of
 from localrun.registry.remote import FileSource, RemoteFile
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from localrun.registry.remote import RemoteFile, Repository, SearchResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from localrun.registry.http import Credential, Http, Response
+    from localrun.registry.http import Http, Response
+    from localrun.registry.origins import Credential
 
 OWN_ORIGINS = ("https://huggingface.co", "https://hf.co")
 MAIN = "main"

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from modelscope_hub.errors import APIError
     from modelscope_hub.types import FileInfo
 
-    from localrun.registry.http import Credential, Http
+    from localrun.registry.http import Http
+    from localrun.registry.origins import Credential
     from localrun.registry.remote import RemoteFile
 
 OWN_ORIGINS = ("https://modelscope.cn", "https://www.modelscope.cn")

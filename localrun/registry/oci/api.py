@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
 from localrun.errors import ModelNameError, NetworkError
-from localrun.registry.http import REDIRECTS, http_error, origin_of
+from localrun.registry.http import REDIRECTS, http_error
 from localrun.registry.oci.accounts import DOCKER_HOSTS, find_account
 from localrun.registry.oci.auth import RegistryAuth
+from localrun.registry.origins import origin_of
 from localrun.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from localrun.registry.http import Credential, Http, HttpError, Response
+    from localrun.registry.http import Http, HttpError, Response
+    from localrun.registry.origins import Credential
 
 DOCKER_API = "registry-1.docker.io"
 HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from localrun.errors import NetworkError
-from localrun.registry.http import Credential, HttpError, host_of, http_error, origin_of
+from localrun.registry.http import HttpError, http_error
 from localrun.registry.oci.challenges import (
     Challenge,
     is_private,
     may_have_password,
     parse_challenge,
 )
+from localrun.registry.origins import Credential, host_of, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import NetworkError
-from localrun.registry.http import HttpError, host_of, http_error, origin_of
+from localrun.registry.http import HttpError, http_error
+from localrun.registry.origins import host_of, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.registry.http import Credential, Http, Response
+    from localrun.registry.http import Http, Response
+    from localrun.registry.origins import Credential
     from localrun.registry.remote import FileSource
 
 PIECE_BYTES = 1 << 20

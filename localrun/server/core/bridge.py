@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event, Submitted
     from localrun.supervisor.model import RequestOptions, RunnerModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.request_queue import RequestHandle
+    from localrun.supervisor.slots.request_queue import RequestHandle
 
 NUM_THREADS = 64  # at once prepared (files of models are read), submitted or cancelled
 T = TypeVar("T", Finished, Tokens, Embeddings, Ranks)

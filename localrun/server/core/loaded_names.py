@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import LoadedName
+    from localrun.supervisor.slots.slot import LoadedName
 
 LOOK_S = 5.0  # between two checks of the store
 _log = logging.getLogger(__name__)

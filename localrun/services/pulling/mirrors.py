@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from localrun.errors import ModelNotFoundError, NetworkError, UsageError
 from localrun.names.ref import HUBS, HUGGINGFACE_HOST, ModelRef
-from localrun.registry.http import split_login
+from localrun.registry.origins import split_login
 from localrun.registry.remote import FileSource
 
 if TYPE_CHECKING:

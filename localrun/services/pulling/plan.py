@@ -19,7 +19,8 @@ from localrun.names.ref import (
     ModelRef,
     ModelSource,
 )
-from localrun.registry.http import OfflineError, split_login
+from localrun.registry.http import OfflineError
+from localrun.registry.origins import split_login
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
 from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.range_reader import ask

@@ -14,9 +14,10 @@ from localrun.errors import (
     NetworkError,
     UsageError,
 )
-from localrun.registry.http import Http, HttpError, origin_of
+from localrun.registry.http import Http, HttpError
 from localrun.registry.oci.api import RegistryApi, origin_of_host
 from localrun.registry.oci.registry import INDEXES, MANIFESTS, OciRegistry
+from localrun.registry.origins import origin_of
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.fakes.web import Reply, Request, Web, serving
 

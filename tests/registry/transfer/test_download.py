@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localrun.errors import LocalrunError, NetworkError, StorageError
-from localrun.registry.http import Credential, Http, OfflineError
+from localrun.registry.http import Http, OfflineError
+from localrun.registry.origins import Credential
 from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer import workers as streams_module

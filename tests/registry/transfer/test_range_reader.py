@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import NetworkError
-from localrun.registry.http import Credential, Http, HttpError
+from localrun.registry.http import Http, HttpError
+from localrun.registry.origins import Credential
 from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import (
     FileChangedError,

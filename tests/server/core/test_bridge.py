@@ -14,7 +14,7 @@ from localrun.runner.messages import Detokenize, Failed, Ranks, Tokens
 from localrun.server.core.bridge import Bridge, EventStream, PoolRequest
 from localrun.supervisor.model import RequestOptions
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.request_queue import RequestHandle
+from localrun.supervisor.slots.request_queue import RequestHandle
 from tests.fakes.starting import fake_model, num_open, start_fake
 from tests.waiting import HANG_S, wait_until
 

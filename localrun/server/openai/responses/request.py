@@ -7,24 +7,27 @@ Fields without effect here are accepted and repeated in the response: ``user``,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import OverflowPolicy
-from localrun.errors import NotFoundError
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
-from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat_request import PARALLEL_TOOL_CALLS, VERBOSITY
-from localrun.server.openai.responses.items import conversation, kind_of, whole_item
+from localrun.server.openai.responses.input_items import (
+    INPUT,
+    PREVIOUS_RESPONSE_ID,
+    read_history,
+    resolve_references,
+)
+from localrun.server.openai.responses.items import conversation, whole_item
 from localrun.server.openai.responses.store import kept_items
 from localrun.server.openai.responses.tools import TOOLS, ToolSet, read_tools
 from localrun.server.parsing.constraints import CONSTRAINTS, TEXT_FORMAT, responses_constraint
-from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.fields import Fields, brief
 from localrun.server.parsing.json_parser import is_larger
-from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, mapped, one_of
+from localrun.server.parsing.json_schema import TEXT, listed, mapped, one_of
 from localrun.server.parsing.limits import MAX_MESSAGES
 from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import (
@@ -98,8 +101,8 @@ def parse_call(fields: Fields, store: ResponseStore) -> ResponsesCall:
     stream = common.streaming(values).is_wanted
     if background and (stream or not stores):
         raise fields.wrong("background", "needs store to be true and stream to be false")
-    tools, items = read_tools(values), _resolved(values[_INPUT], store)
-    earlier = _history(values, store)
+    tools, items = read_tools(values), resolve_references(values[INPUT], store)
+    earlier = read_history(values, store)
     if len(earlier) + len(items) > MAX_MESSAGES:
         raise fields.wrong(
             "input", f"and the earlier responses have more than {MAX_MESSAGES} items"
@@ -155,55 +158,6 @@ def _request(values: Values, messages: tuple[JsonObject, ...], tools: ToolSet) -
         overflow=values[OVERFLOW] or values[_TRUNCATION],
         num_keep=values[NUM_KEEP],
     )
-
-
-def _input(fields: Fields, name: str) -> list[Fields]:
-    """Return the items of the input; a text is one user message."""
-    refuse_media(fields, name)
-    value = fields.raw(name)
-    if isinstance(value, str):
-        return [Fields({"role": "user", "content": value}, f"{name}.")]
-    if value is not None and not isinstance(value, list):
-        raise fields.wrong(name, "must be a string or a list of items")
-    return [
-        Fields(item, f"{name}[{place}].")
-        for place, item in enumerate(fields.objects(name, most=MAX_MESSAGES))
-    ]
-
-
-def _history(values: Values, store: ResponseStore) -> list[Fields]:
-    """Return the items of the earlier responses that this one continues."""
-    previous = values[_PREVIOUS_RESPONSE_ID]
-    try:
-        history = store.history(previous) if previous else []
-    except NotFoundError as error:
-        raise values.fields.wrong(
-            "previous_response_id", f"cannot be continued: {error}"
-        ) from error
-    return [Fields(item, "previous_response_id: ") for item in history]
-
-
-def _resolved(items: list[Fields], store: ResponseStore) -> list[Fields]:
-    """Return the items, with references replaced by the items of the store."""
-    resolved, num_bytes = [], 0
-    for item in items:
-        if kind_of(item) != "item_reference":
-            resolved.append(item)
-            continue
-        referred = _referred(item, store)
-        num_bytes += referred.num_bytes
-        if num_bytes > MAX_BODY_BYTES:
-            raise item.wrong("id", "makes the request larger than a body may be")
-        resolved.append(Fields(json.loads(referred.text), item.path("")))
-    return resolved
-
-
-def _referred(item: Fields, store: ResponseStore) -> KeptItem:
-    number = item.required_text("id")
-    kept = store.item(number)
-    if kept is None:
-        raise item.wrong("id", f"names no stored item: {shown(number)}")
-    return kept
 
 
 def _included(fields: Fields, name: str) -> tuple[str, ...]:
@@ -285,15 +239,14 @@ NEUTRAL = (
     *common.NEUTRAL,
 )
 _STORE, _BACKGROUND = flag("store"), flag("background")
-_INPUT = Field("input", _input, either(TEXT, listed(OBJECT)))
 _IMAGES = Field("images", lambda fields, _: refuse_media(fields, "input"), IMAGES.schema)
 _INCLUDE = Field("include", _included, listed(one_of(*INCLUDED)))
-_INSTRUCTIONS, _PREVIOUS_RESPONSE_ID = text("instructions"), text("previous_response_id")
+_INSTRUCTIONS = text("instructions")
 _REPEATED = (
     _INSTRUCTIONS,
     text("prompt_cache_key"),
     text("safety_identifier"),
-    _PREVIOUS_RESPONSE_ID,
+    PREVIOUS_RESPONSE_ID,
 )
 _USER = text("user")
 _TEXT = group("text", Table((TEXT_FORMAT, VERBOSITY)))
@@ -312,7 +265,7 @@ RESPONSE = Table(
         _BACKGROUND,
         *common.STREAMING,
         _IMAGES,
-        _INPUT,
+        INPUT,
         _INCLUDE,
         *TOOLS.rows,
         PARALLEL_TOOL_CALLS,

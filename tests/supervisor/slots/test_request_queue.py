@@ -12,7 +12,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import LoadError, NotFoundError
 from localrun.runner.messages import Failed, Finished, Step
 from localrun.supervisor.model import KeepAlive
-from localrun.supervisor.request_queue import (
+from localrun.supervisor.slots.request_queue import (
     PendingLoad,
     PendingRequest,
     RequestHandle,

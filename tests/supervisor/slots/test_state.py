@@ -11,21 +11,24 @@ import pytest
 from localrun import supervisor
 from localrun.errors import NotFoundError
 from localrun.runner.messages import Ready
-from localrun.supervisor import slot_state
 from localrun.supervisor.model import KeepAlive, RunnerModel
 from localrun.supervisor.planning import plan_load
-from localrun.supervisor.request_queue import PendingRequest
-from localrun.supervisor.slot_state import SlotAction, SlotLoad, SlotState
+from localrun.supervisor.slots import contents as contents_module
+from localrun.supervisor.slots import state as state_module
+from localrun.supervisor.slots.contents import SlotAction, SlotLoad
+from localrun.supervisor.slots.request_queue import PendingRequest
+from localrun.supervisor.slots.state import SlotState
 from tests.supervisor.scheduling import Scheduler
 from tests.supervisor.simulation import SimulatedPool, SimulatedRunner, simulated_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from localrun.runner.messages import Event
     from localrun.supervisor.runner import Runner
 
-FILES = sorted(Path(next(iter(supervisor.__path__))).glob("*.py"))
+FILES = sorted(Path(next(iter(supervisor.__path__))).rglob("*.py"))
 WORKERS_OWN = {"__init__"}  # runs before other threads know the object
 
 
@@ -232,11 +235,7 @@ def test_all_attributes_are_private_or_read_only() -> None:
 
 def test_every_write_is_a_transition() -> None:
     """A change outside of `_transition` would wake nobody."""
-    tree = ast.parse(inspect.getsource(slot_state))
-    (owner,) = (
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "SlotState"
-    )
-    methods = {node.name: node for node in owner.body if isinstance(node, ast.FunctionDef)}
+    methods = methods_of(state_module, "SlotState")
     writers = {name for name, node in methods.items() if list(writes_of(node))}
 
     in_transitions = {
@@ -250,8 +249,24 @@ def test_every_write_is_a_transition() -> None:
     }
 
     assert len(writers) > 10
-    # called by `wait_for_action` alone, in its transition
-    assert outside == {"_transition", "_next_without_runner", "_start_load", "_start_request"}
+    assert outside == {"_transition"}
+
+
+def test_outside_of_transitions_the_contents_are_only_read() -> None:
+    state = methods_of(state_module, "SlotState").values()
+    contents = methods_of(contents_module, "SlotContents")
+    writers = {name for name, node in contents.items() if list(writes_of(node))}
+    called = {
+        node.func.attr
+        for method in state
+        for node in ast.walk(method)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if ast.unparse(node.func.value) == "self._contents"
+    }
+
+    assert called == {"requests", "requests_for", "until_expiry_s"}
+    assert not called & writers
+    assert "_start_load" in writers
 
 
 def test_no_other_module_writes_the_state_of_a_slot() -> None:
@@ -259,7 +274,7 @@ def test_no_other_module_writes_the_state_of_a_slot() -> None:
     foreign = {
         (path.name, node.attr)
         for path in FILES
-        if path.name != "slot_state.py"
+        if path.name != "state.py"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr in names - {"key", "_clock"}
         if not _is_self(node.value)
@@ -268,15 +283,26 @@ def test_no_other_module_writes_the_state_of_a_slot() -> None:
     assert foreign == set()
 
 
+def methods_of(module: ModuleType, name: str) -> dict[str, ast.FunctionDef]:
+    """Return the methods of a class, by name."""
+    tree = ast.parse(inspect.getsource(module))
+    (owner,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return {node.name: node for node in owner.body if isinstance(node, ast.FunctionDef)}
+
+
 def writes_of(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Return the attributes of self that are assigned or deleted, with their lines."""
+    """Return the attributes of self and its contents that are assigned or deleted, with lines."""
     for child in ast.walk(node):
         if not isinstance(child, ast.Attribute | ast.Subscript):
             continue
         target = child.value if isinstance(child, ast.Subscript) else child
         is_written = isinstance(child.ctx, ast.Store | ast.Del)
-        if is_written and isinstance(target, ast.Attribute) and _is_self(target.value):
+        if is_written and isinstance(target, ast.Attribute) and _is_own(target.value):
             yield child.lineno, target.attr
+
+
+def _is_own(node: ast.AST) -> bool:
+    return ast.unparse(node) in {"self", "contents", "self._contents"}
 
 
 def _is_self(node: ast.AST) -> bool:

@@ -25,8 +25,8 @@ from localrun.engine.params import FinishReason
 from localrun.errors import LoadError, OverloadedError
 from localrun.names.adapters import is_same_name
 from localrun.supervisor.runner import GRACE_S
-from localrun.supervisor.slot_state import SlotState
-from localrun.supervisor.slot_worker import SlotWorker
+from localrun.supervisor.slots.state import SlotState
+from localrun.supervisor.slots.worker import SlotWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.loader import PoolContext
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.request_queue import PendingRequest
-    from localrun.supervisor.slot_state import RemovedRequests
+    from localrun.supervisor.slots.contents import RemovedRequests
+    from localrun.supervisor.slots.request_queue import PendingRequest
 
 
 class Slot:

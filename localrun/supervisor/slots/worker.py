@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from localrun.engine.params import FinishReason
 from localrun.runner.messages import Terminal
 from localrun.supervisor.loader import ModelLoader
-from localrun.supervisor.slot_state import SlotAction
+from localrun.supervisor.slots.contents import SlotAction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Event
     from localrun.supervisor.loader import PoolContext
-    from localrun.supervisor.request_queue import PendingRequest
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slots.request_queue import PendingRequest
+    from localrun.supervisor.slots.state import SlotState
 
 _log = logging.getLogger(__name__)
 

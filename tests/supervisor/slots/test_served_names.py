@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.supervisor.model import KeepAlive
-from localrun.supervisor.served_names import ServedName, ServedNames
+from localrun.supervisor.slots.served_names import ServedName, ServedNames
 
 names = st.sampled_from("abc")
 times = st.one_of(st.none(), st.integers(0, 100).map(float))

@@ -7,7 +7,6 @@ left begins with an assert on ``sys.platform``, which mypy reads; it is not coll
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,6 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-if sys.platform == "win32":
-    SIGKILL = signal.SIGTERM  # which ends a process as surely
-else:
-    SIGKILL = signal.SIGKILL
 ONLY_LINUX = 'assert sys.platform == "linux"'
 NOT_ON_WINDOWS = 'assert sys.platform != "win32"'
 

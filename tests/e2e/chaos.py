@@ -33,7 +33,8 @@ import psutil
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
 from tests.program import PROGRAM
-from tests.unix_calls import SIGKILL, num_open_files
+from tests.signals import SIGKILL
+from tests.unix_calls import num_open_files
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ from localrun.registry.transfer import workers as streams
 from localrun.services.pulling import pull
 from localrun.services.workspace import open_workspace
 from tests.e2e.operations import OPERATIONS, Work, make_plans
-from tests.unix_calls import SIGKILL, fork
+from tests.signals import SIGKILL
+from tests.unix_calls import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from tests.fakes.hub import fake_hub
 from tests.program import PROGRAM
 from tests.registry.conftest import keep_apart
 from tests.services.making import gguf
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.conftest import Home, make_home, server_of, wait_for
 from tests.program import PROGRAM
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

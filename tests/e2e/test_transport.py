@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, make_home, server_of
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ from localrun.runner.messages import (
     Tokenize,
     Tokens,
 )
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 
 ASKED: set[str] = set()
 

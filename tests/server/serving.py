@@ -104,9 +104,10 @@ def serving(
     workspace: Workspace | None = None,
     *,
     keys: Keys | None = None,
+    warm: Path | None = None,
     **changed: Any,
 ) -> Iterator[Served]:
-    """Serve; ``changed`` are fields of the settings."""
+    """Serve; ``warm`` is the socket of a warm process, ``changed`` are fields of the settings."""
     rules = changed.get("loads", DEFAULT_RULES)
     pool = RunnerPool(keep_alive_s=300, start=start_fake, rules=rules)
     shutdowns: list[bool] = []
@@ -118,6 +119,7 @@ def serving(
         workspace or Workspace(settings, os.environ),
         Metrics(),
         None if workspace else FakeCatalogue(file),
+        warm=str(warm) if warm else None,
     )
     app = create_app(parts, shut_down=lambda: shutdowns.append(True), keys=keys)
     listener = bind(settings)

@@ -331,7 +331,11 @@ def spend_tokens(
             return
 
 
-def test_a_constraint_that_becomes_too_slow_lets_only_the_end_through(answerer: Answerer) -> None:
+def test_a_constraint_that_becomes_too_slow_lets_only_the_end_through(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, budget_s in (("FIRST_S", 0.1), ("TOKEN_S", 0.001)):
+        monkeypatch.setattr(f"localrun.engine.constraints.grammar_matcher.{name}", budget_s)
     constraint = answerer.grammars.constrain(HOSTILE["ambiguous"])
     (letter,) = answerer.model.tokenize("a")
     logits = np.zeros(4096, dtype=np.float32)

@@ -31,7 +31,7 @@ from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
 from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 from tests.waiting import wait_until
 
 LARGE_BYTES = 2 * 1024**3

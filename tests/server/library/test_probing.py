@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,7 +19,6 @@ from tests.services.making import names_in, with_environ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.server.serving import Served
 
@@ -31,9 +33,24 @@ def careful(workspace: Workspace) -> Workspace:
     return Workspace(named.settings, named.environ, home=named.home, explains_paths=False)
 
 
+@pytest.fixture(scope="module")
+def warm(pytestconfig: pytest.Config) -> Iterator[Path | None]:
+    """Return the socket of a warm process that starts the jobs as in a server, if there can be."""
+    is_possible = pytestconfig.getoption("--transport") == "unix"
+    if sys.platform != "linux" or not is_possible or pytestconfig.getoption("--warm") == "never":
+        yield None
+        return
+    from tests.warm_process import warm_process
+
+    with TemporaryDirectory(prefix="jobs-") as folder:
+        path = Path(folder, "warm", "socket")
+        with warm_process(path):
+            yield path
+
+
 @pytest.fixture
-def library(careful: Workspace) -> Iterator[Served]:
-    with serving(workspace=careful) as found:
+def library(careful: Workspace, warm: Path | None) -> Iterator[Served]:
+    with serving(workspace=careful, warm=warm) as found:
         yield found
 
 

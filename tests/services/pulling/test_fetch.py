@@ -28,7 +28,7 @@ from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.gguf.builder import STRING, header, pair
 from tests.program import PROGRAM
-from tests.unix_calls import SIGKILL
+from tests.signals import SIGKILL
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def test_other_processors_keep_their_names(python: Path) -> None:
 def test_another_architecture_is_compiled_across(
     python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toolchain.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
 
     own, other = (toolchain.ensure(python, name) for name in toolchain.ARCHITECTURES)
 

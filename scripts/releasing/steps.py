@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = environment.ROOT / "scripts"
 IMAGES = ("cpu", "vulkan")
+IMAGES_WITHOUT_BACKENDS = ("cpu",)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # as images name them
 
 
@@ -46,6 +47,7 @@ class Release:
     engine: Path | None = None
     backends: list[Path] = field(default_factory=list)
     binary: Path | None = None
+    images: tuple[str, ...] = IMAGES  # variants
 
     def name(self, suffix: str = "") -> Path:
         """Return the path of a file that depends on the machine."""
@@ -96,6 +98,8 @@ def build_binary(release: Release) -> None:
             arguments += ["--engine", release.engine]
         for backend in release.backends or ["none"]:
             arguments += ["--backend", backend]
+        if not release.backends:
+            release.images = IMAGES_WITHOUT_BACKENDS
         _run("build-binary", *arguments)
     release.binary = target
 
@@ -112,7 +116,7 @@ def build_images(release: Release) -> None:
         )
     checkout = release.checkout
     origin = Origin(version=checkout.version, revision=checkout.revision, time_s=checkout.time_s)
-    for variant in IMAGES:
+    for variant in release.images:
         name = f"localrun-{release.checkout.version}-image-{variant}-{image_architecture()}.tar"
         image_of(release.binary, release.folder / name, VARIANTS[variant], origin)
 
@@ -125,7 +129,7 @@ def build_sbom(release: Release) -> None:
     if list(release.folder.glob("*-image-*")):
         architecture = image_architecture()
         locked = json.loads(debian.LOCK.read_text())["packages"][architecture]
-        names = {name for variant in IMAGES for name in VARIANTS[variant].packages}
+        names = {name for variant in release.images for name in VARIANTS[variant].packages}
         used = {name: locked[name] for name in sorted({*debian.BASE, *names})}
         add_image(components, used, architecture)
     write_sbom(sbom(release.checkout, components.values()), release.name(".cdx.json"))

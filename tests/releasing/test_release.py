@@ -20,6 +20,8 @@ from releasing.sums import write_sums
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from container.config import Origin, Variant
+
 CHECKOUT = Checkout(Path(), "1.2.3", "a" * 40, 1_700_000_000)
 ALL = "checks,python,engine,backends,binary,image,sbom"
 
@@ -78,6 +80,27 @@ def test_an_image_needs_a_binary(tmp_path: Path) -> None:
 
     with pytest.raises(environment.SetupError, match="--binary FILE"):
         steps.build_images(release)
+
+
+@pytest.mark.parametrize(
+    ("backends", "images"), [([], ["cpu"]), ([Path("vulkan.zip")], ["cpu", "vulkan"])]
+)
+def test_a_binary_without_backends_makes_no_image_for_them(
+    backends: list[Path], images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def image_of(_binary: Path, _target: Path, variant: Variant, _origin: Origin) -> None:
+        made.append(variant.name)
+
+    monkeypatch.setattr(steps, "_run", lambda *_words: None)
+    monkeypatch.setattr(steps, "image_of", image_of)
+    release = Release(checkout=CHECKOUT, folder=tmp_path, backends=backends)
+
+    steps.build_binary(release)
+    steps.build_images(release)
+
+    assert made == images
 
 
 def test_parts_that_were_built_before_are_taken(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="localrun-")
 atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 GOLDEN = Path(__file__).parent / "golden"
-LONG = ("e2e", "engine", "runner", "cli")
+LONG = ("e2e", "hostile", "docs", "engine", "cli", "server", "supervisor", "warm", "registry")
 
 
 class Golden(Protocol):
@@ -72,8 +72,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let several processes begin with the long files, so that none is left with one at the end."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(GOLDEN.parent).parts[0]
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: item.path.relative_to(GOLDEN.parent).parts[0] not in LONG)
+        items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,11 +1,13 @@
-"""What goes wrong comes out of each client as the error that it has for that."""
+"""What goes wrong comes out of each client as the error that it has for that.
+
+Tests import anthropic themselves: it takes a second, and each process of a run collects all files.
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import anthropic
 import ollama
 import openai
 import pytest
@@ -15,6 +17,8 @@ from tests.server.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import anthropic
 
     from tests.server.serving import Served
 
@@ -42,6 +46,8 @@ def openai_client(served: Served, key: str = KEY) -> openai.OpenAI:
 
 
 def anthropic_client(served: Served, key: str = KEY) -> anthropic.Anthropic:
+    import anthropic
+
     return anthropic.Anthropic(base_url=served.url, api_key=key, max_retries=0)
 
 
@@ -59,6 +65,8 @@ def test_openais_client_is_told_of_a_runner_that_dies(fragile: Served) -> None:
 
 
 def test_anthropics_client_is_told_of_it(fragile: Served) -> None:
+    import anthropic
+
     asked: dict[str, Any] = {"model": "fake", "max_tokens": 9, "messages": DIE}
 
     with anthropic_client(fragile) as client:
@@ -84,6 +92,8 @@ def test_openais_client_is_told_that_its_key_is_wrong(served: Served) -> None:
 
 
 def test_anthropics_client_is_told_that_its_key_is_wrong(served: Served) -> None:
+    import anthropic
+
     with anthropic_client(served, "wrong") as client:
         with pytest.raises(anthropic.AuthenticationError, match="key"):
             client.messages.create(model="fake", max_tokens=9, messages=HI)

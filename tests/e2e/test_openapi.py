@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.waiting import HANG_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -63,7 +65,7 @@ def test_no_request_breaks_the_server_or_the_document(server: Home, tmp_path: Pa
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(document))
     options = ["--url", server.url, "--checks", CHECKS, "--phases", "coverage,fuzzing"]
-    bounds = ["--max-examples", NUM_EXAMPLES, "--request-timeout", "30", "--seed", "1"]
+    bounds = ["--max-examples", NUM_EXAMPLES, "--request-timeout", f"{HANG_S:.0f}", "--seed", "1"]
     quiet = ["--suppress-health-check", "all", "--warnings", "off", "--continue-on-failure"]
 
     done = subprocess.run(

@@ -197,7 +197,7 @@ def test_another_users_process_at_the_socket_gets_nothing(probed: Probe, tmp_pat
     path = tmp_path / "s"
     script = (
         "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]);"
-        f"os.setuid({NOBODY}); s.listen(); print('up', flush=True);"
+        f"os.setuid({NOBODY}); s.listen(); s.settimeout({HANG_S}); print('up', flush=True);"
         "c, _ = s.accept(); d = c.recv(100); print(len(d), flush=True)"
     )
     with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as listener:

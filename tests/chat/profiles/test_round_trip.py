@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,9 @@ from localrun.chat.stream_parser import StreamParser
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
 from tests.chat.profiles.test_discovery import KNOWN, UNKNOWN
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.profile import Profile
 
 FOLDER = os.environ.get("LOCALRUN_TEST_TEMPLATES", "")
 QUESTION, RESULT = "zqquestion", "zqresult"
@@ -92,6 +96,24 @@ def foreign() -> list[Any]:
     return [path.stem for path in sorted(Path(FOLDER).glob("*.jinja"))]
 
 
+@functools.lru_cache(maxsize=1)
+def profile_of(source: str) -> Profile:
+    """Return a template's profile, whose discovery takes longer than all shapes of its calls."""
+    return discovered_profile(source)
+
+
+@functools.lru_cache(maxsize=1)
+def compiled(source: str) -> ChatTemplate:
+    return ChatTemplate(source, bos="", eos="")
+
+
+@functools.lru_cache(maxsize=1)
+def grammar_of(source: str) -> str:
+    grammar = tool_grammar(profile_of(source), TOOLS, ToolChoice(mode="required"))
+    assert grammar
+    return grammar.lark
+
+
 def history(source: str, calls: list[ToolCall]) -> str:
     """Return what a template writes of an answer with calls, before their results."""
     ids = [f"abc12345{index}" for index in range(len(calls))]
@@ -109,12 +131,12 @@ def history(source: str, calls: list[ToolCall]) -> str:
         {"role": "assistant", "content": "", "tool_calls": stated},
         *results,
     ]
-    prompt = ChatTemplate(source, bos="", eos="").render(messages, tools=DEFINITIONS)
+    prompt = compiled(source).render(messages, tools=DEFINITIONS)
     return prompt.rpartition(QUESTION)[2].partition(RESULT)[0]
 
 
 def check(source: str, shapes: dict[str, list[ToolCall]]) -> None:
-    profile = discovered_profile(source)
+    profile = profile_of(source)
     assert profile.tool_call
     region = profile.tool_call.region
     before = [RECIPIENT_FOLLOWS] * profile.prompt_tail.endswith(RECIPIENT_FOLLOWS)
@@ -130,7 +152,7 @@ def check(source: str, shapes: dict[str, list[ToolCall]]) -> None:
 
 
 def read(source: str, reply: str) -> list[ToolCall]:
-    profile = discovered_profile(source)
+    profile = profile_of(source)
     tail = profile.prompt_tail if profile.channels else ""
     parser = StreamParser(profile, tail, TOOLS)
     return calls_of([*parser.push(reply), *parser.finish()])
@@ -139,9 +161,7 @@ def read(source: str, reply: str) -> list[ToolCall]:
 def beyond(source: str, reply: str) -> str:
     """Return what the grammar leaves of a reply, from where the reply could have ended."""
     llguidance = pytest.importorskip("llguidance")
-    grammar = tool_grammar(discovered_profile(source), TOOLS, ToolChoice(mode="required"))
-    assert grammar
-    lark = llguidance.grammar_from("lark", grammar.lark)
+    lark = llguidance.grammar_from("lark", grammar_of(source))
     matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), lark)
     assert not matcher.is_error(), matcher.get_error()
     data = reply.encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from localrun.server.middleware import bodies, timeouts
+from localrun.server.middleware import bodies, timeouts, unread
 from tests.fakes.starting import num_open
 from tests.server.serving import Served, posted, serving
 from tests.waiting import HANG_S, wait_until
@@ -25,6 +25,7 @@ def hasty() -> Iterator[Served]:
         patch.setattr(timeouts, "HEAD_S", QUICK_S)
         patch.setattr(timeouts, "READ_S", QUICK_S)
         patch.setattr(bodies, "TIMEOUT_S", QUICK_S)
+        patch.setattr(unread, "TIMEOUT_S", QUICK_S)
         with serving() as found:
             yield found
 

@@ -16,6 +16,7 @@ from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.scheduler import ScheduledChunk
+    from localrun.engine.sequence import Sequence
 
 
 class Batch:
@@ -45,7 +46,8 @@ class Batch:
         """Write the chunks; return (chunk, index of its first logits) of those that are sampled.
 
         A chunk has logits at its last pending token and at each draft token behind it. If the
-        log-probabilities of its prompt are wanted, it has logits everywhere.
+        log-probabilities of its prompt are wanted, it has logits everywhere. The tokens are in
+        the order of the slots, since llama.cpp computes streams together only in this order.
 
         Raises:
             ValueError: the chunks do not fit, or have several adapter sets.
@@ -54,10 +56,10 @@ class Batch:
         self._check_size(total)
         if len({chunk.seq.adapters for chunk in chunks}) > 1:
             raise ValueError("llama.cpp computes a batch with one adapter set, not several")
-        outputs = []
+        outputs: dict[Sequence, tuple[ScheduledChunk, int]] = {}
         end = 0
         self._logits[:total], self.prompt_outputs = 0, []
-        for chunk in chunks:
+        for chunk in sorted(chunks, key=_slot_of_chunk):
             seq, start, end = chunk.seq, end, end + chunk.num_cells
             first, last = seq.num_computed, start + chunk.num_tokens - 1
             self._tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
@@ -69,9 +71,9 @@ class Batch:
                 self.prompt_outputs.append((chunk, start))
             if chunk.is_last:
                 self._logits[last:end] = 1
-                outputs.append((chunk, last))
+                outputs[seq] = chunk, last
         self.native.n_tokens = total
-        return outputs
+        return [outputs[chunk.seq] for chunk in chunks if chunk.is_last]
 
     def fill_inputs(self, inputs: list[list[int]], first: int = 0) -> None:
         """Write whole inputs, each in the slot of its index, from position ``first`` on.
@@ -95,6 +97,10 @@ class Batch:
     def _check_size(self, total: int) -> None:
         if not 0 < total <= self._capacity:
             raise ValueError(f"a batch of {total} tokens; between 1 and {self._capacity} fit")
+
+
+def _slot_of_chunk(chunk: ScheduledChunk) -> int:
+    return slot_of(chunk.seq)
 
 
 def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes

@@ -1,4 +1,7 @@
-"""llama.cpp's context as the engine's backend: batch, decode, sampling and KV cache memory.
+"""llama.cpp's contexts as the engine's backend: batch, decode, sampling and KV cache memory.
+
+One context has unified cells. While sequences run that share little, another one over the same
+weights has a stream of cells for each (`SwitchingCache`), and decodes instead.
 
 Misuse of llama.cpp aborts the process, so everything is checked before a native call: chunks
 fit the batch, positions are contiguous (they are computed from ``num_computed``), slots are
@@ -9,6 +12,7 @@ any thread may call.
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -16,26 +20,21 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.batch import Batch
 from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS
-from localrun.engine.cache.cell_supply import CellSupply
+from localrun.engine.cache.cell_supply import FREE_FACTOR, CellSupply
 from localrun.engine.cache.checkpoints import budget_for
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
-from localrun.engine.context_params import has_quantized_cells, set_attention, set_rope
+from localrun.engine.cache.switching_cache import SwitchingCache
+from localrun.engine.context_params import open_context, open_stream_context
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
-from localrun.engine.llama.native_context import (
-    ALL,
-    UNCUTTABLE,
-    AbortFlag,
-    read_slot,
-    write_slot,
-)
+from localrun.engine.llama.native_context import AbortFlag, NativeContext
 from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
 from localrun.engine.threads import ContextThreads
-from localrun.errors import BackendError, LoadError
+from localrun.errors import BackendError
 from localrun.hardware.cpu import free_host_bytes
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ DEFAULT_OPTIONS = LoadOptions()
 
 
 class LlamaContext:
-    """A `Backend` and its `KvMemory`: ``num_cells`` cells shared by ``num_slots`` sequences."""
+    """A `Backend`: ``num_cells`` cells shared by ``num_slots`` sequences."""
 
     def __init__(
         self,
@@ -69,14 +68,26 @@ class LlamaContext:
         self._limits = limits
         self._free_bytes = free_bytes
         with lazy_buffers() as lazy:
-            self._handle = _open(model, limits, num_threads, options)
+            self._unified = NativeContext(open_context(model, limits, num_threads, options))
+        self._streams: NativeContext | None = None
         self._lazy_bytes = lazy.num_bytes
-        self._threads = ContextThreads(self._handle, num_threads, gauge)
-        self._memory = llama_cpp.llama_get_memory(self._handle)
-        self._abort = AbortFlag(self._handle)
+        self._open_streams = partial(open_stream_context, model, limits, num_threads, options)
+        self._open_threads = partial(ContextThreads, max_threads=num_threads, gauge=gauge)
+        self._threads = self._unified_threads = self._open_threads(self._unified.handle)
+        self._abort = AbortFlag(self._unified.handle)
         self._batch = Batch(limits.step_tokens)
-        self._sampler = StepSampler(model, self._handle)
+        self._sampler = StepSampler(model, self._unified.handle)
         self._adapters = AdapterCache(model, self.use_adapters)
+
+    @property
+    def num_streams(self) -> int:
+        """Return how many streams a context with streams has."""
+        return self._limits.num_slots
+
+    @property
+    def stream_cells(self) -> int:
+        """Return how many tokens of a sequence fit into a stream."""
+        return self._limits.stream_cells
 
     @property
     def adapter_bytes(self) -> int:
@@ -87,8 +98,9 @@ class LlamaContext:
     def num_holders(self) -> int:
         """Return how many of llama.cpp's sequence ids hold a cell or a state."""
         ids = range(MAX_SEQUENCE_IDS if self._model.shares_cells else self._limits.num_slots)
-        last = llama_cpp.llama_memory_seq_pos_max
-        return sum(last(self._memory, seq_id) >= 0 for seq_id in ids)
+        num_unified = sum(self._unified.last_position(seq_id) >= 0 for seq_id in ids)
+        slots = range(self._limits.num_slots) if self._streams else ()
+        return num_unified + sum(self._active.last_position(slot) >= 0 for slot in slots)
 
     @property
     def num_samplers(self) -> int:
@@ -97,21 +109,22 @@ class LlamaContext:
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Apply loaded LoRA adapters, each with its scale, and no others."""
-        set_adapters(self._handle, adapters)
+        set_adapters(self._unified.handle, adapters)
 
     def open_cache(self) -> KvCache:
         """Return an empty cache on this memory, of the class that the model's memory allows."""
         num_slots, supply = self._limits.num_slots, self._cell_supply()
         budget = budget_for(self._model.size_bytes)
         if self._model.shares_cells:
-            return PrefixCache(
-                self,
+            cache = PrefixCache(
+                self._unified,
                 num_slots=num_slots,
                 supply=supply,
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
             )
+            return SwitchingCache(cache, self) if self._may_stream else cache
         return StateCache(
-            self,
+            self._unified,
             num_slots=num_slots,
             supply=supply,
             kind=self._model.memory,
@@ -128,9 +141,10 @@ class LlamaContext:
             BackendError: the context is broken and must not be used again.
         """
         outputs = self._batch.fill(chunks)
-        self._adapters.apply(chunks[0].seq.adapters)
+        if self._streams is None:
+            self._adapters.apply(chunks[0].seq.adapters)
         self._threads.adjust()
-        code = llama_cpp.llama_decode(self._handle, self._batch.native)
+        code = llama_cpp.llama_decode(self._active.handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError
         if code == ABORTED:
@@ -143,37 +157,34 @@ class LlamaContext:
             self._sampler.score_prompt(chunk, index)
         return self._sampler.sample(outputs)
 
-    def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
-        """Add ``target`` to the holders of the cells of ``source``; positions [start, end).
+    def open_streams(self, num_cells: int) -> NativeContext | None:
+        """Open the context with streams, which decodes until `close_streams`; see `StreamContexts`.
 
-        Unless `Model.shares_cells`, the state of ``target`` must be restored before it is
-        computed: llama.cpp copies the state of another position and would compute nonsense.
+        Its cells take memory when they are used, as those of the other context do.
         """
-        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
+        if self._free_bytes() < FREE_FACTOR * num_cells * self._cell_bytes:
+            return None
+        with lazy_buffers():
+            handle = self._open_streams()
+        if handle is None:
+            return None
+        self._streams = NativeContext(handle, num_streams=self._limits.num_slots)
+        self._abort.attach(handle)
+        self._threads = self._open_threads(handle)
+        self._sampler.read_logits_of(handle)
+        return self._streams
 
-    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
-        """Release cells of a sequence id; ``end`` -1 means up to the last one."""
-        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
+    def close_streams(self) -> None:
+        """Free the context with streams; the one with unified cells decodes again."""
+        self._threads = self._unified_threads
+        self._sampler.read_logits_of(self._unified.handle)
+        if self._streams is not None:
+            self._streams.close()
+        self._streams = None
 
     def prepare(self, seq: Sequence) -> None:
         """Load the sequence's adapters."""
         self._adapters.acquire(seq.adapters)
-
-    def save_sequence(self, seq_id: int) -> bytes:
-        """Return the cells and the state of a sequence id; empty if llama.cpp cannot."""
-        return bytes(read_slot(self._handle, seq_id, ALL))
-
-    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
-        """Restore saved data into an empty sequence id; return False on failure."""
-        return write_slot(self._handle, seq_id, ALL, memoryview(data))
-
-    def save_state(self, slot: int) -> memoryview:
-        """Return a copy of the part of a slot's memory that cannot be cut."""
-        return read_slot(self._handle, slot, UNCUTTABLE)
-
-    def restore_state(self, slot: int, data: memoryview) -> bool:
-        """Replace that part of a slot's memory by a saved copy; return False on failure."""
-        return write_slot(self._handle, slot, UNCUTTABLE, data)
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler chain, and release its adapters."""
@@ -191,16 +202,40 @@ class LlamaContext:
     def close(self) -> None:
         """Free the native context, all sampler chains and adapters."""
         self._sampler.close()
-        llama_cpp.llama_free(self._handle)
+        self.close_streams()
+        self._unified.close()
         self._adapters.close()
 
+    @property
+    def _active(self) -> NativeContext:
+        """Return the context that decodes."""
+        return self._streams or self._unified
+
+    @property
+    def _is_lazy(self) -> bool:
+        """Return whether cells take memory when they are used: not on GPUs, and not states."""
+        return self._model.memory.has_cells and not self._model.devices and self._lazy_bytes > 0
+
+    @property
+    def _cell_bytes(self) -> int:
+        return self._lazy_bytes // self._limits.num_cells
+
+    @property
+    def _may_stream(self) -> bool:
+        """Return whether a context with streams can be opened beside the unified cells.
+
+        Memory that is taken at once would not suffice for both. LongRoPE computes with other
+        factors in a context of another size.
+        """
+        architecture = self._model.metadata("general.architecture")
+        scaling = self._model.metadata(f"{architecture}.rope.scaling.type")
+        is_wanted = self._limits.stream_cells > 0 and self._limits.num_slots > 1
+        return is_wanted and self._is_lazy and scaling != "longrope"
+
     def _cell_supply(self) -> CellSupply:
-        """Return the supply of cells; GPU memory and recurrent states are taken at once."""
-        num_cells = self._limits.num_cells
-        is_lazy = self._model.memory.has_cells and not self._model.devices
         return CellSupply(
-            num_cells,
-            cell_bytes=self._lazy_bytes // num_cells if is_lazy else 0,
+            self._limits.num_cells,
+            cell_bytes=self._cell_bytes if self._is_lazy else 0,
             free_bytes=self._free_bytes,
         )
 
@@ -214,44 +249,8 @@ class LlamaContext:
             if self._model.memory.has_state:
                 continue
             if chunk.drafts:  # they were not verified
-                self.remove_cells(slot_of(chunk.seq), chunk.seq.num_computed, -1)
-            last = llama_cpp.llama_memory_seq_pos_max(self._memory, chunk.seq.slot)
-            chunk.seq.num_computed = last + 1
-
-
-def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> object:
-    is_quantized = has_quantized_cells(options)
-    if is_quantized and options.flash_attention is False:
-        raise LoadError(
-            f"kv_cache_type {options.cache_type} needs flash attention, which is switched off",
-            hint="PARAMETER flash_attention on, or PARAMETER kv_cache_type f16",
-        )
-    params = llama_cpp.llama_context_default_params()
-    params.n_ctx = limits.num_cells
-    params.n_batch = params.n_ubatch = limits.step_tokens
-    # one more for the spare slot: llama.cpp saves no restorable cells for ids beyond n_seq_max
-    params.n_seq_max = limits.num_slots + model.shares_cells
-    params.n_outputs_max = (
-        params.n_seq_max + limits.num_drafts
-    )  # 0 would size the buffers for logits of every token
-    params.kv_unified = True
-    params.swa_full = False  # cells behind a window are freed, see StateCache
-    params.n_threads = params.n_threads_batch = num_threads
-    set_attention(params, options)
-    set_rope(params, options)
-    handle = llama_cpp.llama_init_from_model(model.handle, params)
-    if not handle and is_quantized:
-        raise LoadError(
-            f"no context of {limits.num_cells} tokens with kv_cache_type {options.cache_type}: its"
-            " blocks do not divide the model's heads, or there is no memory",
-            hint="PARAMETER kv_cache_type f16, or a smaller num_ctx",
-        )
-    if not handle:
-        raise LoadError(
-            f"no memory for a context of {limits.num_cells} tokens",
-            hint="use a smaller context: localrun run --ctx 2048 ...",
-        )
-    return handle
+                self._active.remove_cells(slot_of(chunk.seq), chunk.seq.num_computed, -1)
+            chunk.seq.num_computed = self._active.last_position(slot_of(chunk.seq)) + 1
 
 
 def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:

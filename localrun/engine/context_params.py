@@ -1,18 +1,22 @@
-"""Parameters of llama.cpp's contexts from the options of a load: KV cache type, attention, RoPE.
+"""Opening of generating contexts, and parameters that embedding contexts share with them.
 
-Shared by generating and embedding contexts.
+The parameters come from the options of a load: KV cache type, attention, RoPE.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.params import CacheType, RopeScaling
+from localrun.errors import LoadError
 
 if TYPE_CHECKING:
+    from localrun.engine.llama.model import Model
     from localrun.engine.params import LoadOptions
+    from localrun.engine.scheduler import SchedulerLimits
 
 CACHE_TYPES = {
     CacheType.F32: api.GGML_TYPE_F32,
@@ -36,6 +40,53 @@ ROPE_SCALINGS = {
     RopeScaling.YARN: api.LLAMA_ROPE_SCALING_TYPE_YARN,
     RopeScaling.LONGROPE: api.LLAMA_ROPE_SCALING_TYPE_LONGROPE,
 }
+
+
+def open_context(
+    model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions
+) -> object:
+    """Return the handle of a context with unified cells.
+
+    Raises:
+        LoadError: no memory, or the options contradict each other or the model.
+    """
+    is_quantized = has_quantized_cells(options)
+    if is_quantized and options.flash_attention is False:
+        raise LoadError(
+            f"kv_cache_type {options.cache_type} needs flash attention, which is switched off",
+            hint="PARAMETER flash_attention on, or PARAMETER kv_cache_type f16",
+        )
+    params = _params(model, limits, num_threads, options)
+    # one more for the spare slot: llama.cpp saves no restorable cells for ids beyond n_seq_max
+    params.n_seq_max = limits.num_slots + model.shares_cells
+    params.n_ctx = limits.num_cells
+    params.kv_unified = True
+    params.swa_full = False  # cells behind a window are freed, see StateCache
+    handle = llama_cpp.llama_init_from_model(model.handle, params)
+    if not handle and is_quantized:
+        raise LoadError(
+            f"no context of {limits.num_cells} tokens with kv_cache_type {options.cache_type}: its"
+            " blocks do not divide the model's heads, or there is no memory",
+            hint="PARAMETER kv_cache_type f16, or a smaller num_ctx",
+        )
+    if not handle:
+        raise LoadError(
+            f"no memory for a context of {limits.num_cells} tokens",
+            hint="use a smaller context: localrun run --ctx 2048 ...",
+        )
+    return handle
+
+
+def open_stream_context(
+    model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions
+) -> object | None:
+    """Return the handle of a context with a stream of cells for each slot, or None on failure."""
+    params = _params(model, limits, num_threads, options)
+    params.n_seq_max = limits.num_slots
+    # llama.cpp divides it by the slots; drafts of a step need cells too
+    params.n_ctx = limits.num_slots * (limits.stream_cells + limits.num_drafts)
+    params.kv_unified = False
+    return llama_cpp.llama_init_from_model(model.handle, params) or None
 
 
 def has_quantized_cells(options: LoadOptions) -> bool:
@@ -65,3 +116,14 @@ def set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a str
             setattr(params, name, value)
     if options.rope_scaling is not None:
         params.rope_scaling_type = ROPE_SCALINGS[options.rope_scaling]
+
+
+def _params(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> Any:  # noqa: ANN401 - a struct
+    params = llama_cpp.llama_context_default_params()
+    params.n_batch = params.n_ubatch = limits.step_tokens
+    # 0 would size the buffers for logits of every token
+    params.n_outputs_max = limits.num_slots + model.shares_cells + limits.num_drafts
+    params.n_threads = params.n_threads_batch = num_threads
+    set_attention(params, options)
+    set_rope(params, options)
+    return params

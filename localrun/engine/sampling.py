@@ -42,6 +42,11 @@ class StepSampler:
         self._chains: dict[int, SamplerChain] = {}  # by request id
         self._views: dict[int, np.ndarray] = {}  # by address
 
+    def read_logits_of(self, handle: object) -> None:
+        """Sample from the logits of another context from now on."""
+        self._handle = handle
+        self._views.clear()
+
     @property
     def num_samplers(self) -> int:
         """Return the number of sequences with a sampler chain."""

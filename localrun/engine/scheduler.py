@@ -40,6 +40,7 @@ class SchedulerLimits:
     step_tokens: int = STEP_TOKENS
     min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
     num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
+    stream_cells: int = 0  # tokens of one sequence in a stream of its own; 0: no streams
     host_cache_bytes: int = 0  # host memory for prefixes that were moved out of the cells
 
 
@@ -140,6 +141,7 @@ class Scheduler:
         sequences; ``drafts`` are their draft tokens. The list is empty if nothing runs, or if
         the only running sequence has used the whole cache.
         """
+        self._cache.adapt()
         chunks = self._select_chunks(prompt_tokens, drafts)
         while not self._cache.reserve(sum(chunk.num_cells for chunk in chunks)):
             if drafts:

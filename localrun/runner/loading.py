@@ -90,6 +90,7 @@ class LoadedModel:
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
             num_drafts=max_drafts(self._model),
+            stream_cells=self._num_ctx,
             host_cache_bytes=load.host_cache_bytes,
         )
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)

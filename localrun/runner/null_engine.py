@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.cell_supply import CellSupply
+from localrun.engine.cache.kv_cache import CellLayout
 
 if TYPE_CHECKING:
     from localrun.engine.engine import StepOutput
@@ -23,6 +24,8 @@ class NullEngine:
     running = ()
     num_waiting = 0
     num_used_cells = 0
+    layout = CellLayout.UNIFIED
+    num_switches = 0
     supply = CellSupply(0)
     num_holders = 0
     num_samplers = 0

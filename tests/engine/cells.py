@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
 
+NUM_STREAMS = 4
+
+
 @dataclass(eq=False)
 class Cell:
     """The key and value of one position; ``prefix`` is all that they depend on."""
@@ -46,12 +49,25 @@ class FakeBackend:
     aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
     refusals: set[int] = field(default_factory=set)  # numbers of those for which nothing is free
     num_calls: int = 0
+    streams: FakeStreams | None = None
+    stream_cells: int = 0
+    has_memory: bool = True  # for a context with streams
     held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
 
     @property
     def num_used_cells(self) -> int:
+        streams = self.streams.holders.values() if self.streams else ()
+        return self.num_unified_cells + sum(map(len, streams))
+
+    @property
+    def num_unified_cells(self) -> int:
         return len({id(cell) for held in self.holders.values() for cell in held.values()})
+
+    @property
+    def running(self) -> dict[int, dict[int, Cell]]:
+        """Return the cells of running sequences, by slot."""
+        return self.streams.holders if self.streams else self.holders
 
     def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         for chunk in chunks:
@@ -71,6 +87,24 @@ class FakeBackend:
         self.worn.append(adapters)
         self.steps.append([(chunk.seq.request_id, chunk.num_cells) for chunk in chunks])
         return [_draw(chunk) for chunk in chunks if chunk.is_last]
+
+    @property
+    def num_streams(self) -> int:
+        return NUM_STREAMS
+
+    def open_streams(self, num_cells: int) -> FakeStreams | None:
+        assert self.streams is None
+        assert num_cells <= self.num_cells
+        if not self.has_memory:
+            return None
+        self.streams = FakeStreams(self)
+        return self.streams
+
+    def close_streams(self) -> None:
+        self.streams = None
+
+    def clear(self) -> None:
+        self.holders.clear()
 
     def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         assert source != target
@@ -104,13 +138,12 @@ class FakeBackend:
             self.holders.pop(holder, None)
 
     def save_sequence(self, slot: int) -> bytes:
-        held = self.holders.get(slot, {})
-        return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
+        return _saved(self.holders.get(slot, {}))
 
     def restore_sequence(self, slot: int, data: bytes) -> bool:
         assert slot not in self.holders
-        self.holders[slot] = {position: Cell(prefix) for position, prefix in json.loads(data)}
-        assert self.num_used_cells <= self.num_cells
+        self.holders[slot] = _restored(data)
+        assert self.num_unified_cells <= self.num_cells
         return True
 
     def prepare(self, seq: Sequence) -> None:
@@ -123,7 +156,7 @@ class FakeBackend:
     def _check(self, chunk: ScheduledChunk) -> None:
         assert chunk.num_tokens > 0
         assert chunk.is_last or not chunk.drafts
-        held = self.holders.get(_slot(chunk.seq), {})
+        held = self.running.get(_slot(chunk.seq), {})
         assert sorted(held) == list(range(chunk.seq.num_computed))
         known = prefixes(chunk.seq)[: len(held)]
         if self.memory.has_cells:
@@ -142,8 +175,9 @@ class FakeBackend:
             part.seq.num_computed += part.num_tokens
 
     def _compute(self, chunk: ScheduledChunk) -> None:
-        held = self.holders.setdefault(_slot(chunk.seq), {})
+        held = self.running.setdefault(_slot(chunk.seq), {})
         known = prefixes(chunk.seq, chunk.drafts)
+        assert not self.streams or chunk.seq.num_computed + chunk.num_tokens <= self.stream_cells
         for position in range(chunk.seq.num_computed, chunk.seq.num_computed + chunk.num_cells):
             held[position] = Cell(known[position])
         if not self.memory.is_plain:
@@ -153,6 +187,41 @@ class FakeBackend:
     def _copy_state(self, source: int, target: int) -> None:
         if not self.memory.is_plain:
             self.states[target] = self.states[source]
+
+
+@dataclass
+class FakeStreams:
+    """Cells by stream; none of them is shared."""
+
+    backend: FakeBackend
+    holders: dict[int, dict[int, Cell]] = field(default_factory=dict)  # cells by position
+
+    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
+        assert self.backend.streams is self
+        held = self.holders.get(seq_id, {})
+        for position in [p for p in held if start <= p and (p < end or end < 0)]:
+            del held[position]
+        if not held:
+            self.holders.pop(seq_id, None)
+
+    def save_sequence(self, seq_id: int) -> bytes:
+        assert self.backend.streams is self
+        return _saved(self.holders.get(seq_id, {}))
+
+    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+        assert self.backend.streams is self
+        assert 0 <= seq_id < NUM_STREAMS
+        assert seq_id not in self.holders
+        self.holders[seq_id] = _restored(data)
+        return True
+
+
+def _saved(held: dict[int, Cell]) -> bytes:
+    return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
+
+
+def _restored(data: bytes) -> dict[int, Cell]:
+    return {position: Cell(prefix) for position, prefix in json.loads(data)}
 
 
 def _draw(chunk: ScheduledChunk) -> list[int]:

@@ -13,6 +13,7 @@ from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import FULL, HYBRID, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
+from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import STARTED_TOKENS, Scheduler, SchedulerLimits
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequences
 
+    from localrun.engine.cache.layout_rule import LayoutRule
     from localrun.engine.llama.lora_adapters import AdapterSet
 
 SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
+STREAM_CELLS = 48
 END = 3  # ends a message
 PIECES = [b"x"] * 1000
 Prompt = list[int]
@@ -45,6 +48,7 @@ class Bench:
         speculation: Speculator | None = None,
         budget_bytes: int = 1000,
         supply: CellSupply | None = None,
+        rule: LayoutRule | None = None,
     ) -> None:
         self.backend = FakeBackend(CELLS, memory)
         limits = SchedulerLimits(
@@ -63,6 +67,9 @@ class Bench:
                 num_holders=HOLDERS,
                 host_cache_bytes=budget_bytes,
             )
+            if rule is not None:
+                self.backend.stream_cells = STREAM_CELLS
+                self.cache = SwitchingCache(self.cache, self.backend, rule)
         else:
             self.cache = StateCache(
                 self.backend,
@@ -122,7 +129,9 @@ class Bench:
                 self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used_cells
             )
         self.cache.clear()
+        self.cache.compact()  # which closes the streams
         assert self.backend.holders == {}
+        assert self.backend.streams is None
         assert self.cache.num_used_cells == 0
         assert not any(self.backend.held.values())
 

@@ -7,6 +7,7 @@ the order, each request says what it says alone.
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from localrun.engine.cache.kv_cache import FULL, HYBRID, RECURRENT, WINDOW
+from localrun.engine.cache.kv_cache import FULL, HYBRID, RECURRENT, WINDOW, CellLayout
+from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
@@ -31,6 +33,8 @@ from localrun.engine.text import TextStream
 from tests.engine.test_scheduler import BUDGET, CELLS, DRAFTS, Bench, Guesser, prompts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as Sequences
+
     from localrun.engine.engine import StepOutput
 
 FILES = [AdapterFile(name, 1, 1) for name in "ab"]
@@ -63,15 +67,36 @@ def alone(seq: Sequence) -> list[list[int]]:
     return states
 
 
+class Wavering(LayoutRule):
+    """Changes its mind as it is told."""
+
+    def __init__(self, changes: list[bool]) -> None:
+        super().__init__()
+        self._changes = cycle(changes)
+
+    def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
+        others = {CellLayout.UNIFIED: CellLayout.STREAMS, CellLayout.STREAMS: CellLayout.UNIFIED}
+        return others[current] if next(self._changes) and running else current
+
+
 class Machine(RuleBasedStateMachine):
     """The engine under all that may happen."""
 
     memory = FULL
+    switches = False
 
-    @initialize(guesses=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=8))
-    def begin(self, guesses: list[tuple[int, int]]) -> None:
+    @initialize(
+        guesses=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=8),
+        changes=st.lists(st.booleans(), min_size=1, max_size=9),
+    )
+    def begin(self, guesses: list[tuple[int, int]], changes: list[bool]) -> None:
         speculation = Guesser(guesses) if self.memory.is_plain and guesses else None
-        self.bench = Bench(memory=self.memory, eog=frozenset({END}), speculation=speculation)
+        self.bench = Bench(
+            memory=self.memory,
+            eog=frozenset({END}),
+            speculation=speculation,
+            rule=Wavering(changes) if self.switches else None,
+        )
         self.expected: dict[int, list[list[int]]] = {}
         self.sequences: dict[int, Sequence] = {}
         self.ends: list[int] = []
@@ -185,6 +210,16 @@ class Machine(RuleBasedStateMachine):
         assert self.num_still < PATIENCE_STEPS, f"request {first} starves"
 
 
+class SwitchingMachine(Machine):
+    """The cells move between both layouts at any step, or cannot for want of memory."""
+
+    switches = True
+
+    @rule()
+    def change_memory(self) -> None:
+        self.bench.backend.has_memory = not self.bench.backend.has_memory
+
+
 class HybridMachine(Machine):
     memory = HYBRID
 
@@ -197,7 +232,9 @@ class WindowMachine(Machine):
     memory = WINDOW
 
 
-@pytest.mark.parametrize("machine", [Machine, HybridMachine, RecurrentMachine, WindowMachine])
+@pytest.mark.parametrize(
+    "machine", [Machine, SwitchingMachine, HybridMachine, RecurrentMachine, WindowMachine]
+)
 def test_whatever_happens_each_request_says_what_it_says_alone(machine: type[Machine]) -> None:
     run_state_machine_as_test(
         machine,

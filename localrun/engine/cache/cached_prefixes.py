@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.radix import NO_HOLDER, RadixTree
+from localrun.errors import BackendError
 
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import KvMemory
@@ -93,6 +94,23 @@ class CachedPrefixes:
         data = self._memory.save_sequence(self.spare_slot)
         self._memory.remove_cells(self.spare_slot, 0, -1)
         return data
+
+    def repack(self) -> None:
+        """Move the cells of all nodes to the front, and return the memory behind them.
+
+        No other sequence id may hold a cell.
+
+        Raises:
+            BackendError: llama.cpp does not restore what it saved.
+        """
+        nodes = sorted(self.tree.nodes, key=lambda node: node.start)
+        saved = [(node, self.save(node, node.start, node.end)) for node in nodes]
+        self._memory.clear()
+        for node, data in saved:
+            if not self._memory.restore_sequence(self.spare_slot, data):
+                raise BackendError("llama.cpp does not restore the cells of a cached prefix")
+            self._memory.copy_cells(self.spare_slot, node.holder, node.start, node.end)
+            self._memory.remove_cells(self.spare_slot, 0, -1)
 
     def _new_holder(self) -> int | None:
         """Return a free id, evicting the oldest idle leaf if necessary; None if all are in use."""

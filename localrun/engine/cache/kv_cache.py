@@ -2,11 +2,12 @@
 
     Scheduler, DraftModel, PromptSaver
         |
-    KvCache     slots, cells and cached prefixes of all sequences; two implementations:
+    KvCache     slots, cells and cached prefixes of all sequences; implementations:
         |       PrefixCache    full attention: any prefix is shared, at cell granularity
+        |       SwitchingCache a PrefixCache, or a StreamCache while sequences share little
         |       StateCache     recurrent and hybrid models, sliding windows: whole states
         |                      and checkpoints
-    KvMemory    cells and states by llama.cpp's sequence id: LlamaContext
+    KvMemory    cells and states by llama.cpp's sequence id: NativeContext
 
 A slot is the sequence id of a running sequence. Positions are half-open, and an end of -1
 means "up to the last one". Only the engine's thread calls these methods.
@@ -15,6 +16,7 @@ means "up to the last one". Only the engine's thread calls these methods.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -45,8 +47,18 @@ RECURRENT = MemoryKind(has_cells=False, has_state=True)
 HYBRID = MemoryKind(has_state=True)
 
 
+class CellLayout(StrEnum):
+    """Where the cells of running sequences are."""
+
+    UNIFIED = "unified"  # together, so that prefixes are shared and all sequences read all cells
+    STREAMS = "streams"  # each sequence's for itself
+
+
 class KvMemory(Protocol):
     """Cells and states by sequence id; a cell that no sequence id holds is free."""
+
+    def clear(self) -> None:
+        """Release all cells and return their memory to the system."""
 
     def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         """Add ``target`` to the holders of the cells of ``source``; no data moves."""
@@ -74,6 +86,14 @@ class KvCache(Protocol):
     supply: CellSupply  # the cells that may be used
 
     @property
+    def layout(self) -> CellLayout:
+        """Return where the cells of running sequences are."""
+
+    @property
+    def num_switches(self) -> int:
+        """Return how often the layout has changed."""
+
+    @property
     def has_free_slot(self) -> bool:
         """Return whether one more sequence can run."""
 
@@ -92,6 +112,12 @@ class KvCache(Protocol):
 
         Return False, with nothing changed, if the sequence's tokens and ``num_spare`` more
         do not fit. A sequence that runs alone always fits.
+        """
+
+    def adapt(self) -> None:
+        """Change the layout if another is faster; called before the chunks of a step are selected.
+
+        Slots may change, and ``num_computed`` may shrink.
         """
 
     def chunk_end(self, seq: Sequence) -> int:

@@ -11,6 +11,8 @@ Each adapter set has a root of its own in the tree, since its cells differ.
 
 Invariant: the cells in use are those of the tree and each sequence's own. The computed part
 of a prompt joins the tree at once, the rest of a sequence when it is freed.
+
+While sequences run in streams (`SwitchingCache`), the tree keeps the cached prefixes.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS, CachedPrefixes
 from localrun.engine.cache.host_cache import BUDGET_BYTES
 from localrun.engine.cache.idle_prefixes import IdlePrefixes
+from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ class PrefixCache:
     """A `KvCache` of shared cells."""
 
     exports_whole_prompts = False
+    layout = CellLayout.UNIFIED
+    num_switches = 0
 
     def __init__(
         self,
@@ -45,12 +50,18 @@ class PrefixCache:
     ) -> None:
         self._memory = memory
         self.supply = supply
+        self.num_stream_cells = 0  # of the same supply, in a context with streams
         self._prefixes = CachedPrefixes(memory, spare_slot=num_slots, num_holders=num_holders)
         self.tree = self._prefixes.tree
         self._idle = IdlePrefixes(self._prefixes, self.import_run, host_cache_bytes)
         self._sequences: dict[int, Sequence] = {}  # by slot
         self._shared_nodes: dict[int, Node] = {}  # by slot: ends at ``num_shared``
         self._free_slots = list(range(num_slots - 1, -1, -1))
+
+    @property
+    def running(self) -> list[Sequence]:
+        """Return the sequences with a slot, the latest last."""
+        return list(self._sequences.values())
 
     @property
     def has_free_slot(self) -> bool:
@@ -73,23 +84,25 @@ class PrefixCache:
         Cells of idle prefixes count as free. The last token is never taken from the cache,
         because its logits are needed.
         """
-        if not seq.adapters:
-            self._idle.restore_prefix(seq.tokens[:-1])
-        match = self.tree.find(seq.tokens, seq.num_cacheable, self._root(seq))
-        node = self._prefixes.node_for(match)
+        node = self._prefixes.node_for(self._cached_prefix(seq))
         self.tree.use(node)
-        missing = len(seq.tokens) - node.end + num_spare
-        wanted = self._num_committed() + missing
+        num_missing = len(seq.tokens) - node.end
+        wanted = self._num_committed() + num_missing + num_spare
         if self._sequences and wanted > self.supply.grow_to(wanted):
             self.tree.leave(node)
             return False
-        self._idle.offload_oldest()
-        slot = self._free_slots.pop()
-        for part in node.path():
-            self._memory.copy_cells(part.holder, slot, part.start, part.end)
-        seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
-        self._sequences[slot], self._shared_nodes[slot] = seq, node
+        self._idle.offload_before(num_missing)
+        self._begin(seq, node)
         return True
+
+    def resume(self, seq: Sequence) -> None:
+        """Assign a slot and the longest cached prefix to a sequence that ran in a stream."""
+        node = self._prefixes.node_for(self._cached_prefix(seq))
+        self.tree.use(node)
+        self._begin(seq, node)
+
+    def adapt(self) -> None:
+        """Do nothing: the layout never changes."""
 
     def chunk_end(self, seq: Sequence) -> int:
         """Return the position behind the last token: a chunk may end anywhere."""
@@ -101,12 +114,12 @@ class PrefixCache:
         The step's tokens count towards the age of idle prefixes.
         """
         self._idle.age_by(num_cells)
-        if self._evict_for(num_cells):
+        if self.make_room(num_cells):
             return True
         if len(self._sequences) > 1:
             return False
         self.supply.grant(self.num_used_cells + num_cells)
-        return self._evict_for(num_cells)
+        return self.make_room(num_cells)
 
     def publish(self, seq: Sequence) -> None:
         """Add the computed tokens to the tree, or share those that it already has."""
@@ -137,14 +150,45 @@ class PrefixCache:
     def free(self, seq: Sequence) -> None:
         """Release the slot; the computed tokens stay as a cached prefix."""
         self.publish(seq)
-        slot = slot_of(seq)
-        node = self._shared_nodes.pop(slot)
-        self.tree.leave(node)
-        self._idle.set_latest(node)
-        del self._sequences[slot]
-        self._memory.remove_cells(slot, 0, -1)
-        self._free_slots.append(slot)
-        seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
+        self._idle.set_latest(self._release(seq))
+
+    def withdraw(self, seq: Sequence) -> bytes:
+        """Release the slot and return its cells; only what others share stays in the tree."""
+        data = self._memory.save_sequence(slot_of(seq))
+        node = self._release(seq)
+        for part in list(node.path()):
+            if part.children or part.num_users:
+                break
+            self._prefixes.shorten(part, len(part.tokens))
+        return data
+
+    def num_stored(self, seq: Sequence) -> int:
+        """Return how many first tokens of a sequence are cached."""
+        return self._cached_prefix(seq).length
+
+    def read_prefix(self, seq: Sequence, length: int) -> bytes:
+        """Return the cells of the first ``length`` tokens, which must be cached."""
+        match = self.tree.find(seq.tokens, length, self._root(seq))
+        return self._prefixes.save(match.partial or match.node, 0, length)
+
+    def add_prefix(self, seq: Sequence, length: int, start: int, data: bytes) -> bool:
+        """Add the cells of ``seq.tokens[start:length]`` as a cached prefix, see `import_run`."""
+        return self._add_cells(seq.tokens[:length], start, data, self._root(seq))
+
+    def age_by(self, num_tokens: int) -> None:
+        """Count computed tokens towards the age of idle prefixes."""
+        self._idle.age_by(num_tokens)
+
+    def make_room(self, num_cells: int) -> bool:
+        """Evict the oldest idle prefixes until so many cells are free; return False if too few."""
+        wanted = self.num_used_cells + num_cells + self.num_stream_cells
+        return self._prefixes.evict(wanted - self.supply.grow_to(wanted))
+
+    def repack(self) -> None:
+        """Return the memory of free cells; no sequence may have a slot."""
+        self._idle.offload_all()
+        self.make_room(0)  # beside the cells of streams
+        self._prefixes.repack()
 
     def clear(self) -> None:
         """Drop all prefixes that no sequence uses."""
@@ -178,7 +222,10 @@ class PrefixCache:
 
         Return False if there is no room, or if ``tokens[:start]`` is not cached.
         """
-        node = self._prefixes.node_for(self.tree.find(tokens, len(tokens)))
+        return self._add_cells(tokens, start, data, self.tree.root)
+
+    def _add_cells(self, tokens: list[int], start: int, data: bytes, root: Node) -> bool:
+        node = self._prefixes.node_for(self.tree.find(tokens, len(tokens), root))
         slot = self._prefixes.spare_slot
         if node.end < start:
             return False
@@ -186,18 +233,17 @@ class PrefixCache:
             return True
         self.tree.use(node)  # keep it from being evicted to make room
         try:
-            if not self._evict_for(len(tokens) - start):
+            if not self.make_room(len(tokens) - start):
                 return False
             if not self._memory.restore_sequence(slot, data):
                 return False
-            return self._prefixes.append(node, slot, tokens[node.end :]) is not None
+            leaf = self._prefixes.append(node, slot, tokens[node.end :])
+            if leaf is not None:
+                self._idle.set_latest(leaf)
+            return leaf is not None
         finally:
             self._memory.remove_cells(slot, 0, -1)
             self.tree.leave(node)
-
-    def _evict_for(self, num_cells: int) -> bool:
-        wanted = self.num_used_cells + num_cells
-        return self._prefixes.evict(wanted - self.supply.grow_to(wanted))
 
     def _num_committed(self) -> int:
         """Return the cells that running sequences use, or will use for the tokens they have."""
@@ -206,6 +252,30 @@ class PrefixCache:
 
     def _root(self, seq: Sequence) -> Node:
         return self.tree.root_of(seq.adapters)
+
+    def _cached_prefix(self, seq: Sequence) -> Match:
+        """Return the longest cached prefix; its last token never is, as its logits are needed."""
+        if not seq.adapters:
+            self._idle.restore_prefix(seq.tokens[:-1])
+        return self.tree.find(seq.tokens, seq.num_cacheable, self._root(seq))
+
+    def _begin(self, seq: Sequence, node: Node) -> None:
+        slot = self._free_slots.pop()
+        for part in node.path():
+            self._memory.copy_cells(part.holder, slot, part.start, part.end)
+        seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
+        self._sequences[slot], self._shared_nodes[slot] = seq, node
+
+    def _release(self, seq: Sequence) -> Node:
+        """Free the slot and its own cells; return the end of those in the tree."""
+        slot = slot_of(seq)
+        node = self._shared_nodes.pop(slot)
+        self.tree.leave(node)
+        del self._sequences[slot]
+        self._memory.remove_cells(slot, 0, -1)
+        self._free_slots.append(slot)
+        seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
+        return node
 
     def _next_match(self, seq: Sequence) -> Match:
         """Return the match of the computed tokens that the sequence does not share yet."""

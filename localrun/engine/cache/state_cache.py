@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.cache.checkpoint_policy import CheckpointPolicy
 from localrun.engine.cache.checkpoints import MIN_BUDGET_BYTES, Checkpoint, Checkpoints
-from localrun.engine.cache.kv_cache import HYBRID, KvMemory, MemoryKind
+from localrun.engine.cache.kv_cache import HYBRID, CellLayout, KvMemory, MemoryKind
 from localrun.engine.cache.resume_points import ComputedTokens, ResumePoint, ResumePoints
 from localrun.engine.cache.shared_cells import SharedCells
 from localrun.engine.sequence import slot_of
@@ -30,6 +30,8 @@ class StateCache:
     """A `KvCache` of running slots, idle slots with the states that sequences left, checkpoints."""
 
     exports_whole_prompts = True
+    layout = CellLayout.UNIFIED
+    num_switches = 0
 
     def __init__(
         self,
@@ -92,6 +94,9 @@ class StateCache:
         self._sequences[seq.slot] = seq
         self._plan_checkpoints(seq)
         return True
+
+    def adapt(self) -> None:
+        """Do nothing: the layout never changes."""
 
     def chunk_end(self, seq: Sequence) -> int:
         """Return the position of the next checkpoint, or the one behind the last token."""

@@ -1,6 +1,11 @@
-"""Parts of llama.cpp's context API that the bindings leave to the caller: abort, sequence state.
+"""A context of llama.cpp: its memory by sequence id, and the flag that aborts a decode.
 
-Knows handles and sequence ids, not sequences of the engine.
+Knows handles and sequence ids, not sequences of the engine. A context has unified cells, or a
+stream of cells for each sequence id. Saved cells have the format of unified cells in both kinds, so
+that they can be restored in either:
+
+    magic, sequence id, 1, number of cells, cells                    unified
+    magic, sequence id, n, 0, ..., number of cells, cells, ..., 0    n streams, all but one empty
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ from llama_cpp import llama_cpp as api
 ALL = api.LLAMA_STATE_SEQ_FLAGS_NONE
 UNCUTTABLE = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY  # recurrent states and SWA cells only
 BYTES = ctypes.POINTER(ctypes.c_uint8)
+NUM_STREAMS, FIRST_COUNT = slice(8, 12), 12  # bytes of saved cells
+COUNT_BYTES = 4
 
 
 class AbortFlag:
@@ -27,6 +34,10 @@ class AbortFlag:
         self._bytes = ctypes.create_string_buffer(2)
         libc = ctypes.CDLL(None)
         self._callback = ctypes.cast(libc.strlen, api.ggml_abort_callback)
+        self.attach(handle)
+
+    def attach(self, handle: object) -> None:
+        """Let the flag abort the decodes of another context too."""
         address = ctypes.cast(self._bytes, ctypes.c_void_p)
         llama_cpp.llama_set_abort_callback(handle, self._callback, address)
 
@@ -37,6 +48,82 @@ class AbortFlag:
     def clear(self) -> None:
         """Let decodes run."""
         self._bytes[0] = b"\x00"
+
+
+class NativeContext:
+    """A context and its memory, see `KvMemory`; copying is for unified cells only."""
+
+    def __init__(self, handle: object, *, num_streams: int = 1) -> None:
+        self.handle = handle
+        self._memory = llama_cpp.llama_get_memory(handle)
+        self._num_streams = num_streams
+        self._buffer = np.empty(0, np.uint8)  # kept, because fresh memory costs more than a copy
+
+    def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
+        """Add ``target`` to the holders of the cells of ``source``; positions [start, end).
+
+        Unless `Model.shares_cells`, the state of ``target`` must be restored before it is
+        computed: llama.cpp copies the state of another position and would compute nonsense.
+        """
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
+        """Release cells of a sequence id; ``end`` -1 means up to the last one."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
+
+    def clear(self) -> None:
+        """Remove all cells, and return the memory of lazy buffers."""
+        clear_data = True
+        llama_cpp.llama_memory_clear(self._memory, clear_data)
+
+    def last_position(self, seq_id: int) -> int:
+        """Return the last position that a sequence id holds, or -1."""
+        return int(llama_cpp.llama_memory_seq_pos_max(self._memory, seq_id))
+
+    def save_sequence(self, seq_id: int) -> bytes:
+        """Return the cells and the state of a sequence id; empty if llama.cpp cannot."""
+        data = read_slot(self.handle, seq_id, ALL)
+        return bytes(_of_one_stream(data, seq_id, self._num_streams))
+
+    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+        """Restore saved data into an empty sequence id; return False on failure."""
+        return write_slot(self.handle, seq_id, ALL, self._for_streams(data))
+
+    def save_state(self, slot: int) -> memoryview:
+        """Return a copy of the part of a slot's memory that cannot be cut."""
+        return read_slot(self.handle, slot, UNCUTTABLE)
+
+    def restore_state(self, slot: int, data: memoryview) -> bool:
+        """Replace that part of a slot's memory by a saved copy; return False on failure."""
+        return write_slot(self.handle, slot, UNCUTTABLE, data)
+
+    def close(self) -> None:
+        """Free the context."""
+        llama_cpp.llama_free(self.handle)
+
+    def _for_streams(self, data: bytes) -> memoryview:
+        """Return saved cells in the format of this context: in its first stream, others empty."""
+        if self._num_streams == 1:
+            return memoryview(data)
+        size = len(data) + COUNT_BYTES * (self._num_streams - 1)
+        if self._buffer.nbytes < size:
+            self._buffer = np.empty(size, np.uint8)
+        self._buffer[: len(data)] = np.frombuffer(data, np.uint8)
+        self._buffer[len(data) : size] = 0
+        self._buffer.data[NUM_STREAMS] = self._num_streams.to_bytes(4, "little")
+        return self._buffer.data[:size]
+
+
+def _of_one_stream(data: memoryview, stream: int, num_streams: int) -> memoryview:
+    """Return saved cells without the counts of the other streams, which are 0."""
+    if num_streams == 1 or not data:
+        return data
+    num_before, num_behind = COUNT_BYTES * stream, COUNT_BYTES * (num_streams - 1 - stream)
+    header = bytes(data[:FIRST_COUNT])
+    cells = data[num_before : data.nbytes - num_behind]
+    cells[:FIRST_COUNT] = header
+    cells[NUM_STREAMS] = (1).to_bytes(4, "little")
+    return cells
 
 
 def read_slot(handle: object, slot: int, parts: int) -> memoryview:

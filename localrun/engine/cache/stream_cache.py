@@ -1,0 +1,178 @@
+"""Stream cache: running sequences whose cells are in a stream of their own each.
+
+A slot is the id of a stream. llama.cpp computes streams together only if their ids follow each
+other, so ids are kept dense. A sequence begins with a copy of the longest known prefix: of another
+stream, or of the cached prefixes, which stay in the unified cells of a `PrefixCache`. When it ends,
+its cells are added to those. A stream is never copied by `copy_cells`, which llama.cpp carries out
+at the next decode, so that states taken before are wrong.
+
+Cells of a stream keep their memory until the context is closed, so a stream counts with the most
+cells that it ever had:
+
+    cached prefixes + most cells of each stream  <=  cells of the supply
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.engine.sequence import slot_of
+from localrun.prefixes import common_prefix_length
+
+if TYPE_CHECKING:
+    from localrun.engine.cache.prefix_cache import PrefixCache
+    from localrun.engine.sequence import Sequence
+
+
+class StreamMemory(Protocol):
+    """Cells by stream; data has the format of `KvMemory`."""
+
+    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
+        """Release cells of a stream."""
+
+    def save_sequence(self, seq_id: int) -> bytes:
+        """Return the cells of a stream."""
+
+    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+        """Restore saved data into an empty stream; return False on failure."""
+
+
+class StreamCache:
+    """Slots of running sequences in streams, with the cached prefixes of a `PrefixCache`."""
+
+    def __init__(self, memory: StreamMemory, prefixes: PrefixCache, num_streams: int) -> None:
+        self._memory = memory
+        self._prefixes = prefixes
+        self._supply = prefixes.supply
+        self._sequences: dict[int, Sequence] = {}  # by slot
+        self._most_cells = [0] * num_streams  # by slot
+        self.lacks_room = False  # for a sequence, because of streams that are not in use
+
+    @property
+    def running(self) -> list[Sequence]:
+        """Return the sequences with a slot, the latest last."""
+        return list(self._sequences.values())
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Return whether one more sequence can run."""
+        return len(self._sequences) < len(self._most_cells)
+
+    @property
+    def num_used_cells(self) -> int:
+        """Return the number of cells that are not free, cached prefixes included."""
+        own = sum(seq.num_computed for seq in self._sequences.values())
+        return self._prefixes.num_used_cells + own
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether the running sequences fit with the tokens that they have."""
+        return self._num_committed() <= self._supply.num_reserved
+
+    def prepare_sharing(self, seq: Sequence, length: int) -> bool:
+        """Return whether sharing the first ``length`` tokens saves computation."""
+        _, num_common = self._closest(seq)
+        return max(num_common, self._prefixes.num_stored(seq)) < length
+
+    def allocate(self, seq: Sequence, num_spare: int) -> bool:
+        """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
+        slot = self._first_free_slot()
+        wanted = self._num_committed()
+        wanted += max(0, len(seq.tokens) + num_spare - self._most_cells[slot])
+        if self._sequences and wanted > self._supply.grow_to(wanted):
+            self.lacks_room = True
+            return False
+        source, num_common = self._closest(seq)
+        length = self._prefixes.num_stored(seq)
+        if source is not None and num_common >= length:
+            self.begin(seq, num_common, self._memory.save_sequence(source))
+        else:
+            self.begin(seq, length, self._prefixes.read_prefix(seq, length) if length else b"")
+        return True
+
+    def begin(self, seq: Sequence, length: int, data: bytes) -> None:
+        """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
+        slot = self._first_free_slot()
+        if not (length and self._memory.restore_sequence(slot, data)):
+            length = 0
+        self._memory.remove_cells(slot, length, -1)
+        seq.slot, seq.num_computed, seq.num_shared = slot, length, 0
+        self._sequences[slot] = seq
+        self._count_cells()
+
+    def reserve(self, num_cells: int) -> bool:
+        """Make room for a step, evicting cached prefixes; return False if there is too little."""
+        self._prefixes.age_by(num_cells)
+        self._count_cells()
+        if self._prefixes.make_room(num_cells):
+            return True
+        self.lacks_room = True
+        if len(self._sequences) > 1:
+            return False
+        (seq,) = self._sequences.values()
+        num_wanted = seq.num_computed + num_cells
+        return num_wanted <= self._supply.grant(num_wanted)
+
+    def truncate(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind ``num_computed``."""
+        self._memory.remove_cells(slot_of(seq), seq.num_computed, -1)
+
+    def free(self, seq: Sequence) -> None:
+        """Release the slot; the computed tokens become a cached prefix."""
+        self._count_cells()
+        slot, length = slot_of(seq), seq.num_computed
+        self._memory.remove_cells(slot, length, -1)  # drafts that were not verified
+        start = min(length, self._prefixes.num_stored(seq))
+        if start < length:
+            self._memory.remove_cells(slot, 0, start)
+            self._prefixes.add_prefix(seq, length, start, self._memory.save_sequence(slot))
+        self._release(seq)
+
+    def withdraw(self, seq: Sequence) -> bytes:
+        """Release the slot and return its cells."""
+        self.truncate(seq)
+        data = self._memory.save_sequence(slot_of(seq))
+        self._release(seq)
+        return data
+
+    def close_gaps(self) -> None:
+        """Move the sequences of the highest slots into free ones, so that slots are dense.
+
+        A gap costs one more reading of the weights in each step, as much as moving 1,000 tokens.
+        """
+        while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
+            seq, length = self._sequences[slot], self._sequences[slot].num_computed
+            self.begin(seq, length, self.withdraw(seq))
+
+    def _release(self, seq: Sequence) -> None:
+        slot = slot_of(seq)
+        self._memory.remove_cells(slot, 0, -1)
+        del self._sequences[slot]
+        seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
+
+    def _first_free_slot(self) -> int:
+        return next(slot for slot in range(len(self._most_cells)) if slot not in self._sequences)
+
+    def _closest(self, seq: Sequence) -> tuple[int | None, int]:
+        """Return the slot with the longest prefix in common, and its length."""
+        lengths = {
+            slot: min(
+                seq.num_cacheable,
+                other.num_computed,
+                common_prefix_length(seq.tokens, other.tokens),
+            )
+            for slot, other in self._sequences.items()
+            if other.adapters == seq.adapters
+        }
+        slot = max(lengths, key=lambda slot: lengths[slot], default=None)
+        return slot, 0 if slot is None else lengths[slot]
+
+    def _num_committed(self) -> int:
+        """Return the cells that streams have taken, or will take for the tokens they have."""
+        lengths = {slot: len(seq.tokens) for slot, seq in self._sequences.items()}
+        return sum(max(most, lengths.get(slot, 0)) for slot, most in enumerate(self._most_cells))
+
+    def _count_cells(self) -> None:
+        for slot, seq in self._sequences.items():
+            self._most_cells[slot] = max(self._most_cells[slot], seq.num_computed)
+        self._prefixes.num_stream_cells = sum(self._most_cells)

@@ -1,0 +1,212 @@
+"""Switching cache: a prefix cache whose running sequences move to streams while that is faster.
+
+    unified    PrefixCache: all sequences and cached prefixes in one context
+    streams    StreamCache: sequences in a second context, cached prefixes in the first
+
+The second context exists only while it is used. A switch happens between two steps and moves the
+cells of all running sequences, one after the other. Invariant: nothing that was computed is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.engine.cache.kv_cache import CellLayout
+from localrun.engine.cache.layout_rule import LayoutRule
+from localrun.engine.cache.stream_cache import StreamCache
+
+if TYPE_CHECKING:
+    from localrun.engine.cache.prefix_cache import PrefixCache
+    from localrun.engine.cache.stream_cache import StreamMemory
+    from localrun.engine.sequence import Sequence
+
+RETRY_STEPS = 32  # after streams were refused or left for want of memory
+_log = logging.getLogger(__name__)
+
+
+class StreamContexts(Protocol):
+    """What opens and closes the second context."""
+
+    @property
+    def num_streams(self) -> int:
+        """Return how many streams a context has."""
+
+    @property
+    def stream_cells(self) -> int:
+        """Return how many tokens of a sequence fit into a stream."""
+
+    def open_streams(self, num_cells: int) -> StreamMemory | None:
+        """Open a context with streams, which computes from now on; None without memory.
+
+        ``num_cells`` will be used at once.
+        """
+
+    def close_streams(self) -> None:
+        """Close the context, if one is open; the unified one computes again."""
+
+
+class SwitchingCache:
+    """A `KvCache` of two layouts."""
+
+    exports_whole_prompts = False
+
+    def __init__(
+        self, unified: PrefixCache, contexts: StreamContexts, rule: LayoutRule | None = None
+    ) -> None:
+        self.supply = unified.supply
+        self.num_switches = 0
+        self._unified = unified
+        self._contexts = contexts
+        self._rule = rule or LayoutRule()
+        self._streams: StreamCache | None = None
+        self._num_waited = RETRY_STEPS  # steps since streams were not possible
+
+    @property
+    def layout(self) -> CellLayout:
+        """Return where the cells of running sequences are."""
+        return CellLayout.STREAMS if self._streams else CellLayout.UNIFIED
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Return whether one more sequence can run."""
+        return self._current.has_free_slot
+
+    @property
+    def num_used_cells(self) -> int:
+        """Return the number of cells that are not free, cached prefixes included."""
+        return self._current.num_used_cells
+
+    def prepare_sharing(self, leader: Sequence, seq: Sequence, length: int) -> bool:
+        """Return whether sharing the leader's first ``length`` tokens saves computation."""
+        if self._streams is not None:
+            return self._streams.prepare_sharing(seq, length)
+        return self._unified.prepare_sharing(leader, seq, length)
+
+    def allocate(self, seq: Sequence, num_spare: int) -> bool:
+        """Assign a slot and the longest cached prefix, if tokens and spare cells fit.
+
+        If the streams have no room, unified cells may have: they need no memory for streams that
+        are not in use.
+        """
+        if self._streams is not None and not self._streams.running:
+            self._leave_streams()
+        if self._streams is None:
+            return self._unified.allocate(seq, num_spare)
+        if self._streams.allocate(seq, num_spare):
+            return True
+        self._leave_streams()
+        return self._unified.allocate(seq, num_spare)
+
+    def adapt(self) -> None:
+        """Switch if the rule says so, or if streams are not possible; close gaps of the slots."""
+        running = self._current.running
+        can_stream = self._can_stream(running)
+        self._num_waited += 1
+        wanted = self._rule.choose(running, self.layout)
+        if self._streams is None:
+            if wanted is CellLayout.STREAMS and can_stream and self._num_waited > RETRY_STEPS:
+                self._enter_streams(running)
+        elif wanted is CellLayout.UNIFIED or not can_stream:
+            self._leave_streams()
+        else:
+            self._streams.close_gaps()
+
+    def chunk_end(self, seq: Sequence) -> int:
+        """Return the position behind the last token: a chunk may end anywhere."""
+        return len(seq.tokens)
+
+    def reserve(self, num_cells: int) -> bool:
+        """Free cells for a step, oldest cached prefixes first; return False if too few remain."""
+        return self._current.reserve(num_cells)
+
+    def publish(self, seq: Sequence) -> None:
+        """Make the computed part of a prompt available to other sequences; a stream always is."""
+        if self._streams is None:
+            self._unified.publish(seq)
+
+    def truncate(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind ``num_computed``."""
+        self._current.truncate(seq)
+
+    def recover(self, seq: Sequence) -> None:
+        """Do nothing: an aborted step leaves whole cells, and ``num_computed`` counts them."""
+
+    def free(self, seq: Sequence) -> None:
+        """Release the slot; the computed tokens stay as a cached prefix."""
+        self._current.free(seq)
+
+    def clear(self) -> None:
+        """Drop all prefixes that no sequence uses."""
+        self._unified.clear()
+
+    def compact(self) -> bool:
+        """Move one piece of an idle prefix out of the cells; return False if all is done."""
+        if self._streams is not None:
+            self._leave_streams()
+        return self._unified.compact()
+
+    def cached_prompts(self) -> list[list[int]]:
+        """Return the tokens of the longest cached prefixes without adapters, oldest use first."""
+        return self._unified.cached_prompts()
+
+    def num_cached_tokens(self, tokens: list[int]) -> int:
+        """Return the length of the cached prefix of ``tokens``, without adapters."""
+        return self._unified.num_cached_tokens(tokens)
+
+    def export_run(self, tokens: list[int], start: int) -> bytes | None:
+        """Return the cells of ``tokens[start:]``, or None if not all tokens are cached."""
+        return self._unified.export_run(tokens, start)
+
+    def import_run(self, tokens: list[int], start: int, data: bytes) -> bool:
+        """Add the cells of ``tokens[start:]`` as a cached prefix."""
+        return self._unified.import_run(tokens, start, data)
+
+    @property
+    def _current(self) -> PrefixCache | StreamCache:
+        return self._streams or self._unified
+
+    def _can_stream(self, running: list[Sequence]) -> bool:
+        """Return whether the streams are large enough, and no sequence has adapters.
+
+        A step computes one adapter set, so that the slots of a step would not be dense.
+        """
+        if self._streams is not None and (self._streams.lacks_room or not self._streams.has_room):
+            return False
+        most = self._contexts.stream_cells
+        return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
+
+    def _enter_streams(self, running: list[Sequence]) -> None:
+        num_cells = sum(len(seq.tokens) for seq in running)
+        fits = num_cells <= self.supply.num_reserved
+        memory = self._contexts.open_streams(num_cells) if fits else None
+        if memory is None:
+            _log.debug("no streams for %d cells: too little memory", num_cells)
+            self._num_waited = 0
+            return
+        self._streams = StreamCache(memory, self._unified, self._contexts.num_streams)
+        for seq in running:
+            length = seq.num_computed
+            self._streams.begin(seq, length, self._unified.withdraw(seq))
+        self._unified.repack()
+        self.num_switches += 1
+
+    def _leave_streams(self) -> None:
+        """Move all sequences to unified cells, after the memory of the streams is free."""
+        streams = self._streams
+        if streams is None:
+            return
+        if streams.lacks_room or not streams.has_room:
+            self._num_waited = 0
+        running = streams.running
+        computed = {seq.request_id: seq.num_computed for seq in running}
+        saved = [(seq, streams.withdraw(seq)) for seq in running]
+        self._streams = None
+        self._contexts.close_streams()
+        self._unified.num_stream_cells = 0
+        for seq, data in saved:
+            length = computed[seq.request_id]
+            if length:
+                self._unified.add_prefix(seq, length, 0, data)
+            self._unified.resume(seq)
+        self.num_switches += 1

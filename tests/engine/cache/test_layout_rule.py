@@ -1,0 +1,86 @@
+"""When sequences are computed in streams, and when in unified cells."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localrun.engine.cache.kv_cache import CellLayout
+from localrun.engine.cache.layout_rule import HOLD_STEPS, LayoutRule, num_shared_tokens
+from localrun.engine.sequence import Sequence
+from localrun.prefixes import common_prefix_length
+
+UNIFIED, STREAMS = CellLayout.UNIFIED, CellLayout.STREAMS
+
+
+def sequence(number: int, tokens: list[int]) -> Sequence:
+    """Return a sequence of which only the last token is to be computed."""
+    seq = Sequence(request_id=number, tokens=tokens, max_tokens=9999)
+    seq.num_computed = len(tokens) - 1
+    return seq
+
+
+def sharing(count: int, shared: int, own: int) -> list[Sequence]:
+    return [sequence(n, [7] * shared + [1000 + n] * own) for n in range(count)]
+
+
+def chosen(running: list[Sequence], current: CellLayout, steps: int = HOLD_STEPS) -> CellLayout:
+    rule = LayoutRule()
+    return [rule.choose(running, current) for _ in range(steps)][-1]
+
+
+def test_sequences_that_share_less_than_they_have_alone_want_streams() -> None:
+    assert chosen(sharing(16, 79, 80), UNIFIED) is STREAMS
+    assert chosen(sharing(2, 0, 600), UNIFIED) is STREAMS
+
+
+def test_sequences_that_share_most_of_their_tokens_want_unified_cells() -> None:
+    assert chosen(sharing(16, 1000, 50), STREAMS) is UNIFIED
+    assert chosen(sharing(16, 1000, 50), UNIFIED) is UNIFIED
+
+
+def test_one_sequence_stays_where_it_is() -> None:
+    assert chosen(sharing(1, 0, 3000), UNIFIED) is UNIFIED
+    assert chosen(sharing(1, 0, 3000), STREAMS) is STREAMS
+
+
+def test_short_sequences_stay_where_they_are() -> None:
+    assert chosen(sharing(2, 0, 30), UNIFIED) is UNIFIED
+    assert chosen(sharing(2, 0, 30), STREAMS) is STREAMS
+
+
+def test_a_change_waits_until_it_has_been_better_for_some_steps() -> None:
+    rule, running = LayoutRule(), sharing(16, 0, 80)
+
+    choices = [rule.choose(running, UNIFIED) for _ in range(HOLD_STEPS)]
+
+    assert choices == [UNIFIED] * (HOLD_STEPS - 1) + [STREAMS]
+
+
+def test_a_long_prompt_does_not_wait() -> None:
+    running = sharing(4, 0, 1200)
+    for seq in running:
+        seq.num_computed = 0
+
+    assert chosen(running, UNIFIED, steps=1) is STREAMS
+
+
+def test_a_pause_begins_the_wait_anew() -> None:
+    rule, running = LayoutRule(), sharing(16, 0, 80)
+    for _ in range(HOLD_STEPS - 1):
+        rule.choose(running, UNIFIED)
+    rule.choose(running[:1], UNIFIED)
+
+    assert rule.choose(running, UNIFIED) is UNIFIED
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=6))
+def test_shared_tokens_are_those_in_common_with_any_other(runs: list[list[int]]) -> None:
+    running = [sequence(number, [*tokens, 9]) for number, tokens in enumerate(runs)]
+
+    expected = 0
+    for seq in running:
+        others = [other.tokens for other in running if other is not seq]
+        expected += max((common_prefix_length(seq.tokens, other) for other in others), default=0)
+
+    assert num_shared_tokens(running) == expected

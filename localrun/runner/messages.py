@@ -315,6 +315,8 @@ class Stats:
     num_allocated_cells: int = 0  # of them, those that it may use now: the others took no memory
     num_used_cells: int = 0
     lacks_memory: bool = False  # more cells were wanted, but too little memory was free
+    uses_streams: bool = False  # each running sequence has cells of its own
+    num_layout_switches: int = 0  # between these and unified cells
 
 
 Prepared = Generate | Tokenize | Detokenize | Embed | Rerank

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.cache.kv_cache import CellLayout
 from localrun.runner.messages import Counts, Stats
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class CountedCache(Protocol):
     @property
     def num_used_cells(self) -> int:
         """Return the number of cells that are not free."""
+
+    @property
+    def layout(self) -> CellLayout:
+        """Return where the cells of running sequences are."""
+
+    @property
+    def num_switches(self) -> int:
+        """Return how often the layout has changed."""
 
     def clear(self) -> None:
         """Evict all cached prefixes."""
@@ -80,6 +89,8 @@ class EngineCounters:
             num_allocated_cells=supply.num_cells,
             num_used_cells=self._cache.num_used_cells,
             lacks_memory=supply.lacks_memory,
+            uses_streams=self._cache.layout is CellLayout.STREAMS,
+            num_layout_switches=self._cache.num_switches,
         )
 
     def counts(self, request: Count, num_open: int) -> Counts:

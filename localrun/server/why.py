@@ -77,6 +77,14 @@ def cells_setting(stats: Stats) -> LoadSetting:
     return LoadSetting(name="KV cache cells", value=value, source="plan", reason=reason)
 
 
+def layout_setting(stats: Stats) -> LoadSetting:
+    """Return where the KV cache cells of running sequences are."""
+    value = "a stream for each sequence" if stats.uses_streams else "unified"
+    count = stats.num_layout_switches
+    reason = f"changed {count} time{'s'[: count != 1]} to compute faster" if count else ""
+    return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)
+
+
 def _failure(model: RunningModel | None) -> str:
     if model is None:
         return ""
@@ -108,6 +116,7 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
         yield _cpu_variant(model.cpu_variant, server)
     if model.stats.num_cells:
         yield cells_setting(model.stats)
+        yield layout_setting(model.stats)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield from _rules(server)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from localrun.runner.messages import Stats
-from localrun.server.why import cells_setting
+from localrun.server.why import cells_setting, layout_setting
 from localrun.settings import load_settings
 from tests.server.serving import serving
 from tests.waiting import wait_until
@@ -106,6 +106,24 @@ def test_the_cells_that_have_memory_and_those_that_are_reserved_are_told() -> No
 def test_cells_without_memory_have_a_reason(stats: Stats, reason: str) -> None:
     assert cells_setting(stats).reason.startswith(reason)
     assert bool(cells_setting(stats).reason) is bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("stats", "value", "reason"),
+    [
+        (Stats(), "unified", ""),
+        (
+            Stats(uses_streams=True, num_layout_switches=1),
+            "a stream for each sequence",
+            "changed 1 time to compute faster",
+        ),
+        (Stats(num_layout_switches=2), "unified", "changed 2 times to compute faster"),
+    ],
+)
+def test_the_layout_of_the_cells_is_told(stats: Stats, value: str, reason: str) -> None:
+    setting = layout_setting(stats)
+
+    assert (setting.value, setting.reason) == (value, reason)
 
 
 def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:

@@ -67,6 +67,16 @@ GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
         "KV cache cells in use by sequences and cached prefixes.",
         lambda model: model.stats.num_used_cells,
     ),
+    (
+        "localrun_kv_streams",
+        "Whether each running sequence has KV cache cells of its own (0: unified cells).",
+        lambda model: int(model.stats.uses_streams),
+    ),
+    (
+        "localrun_kv_layout_switches",
+        "Changes between unified KV cache cells and those of each sequence.",
+        lambda model: model.stats.num_layout_switches,
+    ),
 )
 
 Labels = tuple[tuple[str, str], ...]

@@ -70,7 +70,8 @@ class LlamaContext:
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
         self._streams: NativeContext | None = None
-        self._lazy_bytes = lazy.num_bytes
+        self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
+        self.stream_cells = self._longest_stream()
         self._open_streams = partial(open_stream_context, model, limits, num_threads, options)
         self._open_threads = partial(ContextThreads, max_threads=num_threads, gauge=gauge)
         self._threads = self._unified_threads = self._open_threads(self._unified.handle)
@@ -83,11 +84,6 @@ class LlamaContext:
     def num_streams(self) -> int:
         """Return how many streams a context with streams has."""
         return self._limits.num_slots
-
-    @property
-    def stream_cells(self) -> int:
-        """Return how many tokens of a sequence fit into a stream."""
-        return self._limits.stream_cells
 
     @property
     def adapter_bytes(self) -> int:
@@ -122,7 +118,7 @@ class LlamaContext:
                 supply=supply,
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
             )
-            return SwitchingCache(cache, self) if self._may_stream else cache
+            return SwitchingCache(cache, self) if self.stream_cells else cache
         return StateCache(
             self._unified,
             num_slots=num_slots,
@@ -162,10 +158,11 @@ class LlamaContext:
 
         Its cells take memory when they are used, as those of the other context do.
         """
-        if self._free_bytes() < FREE_FACTOR * num_cells * self._cell_bytes:
+        num_bytes = num_cells * self._cell_bytes + self._compute_bytes
+        if self._free_bytes() < FREE_FACTOR * num_bytes:
             return None
         with lazy_buffers():
-            handle = self._open_streams()
+            handle = self._open_streams(self.stream_cells)
         if handle is None:
             return None
         self._streams = NativeContext(handle, num_streams=self._limits.num_slots)
@@ -220,17 +217,20 @@ class LlamaContext:
     def _cell_bytes(self) -> int:
         return self._lazy_bytes // self._limits.num_cells
 
-    @property
-    def _may_stream(self) -> bool:
-        """Return whether a context with streams can be opened beside the unified cells.
+    def _longest_stream(self) -> int:
+        """Return how many tokens of a sequence fit into a stream; 0 if there can be no streams.
 
-        Memory that is taken at once would not suffice for both. LongRoPE computes with other
-        factors in a context of another size.
+        Memory that is taken at once would not suffice for two contexts. LongRoPE computes with
+        other factors in a context of another size. The kernel refuses to reserve more than the
+        machine has, though little of it will be used.
         """
         architecture = self._model.metadata("general.architecture")
         scaling = self._model.metadata(f"{architecture}.rope.scaling.type")
-        is_wanted = self._limits.stream_cells > 0 and self._limits.num_slots > 1
-        return is_wanted and self._is_lazy and scaling != "longrope"
+        num_slots = self._limits.num_slots
+        if not self._is_lazy or num_slots == 1 or scaling == "longrope":
+            return 0
+        reservable = self._free_bytes() // (num_slots * self._cell_bytes)
+        return max(0, min(self._limits.stream_cells, reservable - self._limits.num_drafts))
 
     def _cell_supply(self) -> CellSupply:
         return CellSupply(

@@ -78,13 +78,17 @@ def open_context(
 
 
 def open_stream_context(
-    model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions
+    model: Model,
+    limits: SchedulerLimits,
+    num_threads: int,
+    options: LoadOptions,
+    stream_cells: int,
 ) -> object | None:
     """Return the handle of a context with a stream of cells for each slot, or None on failure."""
     params = _params(model, limits, num_threads, options)
     params.n_seq_max = limits.num_slots
     # llama.cpp divides it by the slots; drafts of a step need cells too
-    params.n_ctx = limits.num_slots * (limits.stream_cells + limits.num_drafts)
+    params.n_ctx = limits.num_slots * (stream_cells + limits.num_drafts)
     params.kv_unified = False
     return llama_cpp.llama_init_from_model(model.handle, params) or None
 

@@ -34,7 +34,7 @@ class LayoutRule:
     """The better layout, once it has been better for some steps."""
 
     def __init__(self) -> None:
-        self._members: tuple[tuple[int, int], ...] = ()
+        self._members: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
         self._num_held = 0  # steps in which the other layout would have been faster
 
@@ -61,7 +61,7 @@ class LayoutRule:
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""
-        members = tuple((seq.request_id, seq.num_dropped) for seq in running)
+        members = tuple((seq.request_id, seq.num_prompt, seq.num_dropped) for seq in running)
         if members != self._members:
             self._members, self._num_shared = members, num_shared_tokens(running)
         return self._num_shared

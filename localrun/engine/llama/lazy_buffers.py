@@ -75,9 +75,10 @@ FILLED = (True, True, True, False, False, True, False, False)  # fields of the C
 
 @dataclass(slots=True)
 class LazyBytes:
-    """Bytes of lazy buffers that were allocated while a context opened."""
+    """Bytes of the CPU's buffers that were allocated while a context opened."""
 
-    num_bytes: int = 0
+    num_bytes: int = 0  # of lazy buffers
+    num_all_bytes: int = 0  # and of compute buffers
 
 
 @contextmanager
@@ -179,6 +180,7 @@ class _Hooks:
         buffer: int | None = self._ordinary_alloc(handle, size)
         if buffer and size >= MIN_BYTES:
             _Buffer.from_address(buffer).clear = _address(self._clear)
+            self._counted.num_all_bytes += size
         return buffer
 
     def _zero(self, buffer: int, value: int) -> None:

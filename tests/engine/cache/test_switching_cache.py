@@ -103,6 +103,9 @@ class Arena:
         self.engine.submit(seq)
         return seq
 
+    def is_streaming(self) -> bool:
+        return self.cache.layout is CellLayout.STREAMS
+
     def drain(self) -> None:
         while self.engine.has_work:
             self.engine.step()
@@ -240,12 +243,12 @@ def test_prefixes_are_shared_across_switches(arena: Arena) -> None:
     arena.rule.chance = 1
     arena.engine.step()
     arena.rule.chance = 0
-    assert arena.cache.layout is CellLayout.STREAMS
+    assert arena.is_streaming()
 
     from_stream = arena.submit(3, [*shared, 8], 30)
     arena.drain()
     arena.cache.compact()
-    assert arena.cache.layout is CellLayout.UNIFIED
+    assert not arena.is_streaming()
     from_cells = arena.submit(4, [*shared, 11, 12], 4)
     arena.drain()
 
@@ -261,11 +264,11 @@ def test_different_sequences_move_to_streams_and_back_when_they_end(arena: Arena
         arena.submit(number, [300 + 7 * number + n for n in range(150)], 20)
     arena.engine.step()
 
-    assert arena.cache.layout is CellLayout.STREAMS
+    assert arena.is_streaming()
     arena.drain()
     arena.submit(9, [5, 6, 7], 1)
     arena.engine.step()
-    assert arena.cache.layout is CellLayout.UNIFIED
+    assert not arena.is_streaming()
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:
@@ -285,20 +288,23 @@ def test_a_sequence_that_outgrows_its_stream_takes_all_back(model: Model, arena:
     other.rule.chance = 1
     sequences = [other.submit(number, prompt, 40) for number, prompt in enumerate(prompts)]
     other.engine.step()
-    assert other.cache.layout is CellLayout.STREAMS
+    assert other.is_streaming()
     other.rule.chance = 0
     other.drain()
 
-    assert other.cache.layout is CellLayout.UNIFIED
+    assert not other.is_streaming()
     for seq, prompt in zip(sequences, prompts, strict=True):
         assert seq.tokens == arena.says_alone(prompt, 40)
     other.close()
 
 
 def test_without_memory_the_cells_stay_unified(model: Model, arena: Arena) -> None:
-    context = LlamaContext(model, LIMITS, num_threads=1, free_bytes=lambda: 0)
+    free_bytes = [2**40]
+    context = LlamaContext(model, LIMITS, num_threads=1, free_bytes=lambda: free_bytes[0])
     cache = context.open_cache()
     assert isinstance(cache, SwitchingCache)
+    cache.supply.grant(1024)
+    free_bytes[0] = 0
     engine = Engine(context, Scheduler(LIMITS, cache), pieces=model.pieces, eog=frozenset())
     prompts = [[300 + 7 * number + n for n in range(150)] for number in range(4)]
     sequences = [_sequence(number, prompt, 9, None) for number, prompt in enumerate(prompts)]
@@ -309,6 +315,13 @@ def test_without_memory_the_cells_stay_unified(model: Model, arena: Arena) -> No
 
     assert cache.num_switches == 0
     assert [seq.tokens for seq in sequences] == [arena.says_alone(one, 9) for one in prompts]
+    context.close()
+
+
+def test_streams_are_no_longer_than_the_machine_can_reserve(model: Model, arena: Arena) -> None:
+    context = LlamaContext(model, LIMITS, num_threads=1, free_bytes=lambda: 2**20)
+
+    assert context.stream_cells < arena.context.stream_cells
     context.close()
 
 

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import FULL, HYBRID, RECURRENT, WINDOW, CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.prefix_cache import PrefixCache
@@ -96,6 +97,7 @@ class Machine(RuleBasedStateMachine):
             eog=frozenset({END}),
             speculation=speculation,
             rule=Wavering(changes) if self.switches else None,
+            supply=CellSupply(CELLS, cell_bytes=1, free_bytes=lambda: 2 * CELLS, step_cells=8),
         )
         self.expected: dict[int, list[list[int]]] = {}
         self.sequences: dict[int, Sequence] = {}

@@ -7,7 +7,7 @@ supply grows if the machine has the memory:
     cells in use  <=  num_cells  <=  num_reserved
 
 If other programs have taken the memory meanwhile, the supply stays as it is, and the cache evicts,
-queues and preempts as if it were full. Invariant: `num_cells` never shrinks.
+queues and preempts as if it were full. `num_cells` shrinks only when memory has been returned.
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ class CellSupply:
         """Return the number of usable cells, after growing without regard to free memory."""
         self.num_cells = max(self.num_cells, self._rounded(num_wanted))
         return self.num_cells
+
+    def shrink_to(self, num_used: int) -> None:
+        """Forget the memory of all but so many cells, which has been returned to the system."""
+        if self._cell_bytes:
+            self.num_cells = self._rounded(max(1, num_used))
 
     def _rounded(self, num_cells: int) -> int:
         return min(self.num_reserved, -(-num_cells // self._step_cells) * self._step_cells)

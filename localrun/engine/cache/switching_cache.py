@@ -189,7 +189,7 @@ class SwitchingCache:
             length = seq.num_computed
             self._streams.begin(seq, length, self._unified.withdraw(seq))
         self._unified.repack()
-        self.num_switches += 1
+        self._count_switch()
 
     def _leave_streams(self) -> None:
         """Move all sequences to unified cells, after the memory of the streams is free."""
@@ -209,4 +209,8 @@ class SwitchingCache:
             if length:
                 self._unified.add_prefix(seq, length, 0, data)
             self._unified.resume(seq)
+        self._count_switch()
+
+    def _count_switch(self) -> None:
         self.num_switches += 1
+        self.supply.shrink_to(self.num_used_cells)

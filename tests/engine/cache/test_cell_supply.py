@@ -51,8 +51,24 @@ def test_a_supply_begins_small_and_grows_by_whole_steps_up_to_what_is_reserved()
     assert machine.num_questions == 3  # only for a growth
 
 
+def test_memory_that_was_returned_is_asked_for_again() -> None:
+    machine = Machine(free_cells=1000)
+    supply = machine.supply(num_reserved=30)
+    supply.grow_to(30)
+
+    supply.shrink_to(3)
+
+    assert supply.num_cells == STEP
+    machine.free_cells = 0
+    assert supply.grow_to(9) == STEP
+
+
 def test_cells_that_have_memory_from_the_start_are_all_usable_at_once() -> None:
-    assert CellSupply(4096).num_cells == 4096
+    supply = CellSupply(4096)
+
+    assert supply.num_cells == 4096
+    supply.shrink_to(1)
+    assert supply.num_cells == 4096
 
 
 def test_a_growth_without_free_memory_is_refused_and_tried_again_later(

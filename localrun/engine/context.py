@@ -178,6 +178,7 @@ class LlamaContext:
         if self._streams is not None:
             self._streams.close()
         self._streams = None
+        self._unified.drop_scratch()
 
     def prepare(self, seq: Sequence) -> None:
         """Load the sequence's adapters."""

@@ -137,10 +137,13 @@ class FakeBackend:
         if not held:
             self.holders.pop(holder, None)
 
+    def borrow_sequence(self, seq_id: int) -> bytes:
+        return self.save_sequence(seq_id)
+
     def save_sequence(self, slot: int) -> bytes:
         return _saved(self.holders.get(slot, {}))
 
-    def restore_sequence(self, slot: int, data: bytes) -> bool:
+    def restore_sequence(self, slot: int, data: bytes | memoryview) -> bool:
         assert slot not in self.holders
         self.holders[slot] = _restored(data)
         assert self.num_unified_cells <= self.num_cells
@@ -204,11 +207,14 @@ class FakeStreams:
         if not held:
             self.holders.pop(seq_id, None)
 
+    def borrow_sequence(self, seq_id: int) -> bytes:
+        return self.save_sequence(seq_id)
+
     def save_sequence(self, seq_id: int) -> bytes:
         assert self.backend.streams is self
         return _saved(self.holders.get(seq_id, {}))
 
-    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+    def restore_sequence(self, seq_id: int, data: bytes | memoryview) -> bool:
         assert self.backend.streams is self
         assert 0 <= seq_id < NUM_STREAMS
         assert seq_id not in self.holders
@@ -220,8 +226,8 @@ def _saved(held: dict[int, Cell]) -> bytes:
     return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
 
 
-def _restored(data: bytes) -> dict[int, Cell]:
-    return {position: Cell(prefix) for position, prefix in json.loads(data)}
+def _restored(data: bytes | memoryview) -> dict[int, Cell]:
+    return {position: Cell(prefix) for position, prefix in json.loads(bytes(data))}
 
 
 def _draw(chunk: ScheduledChunk) -> list[int]:

@@ -41,6 +41,7 @@ class MemoryKind:
         return not self.has_window and not self.has_state
 
 
+SavedCells = bytes | memoryview
 FULL = MemoryKind()
 WINDOW = MemoryKind(has_window=True)
 RECURRENT = MemoryKind(has_cells=False, has_state=True)
@@ -69,7 +70,10 @@ class KvMemory(Protocol):
     def save_sequence(self, seq_id: int) -> bytes:
         """Return the cells and the state of a sequence id; empty if llama.cpp cannot."""
 
-    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+    def borrow_sequence(self, seq_id: int) -> SavedCells:
+        """Return what `save_sequence` does, valid until the next call."""
+
+    def restore_sequence(self, seq_id: int, data: SavedCells) -> bool:
         """Restore saved data into an empty sequence id; return False on failure."""
 
     def save_state(self, slot: int) -> memoryview:

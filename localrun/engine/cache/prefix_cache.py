@@ -27,7 +27,7 @@ from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.cache.cell_supply import CellSupply
-    from localrun.engine.cache.kv_cache import KvMemory
+    from localrun.engine.cache.kv_cache import KvMemory, SavedCells
     from localrun.engine.cache.radix import Match, Node
     from localrun.engine.sequence import Sequence
 
@@ -152,9 +152,9 @@ class PrefixCache:
         self.publish(seq)
         self._idle.set_latest(self._release(seq))
 
-    def withdraw(self, seq: Sequence) -> bytes:
-        """Release the slot and return its cells; only what others share stays in the tree."""
-        data = self._memory.save_sequence(slot_of(seq))
+    def withdraw(self, seq: Sequence) -> SavedCells:
+        """Release the slot and its part of the tree; return the cells, until the next call."""
+        data = self._memory.borrow_sequence(slot_of(seq))
         node = self._release(seq)
         for part in list(node.path()):
             if part.children or part.num_users:
@@ -171,7 +171,7 @@ class PrefixCache:
         match = self.tree.find(seq.tokens, length, self._root(seq))
         return self._prefixes.save(match.partial or match.node, 0, length)
 
-    def add_prefix(self, seq: Sequence, length: int, start: int, data: bytes) -> bool:
+    def add_prefix(self, seq: Sequence, length: int, start: int, data: SavedCells) -> bool:
         """Add the cells of ``seq.tokens[start:length]`` as a cached prefix, see `import_run`."""
         return self._add_cells(seq.tokens[:length], start, data, self._root(seq))
 
@@ -224,7 +224,7 @@ class PrefixCache:
         """
         return self._add_cells(tokens, start, data, self.tree.root)
 
-    def _add_cells(self, tokens: list[int], start: int, data: bytes, root: Node) -> bool:
+    def _add_cells(self, tokens: list[int], start: int, data: SavedCells, root: Node) -> bool:
         node = self._prefixes.node_for(self.tree.find(tokens, len(tokens), root))
         slot = self._prefixes.spare_slot
         if node.end < start:

@@ -20,6 +20,7 @@ from localrun.engine.sequence import slot_of
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.kv_cache import SavedCells
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.sequence import Sequence
 
@@ -33,7 +34,10 @@ class StreamMemory(Protocol):
     def save_sequence(self, seq_id: int) -> bytes:
         """Return the cells of a stream."""
 
-    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+    def borrow_sequence(self, seq_id: int) -> SavedCells:
+        """Return what `save_sequence` does, valid until the next call."""
+
+    def restore_sequence(self, seq_id: int, data: SavedCells) -> bool:
         """Restore saved data into an empty stream; return False on failure."""
 
 
@@ -72,7 +76,7 @@ class StreamCache:
     def prepare_sharing(self, seq: Sequence, length: int) -> bool:
         """Return whether sharing the first ``length`` tokens saves computation."""
         _, num_common = self._closest(seq)
-        return max(num_common, self._prefixes.num_stored(seq)) < length
+        return num_common < length and self._prefixes.prepare_sharing(seq, seq, length)
 
     def allocate(self, seq: Sequence, num_spare: int) -> bool:
         """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
@@ -85,12 +89,12 @@ class StreamCache:
         source, num_common = self._closest(seq)
         length = self._prefixes.num_stored(seq)
         if source is not None and num_common >= length:
-            self.begin(seq, num_common, self._memory.save_sequence(source))
+            self.begin(seq, num_common, self._memory.borrow_sequence(source))
         else:
             self.begin(seq, length, self._prefixes.read_prefix(seq, length) if length else b"")
         return True
 
-    def begin(self, seq: Sequence, length: int, data: bytes) -> None:
+    def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
         """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
         slot = self._first_free_slot()
         if not (length and self._memory.restore_sequence(slot, data)):
@@ -125,7 +129,7 @@ class StreamCache:
         start = min(length, self._prefixes.num_stored(seq))
         if start < length:
             self._memory.remove_cells(slot, 0, start)
-            self._prefixes.add_prefix(seq, length, start, self._memory.save_sequence(slot))
+            self._prefixes.add_prefix(seq, length, start, self._memory.borrow_sequence(slot))
         self._release(seq)
 
     def withdraw(self, seq: Sequence) -> bytes:
@@ -142,7 +146,10 @@ class StreamCache:
         """
         while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
-            self.begin(seq, length, self.withdraw(seq))
+            self.truncate(seq)
+            data = self._memory.borrow_sequence(slot)
+            self._release(seq)
+            self.begin(seq, length, data)
 
     def _release(self, seq: Sequence) -> None:
         slot = slot_of(seq)

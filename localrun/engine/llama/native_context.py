@@ -11,10 +11,14 @@ that they can be restored in either:
 from __future__ import annotations
 
 import ctypes
+from typing import TYPE_CHECKING
 
 import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ALL = api.LLAMA_STATE_SEQ_FLAGS_NONE
 UNCUTTABLE = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY  # recurrent states and SWA cells only
@@ -50,6 +54,23 @@ class AbortFlag:
         self._bytes[0] = b"\x00"
 
 
+class Scratch:
+    """Memory that is used again and again, because fresh memory costs more than a copy."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
+
+    def of_size(self, size: int) -> np.ndarray:
+        """Return bytes that the next call returns as well."""
+        if self._buffer.nbytes < size:
+            self._buffer = np.empty(size, np.uint8)
+        return self._buffer[:size]
+
+
+def _fresh(size: int) -> np.ndarray:
+    return np.empty(size, np.uint8)  # not zeroed, since all of it is written
+
+
 class NativeContext:
     """A context and its memory, see `KvMemory`; copying is for unified cells only."""
 
@@ -57,7 +78,8 @@ class NativeContext:
         self.handle = handle
         self._memory = llama_cpp.llama_get_memory(handle)
         self._num_streams = num_streams
-        self._buffer = np.empty(0, np.uint8)  # kept, because fresh memory costs more than a copy
+        self._saved = Scratch()
+        self._restored = Scratch()
 
     def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         """Add ``target`` to the holders of the cells of ``source``; positions [start, end).
@@ -85,7 +107,12 @@ class NativeContext:
         data = read_slot(self.handle, seq_id, ALL)
         return bytes(_of_one_stream(data, seq_id, self._num_streams))
 
-    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+    def borrow_sequence(self, seq_id: int) -> memoryview:
+        """Return what `save_sequence` does, in memory that the next call overwrites."""
+        data = read_slot(self.handle, seq_id, ALL, self._saved.of_size)
+        return _of_one_stream(data, seq_id, self._num_streams)
+
+    def restore_sequence(self, seq_id: int, data: bytes | memoryview) -> bool:
         """Restore saved data into an empty sequence id; return False on failure."""
         return write_slot(self.handle, seq_id, ALL, self._for_streams(data))
 
@@ -101,17 +128,19 @@ class NativeContext:
         """Free the context."""
         llama_cpp.llama_free(self.handle)
 
-    def _for_streams(self, data: bytes) -> memoryview:
+    def drop_scratch(self) -> None:
+        """Free the memory of `borrow_sequence`."""
+        self._saved = Scratch()
+
+    def _for_streams(self, data: bytes | memoryview) -> memoryview:
         """Return saved cells in the format of this context: in its first stream, others empty."""
         if self._num_streams == 1:
             return memoryview(data)
-        size = len(data) + COUNT_BYTES * (self._num_streams - 1)
-        if self._buffer.nbytes < size:
-            self._buffer = np.empty(size, np.uint8)
-        self._buffer[: len(data)] = np.frombuffer(data, np.uint8)
-        self._buffer[len(data) : size] = 0
-        self._buffer.data[NUM_STREAMS] = self._num_streams.to_bytes(4, "little")
-        return self._buffer.data[:size]
+        padded = self._restored.of_size(len(data) + COUNT_BYTES * (self._num_streams - 1))
+        padded[: len(data)] = np.frombuffer(data, np.uint8)
+        padded[len(data) :] = 0
+        padded.data[NUM_STREAMS] = self._num_streams.to_bytes(4, "little")
+        return padded.data
 
 
 def _of_one_stream(data: memoryview, stream: int, num_streams: int) -> memoryview:
@@ -126,10 +155,12 @@ def _of_one_stream(data: memoryview, stream: int, num_streams: int) -> memoryvie
     return cells
 
 
-def read_slot(handle: object, slot: int, parts: int) -> memoryview:
+def read_slot(
+    handle: object, slot: int, parts: int, of_size: Callable[[int], np.ndarray] = _fresh
+) -> memoryview:
     """Return a copy of the state of a sequence id; ``parts`` is `ALL` or `UNCUTTABLE`."""
     size = llama_cpp.llama_state_seq_get_size_ext(handle, slot, parts)
-    buffer = np.empty(size, np.uint8)  # not zeroed, since all of it is written
+    buffer = of_size(size)
     pointer = buffer.ctypes.data_as(BYTES)
     written = llama_cpp.llama_state_seq_get_data_ext(handle, pointer, size, slot, parts)
     return buffer.data[:written]

@@ -39,7 +39,7 @@ NUM_CTX = 512
 LIMITS = SchedulerLimits(num_slots=6, num_cells=1024, step_tokens=64, stream_cells=NUM_CTX)
 PLAIN = SchedulerLimits(num_slots=2, num_cells=1024, step_tokens=64)
 GREEDY = SamplingParams(temperature=0)
-NUM_REQUESTS = 60
+NUM_REQUESTS = 40
 NEAR_TIE = 0.02  # of the spread of logits: batches of other sizes add in another order
 native_log = start()
 

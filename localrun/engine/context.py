@@ -228,7 +228,8 @@ class LlamaContext:
         architecture = self._model.metadata("general.architecture")
         scaling = self._model.metadata(f"{architecture}.rope.scaling.type")
         num_slots = self._limits.num_slots
-        if not self._is_lazy or num_slots == 1 or scaling == "longrope":
+        is_wanted = self._limits.stream_cells > 0 and num_slots > 1
+        if not is_wanted or not self._is_lazy or scaling == "longrope":
             return 0
         reservable = self._free_bytes() // (num_slots * self._cell_bytes)
         return max(0, min(self._limits.stream_cells, reservable - self._limits.num_drafts))

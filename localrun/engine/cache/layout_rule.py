@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.sequence import Sequence
 
-HOLD_STEPS = 4  # a move costs about as much as three steps save
+HOLD_STEPS = 8  # a move costs as much as some eight steps save
 MIN_LOOKS = 1024  # at cells of other sequences, in a step; fewer cost less than a millisecond
 LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
 

@@ -31,11 +31,8 @@ class StreamMemory(Protocol):
     def remove_cells(self, seq_id: int, start: int, end: int) -> None:
         """Release cells of a stream."""
 
-    def save_sequence(self, seq_id: int) -> bytes:
-        """Return the cells of a stream."""
-
     def borrow_sequence(self, seq_id: int) -> SavedCells:
-        """Return what `save_sequence` does, valid until the next call."""
+        """Return the cells of a stream, valid until the next call."""
 
     def restore_sequence(self, seq_id: int, data: SavedCells) -> bool:
         """Restore saved data into an empty stream; return False on failure."""
@@ -132,10 +129,10 @@ class StreamCache:
             self._prefixes.add_prefix(seq, length, start, self._memory.borrow_sequence(slot))
         self._release(seq)
 
-    def withdraw(self, seq: Sequence) -> bytes:
-        """Release the slot and return its cells."""
+    def withdraw(self, seq: Sequence) -> SavedCells:
+        """Release the slot and return its cells, until the next call."""
         self.truncate(seq)
-        data = self._memory.save_sequence(slot_of(seq))
+        data = self._memory.borrow_sequence(slot_of(seq))
         self._release(seq)
         return data
 
@@ -146,10 +143,7 @@ class StreamCache:
         """
         while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
-            self.truncate(seq)
-            data = self._memory.borrow_sequence(slot)
-            self._release(seq)
-            self.begin(seq, length, data)
+            self.begin(seq, length, self.withdraw(seq))
 
     def _release(self, seq: Sequence) -> None:
         slot = slot_of(seq)

@@ -192,23 +192,20 @@ class SwitchingCache:
         self._count_switch()
 
     def _leave_streams(self) -> None:
-        """Move all sequences to unified cells, after the memory of the streams is free."""
+        """Move all sequences to unified cells, and close the streams."""
         streams = self._streams
         if streams is None:
             return
         if streams.lacks_room or not streams.has_room:
             self._num_waited = 0
-        running = streams.running
-        computed = {seq.request_id: seq.num_computed for seq in running}
-        saved = [(seq, streams.withdraw(seq)) for seq in running]
-        self._streams = None
-        self._contexts.close_streams()
-        self._unified.num_stream_cells = 0
-        for seq, data in saved:
-            length = computed[seq.request_id]
+        self._unified.num_stream_cells = 0  # they take the place of those in the streams
+        for seq in streams.running:
+            length, data = seq.num_computed, streams.withdraw(seq)
             if length:
                 self._unified.add_prefix(seq, length, 0, data)
             self._unified.resume(seq)
+        self._streams = None
+        self._contexts.close_streams()
         self._count_switch()
 
     def _count_switch(self) -> None:

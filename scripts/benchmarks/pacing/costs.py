@@ -48,7 +48,7 @@ class CallCosts:
         """Return the seconds of a call while the cache holds so many cells."""
         num_tokens = sum(work.num_tokens for work in works)
         num_left = num_tokens - len(works)
-        is_split = self.has_streams and 0 < num_left and len(works) > 1
+        is_split = self.has_streams and num_left > 0 and len(works) > 1
         layers = (
             self._layers_ms(len(works)) + self._layers_ms(num_left)
             if is_split

@@ -14,6 +14,7 @@ from benchmarks.pacing.costs import Work
 from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.engine import Engine
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 
@@ -58,12 +59,23 @@ class Answer:
         return reader_waits(self.token_times, speed)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A call of llama.cpp: what it computed, and how long it took."""
+
+    num_decoding: int
+    num_prompt: int  # tokens
+    num_pending: int  # prompt tokens of all running sequences before the call
+    num_readers: int  # of streams that were decoding before the call, whether it has them or not
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The answers of a scenario in the order of their arrivals."""
 
     answers: tuple[Answer, ...]
-    num_steps: int
+    steps: tuple[Step, ...]
 
     @property
     def wall_s(self) -> float:
@@ -89,7 +101,9 @@ class Outcome:
     @property
     def longest_wait_s(self) -> float:
         """Return the longest wait of a reader for one token."""
-        waits = [wait for answer in self.answers if answer.arrival.is_read for wait in answer.waits()]
+        waits = [
+            wait for answer in self.answers if answer.arrival.is_read for wait in answer.waits()
+        ]
         return max(waits, default=0.0)
 
     @property
@@ -164,6 +178,8 @@ class _Backend:
         self._costs = costs
         self._clock = clock
         self._cache = cache
+        self._open: set[Sequence] = set()
+        self.steps: list[Step] = []
 
     def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         works = [
@@ -175,14 +191,24 @@ class _Backend:
             )
             for chunk in chunks
         ]
-        self._clock.now += self._costs.seconds(works, self._cache.num_used_cells)
+        seconds = self._costs.seconds(works, self._cache.num_used_cells)
+        prompts = [seq for seq in self._open if seq.slot is not None and not seq.is_decoding]
+        step = Step(
+            num_decoding=sum(not work.is_prompt for work in works),
+            num_prompt=sum(work.num_tokens for work in works if work.is_prompt),
+            num_pending=sum(seq.num_pending for seq in prompts),
+            num_readers=sum(seq.reader is not None and seq.is_decoding for seq in self._open),
+            seconds=seconds,
+        )
+        self.steps.append(step)
+        self._clock.now += seconds
         return [[GENERATED_TOKEN] for chunk in chunks if chunk.is_last]
 
     def prepare(self, seq: Sequence) -> None:
-        pass
+        self._open.add(seq)
 
     def retire(self, seq: Sequence) -> None:
-        pass
+        self._open.discard(seq)
 
 
 class _World:
@@ -193,8 +219,9 @@ class _World:
         supply = CellSupply(num_cells)
         cache = PrefixCache(_NoMemory(), num_slots=num_slots, supply=supply, host_cache_bytes=0)
         self.clock = _Clock()
+        self._backend = _Backend(costs, self.clock, cache)
         self._engine = Engine(
-            _Backend(costs, self.clock, cache),
+            self._backend,
             Scheduler(limits, cache),
             pieces=[b"", b"x"],
             eog=frozenset(),
@@ -207,13 +234,14 @@ class _World:
         self._submit(0, arrival)
         while self._engine.has_work:
             self._engine.step()
+        self._backend.steps.clear()
         self._begun_at = self.clock.now
 
     def run(self, ordered: list[Arrival], max_steps: int) -> Outcome:
         """Submit the requests at their times; return their answers when all have ended."""
         answers = [Answer(arrival) for arrival in ordered]
         num_submitted = 0
-        for num_steps in range(max_steps):
+        for _ in range(max_steps):
             while num_submitted < len(ordered) and self._has_come(ordered[num_submitted]):
                 num_submitted += 1
                 self._submit(num_submitted, ordered[num_submitted - 1])
@@ -224,7 +252,7 @@ class _World:
             elif num_submitted < len(ordered):
                 self.clock.now = self._begun_at + ordered[num_submitted].at_s
             else:
-                return Outcome(tuple(answers), num_steps)
+                return Outcome(tuple(answers), tuple(self._backend.steps))
         raise AssertionError(f"{max_steps} steps do not end the scenario")
 
     def _has_come(self, arrival: Arrival) -> bool:
@@ -239,5 +267,6 @@ class _World:
             tokens=tokens,
             max_tokens=arrival.num_prompt + arrival.num_new,
             submitted_at=self._begun_at + arrival.at_s,
+            reader=AnswerReader(1 / READING_SPEED) if arrival.is_read else None,
         )
         self._engine.submit(seq)

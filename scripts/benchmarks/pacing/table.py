@@ -1,4 +1,4 @@
-"""Table of ``scripts/bench pacing``: what the engine's pacing does to bursts and readers, simulated.
+"""Table of ``scripts/bench pacing``: bursts and readers under the engine's pacing, simulated.
 
 Every figure is simulated from the measured costs in `costs.py`, and the same on every machine.
 """

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.pacing.costs import Work
+from benchmarks.readers import READING_SPEED, percentile, reader_waits
 from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.engine import Engine
@@ -20,12 +21,10 @@ from localrun.engine.sequence import Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Sequence as Sequences
 
     from benchmarks.pacing.costs import CallCosts
     from localrun.engine.scheduler import ScheduledChunk
 
-READING_SPEED = 10.0  # tokens a second
 BEGINNING_S = 1.0  # of the clock: the engine takes 0 for "not yet"
 FIRST_OWN_TOKEN = 1_000_000  # of a request: tokens below are those of shared prefixes
 GENERATED_TOKEN = 1
@@ -54,9 +53,10 @@ class Answer:
         """Return the time from the arrival to the first token."""
         return self.token_times[0] - self.arrival.at_s
 
-    def waits(self, speed: float = READING_SPEED) -> list[float]:
+    @property
+    def waits(self) -> list[float]:
         """Return how long the reader waits for each token behind the first."""
-        return reader_waits(self.token_times, speed)
+        return reader_waits(self.token_times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,20 +90,17 @@ class Outcome:
     @property
     def first_p95_s(self) -> float:
         """Return the 95th percentile of the times to the first token."""
-        times = sorted(answer.first_s for answer in self.answers)
-        return times[min(len(times) - 1, int(0.95 * len(times)))]
+        return percentile([answer.first_s for answer in self.answers], 0.95)
 
     @property
     def reader_wait_s(self) -> float:
         """Return how long the readers wait behind their first tokens, all together."""
-        return sum(sum(answer.waits()) for answer in self.answers if answer.arrival.is_read)
+        return sum(sum(answer.waits) for answer in self.answers if answer.arrival.is_read)
 
     @property
     def longest_wait_s(self) -> float:
         """Return the longest wait of a reader for one token."""
-        waits = [
-            wait for answer in self.answers if answer.arrival.is_read for wait in answer.waits()
-        ]
+        waits = [wait for answer in self.answers if answer.arrival.is_read for wait in answer.waits]
         return max(waits, default=0.0)
 
     @property
@@ -111,17 +108,6 @@ class Outcome:
         """Return how long a person waits on average: for the first token, then while reading."""
         first = sum(answer.first_s for answer in self.answers)
         return (first + self.reader_wait_s) / len(self.answers)
-
-
-def reader_waits(times: Sequences[float], speed: float = READING_SPEED) -> list[float]:
-    """Return how long a reader of so many tokens a second waits for each token but the first."""
-    waits = []
-    read_until = times[0] if times else 0.0
-    for time in times[1:]:
-        read_until += 1 / speed
-        waits.append(max(0.0, time - read_until))
-        read_until = max(read_until, time)
-    return waits
 
 
 def simulate(

@@ -5,6 +5,8 @@ Everything but llama.cpp is real, and the clock is that of the calls.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from benchmarks.pacing.costs import STREAMS, UNIFIED, CallCosts
 from benchmarks.pacing.scenarios import BURSTS, Burst, crowd, long_prompt_beside_stream
@@ -102,6 +104,19 @@ def test_a_crowd_waits_less_than_if_prompts_had_the_order_of_their_arrival() -> 
     assert felt_s <= 0.6 * 15.0  # of prompts in their order, with a few tokens beside each step
     for outcome in outcomes:
         check_calls(outcome)
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_stream_is_held_for_no_longer_than_it_waited_for_its_first_token(count: int) -> None:
+    costs = replace(
+        STREAMS, own_cell_us=1.0, next_output_ms=0.1
+    )  # all can decode as fast as they are read
+
+    outcome = simulate([Arrival(num_prompt=600, num_new=200)] * count, costs)
+
+    call_s = max(step.seconds for step in outcome.steps if step.num_decoding)
+    for answer in outcome.answers:
+        assert sum(answer.waits) <= answer.first_s + call_s
 
 
 @settings(max_examples=60, deadline=None)

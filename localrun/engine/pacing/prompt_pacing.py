@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = 64  # fewer cost more for each: llama.cpp's attention takes 64 queries at a time
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
-PROMPT_SHARE = 0.25  # more makes readers wait, less makes a prompt wait for too long
+PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too long
 
 
 class PromptPacing:

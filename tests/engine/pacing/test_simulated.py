@@ -74,7 +74,7 @@ def test_a_reader_does_not_feel_a_long_prompt_of_somebody_else(
     check_calls(outcome)
     assert outcome.answers[1].first_s <= ratio * costs.prompt_seconds(LONG_PROMPT)
     before = [step for step in outcome.steps if step.num_pending]
-    assert outcome.longest_wait_s <= 3 * PATIENCE_S
+    assert outcome.longest_wait_s <= PATIENCE_S
     assert outcome.reader_wait_s <= 0.02 * sum(step.seconds for step in before)
 
 

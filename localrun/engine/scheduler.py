@@ -180,8 +180,7 @@ class Scheduler:
         """Advance ``num_computed`` by a chunk; prompt tokens become available to others."""
         seq, was_prompt = chunk.seq, not chunk.seq.is_decoding
         if was_prompt:
-            prompts = (other for other in self._running if not other.is_decoding)
-            record_passing(prompts, seq, chunk.num_tokens)
+            record_passing(self._running, seq, chunk.num_tokens)
         seq.num_computed += chunk.num_tokens
         if was_prompt:
             self._cache.publish(seq)

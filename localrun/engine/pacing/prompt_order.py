@@ -19,10 +19,10 @@ def in_order(prompts: Iterable[Sequence]) -> list[Sequence]:
     return sorted(prompts, key=_rank)
 
 
-def record_passing(prompts: Iterable[Sequence], seq: Sequence, num_tokens: int) -> None:
-    """Record that tokens of ``seq`` were computed: those that were submitted earlier are passed."""
-    for other in prompts:
-        if other.submitted_at < seq.submitted_at:
+def record_passing(running: Iterable[Sequence], seq: Sequence, num_tokens: int) -> None:
+    """Record that tokens of a prompt were computed: prompts that were submitted earlier are passed."""
+    for other in running:
+        if other.num_pending and not other.is_decoding and other.submitted_at < seq.submitted_at:
             other.num_passed += num_tokens
 
 

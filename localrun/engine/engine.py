@@ -162,11 +162,10 @@ class Engine:
         return sampled
 
     def _record_pace(self, chunks: list[ScheduledChunk], seconds: float) -> None:
-        """Record the time of a step without drafts; steps with drafts take longer."""
-        if not any(chunk.drafts for chunk in chunks):
-            num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
-            num_prompt = sum(chunk.num_tokens for chunk in chunks) - num_decoding
-            self._pacing.record(num_decoding, num_prompt, seconds)
+        num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
+        num_prompt = sum(chunk.num_tokens for chunk in chunks) - num_decoding
+        has_drafts = any(chunk.drafts for chunk in chunks)
+        self._pacing.record(num_decoding, num_prompt, seconds, has_drafts=has_drafts)
 
     def _accept_all(self, chunk: ScheduledChunk, tokens: list[int]) -> StepOutput:
         """Append the sampled tokens of a chunk, up to the end of its sequence."""

@@ -524,6 +524,19 @@ def test_prompts_wait_while_a_reader_would_wait_for_them() -> None:
     assert bench.backend.steps[-1] == [(1, 1), (2, 15)]  # in one call
 
 
+def test_prompts_get_their_share_beside_a_stream_with_guesses_in_every_step() -> None:
+    bench = Bench(speculation=Guesser([(1, 1)]))
+    bench.submit(1, [1, 2, 3], 55, reader=AnswerReader(0.0005))
+    for _ in range(4):
+        bench.step()
+    prompt = bench.submit(2, [2] * 5, 1)
+
+    for _ in range(20):
+        bench.step()
+
+    assert prompt.finish is FinishReason.LENGTH
+
+
 def test_a_reader_that_is_far_behind_the_answer_lets_prompts_pass_at_once() -> None:
     bench = Bench()
     bench.submit(1, [1, 2, 3], 30, reader=AnswerReader(1.0))

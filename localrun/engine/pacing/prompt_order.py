@@ -20,7 +20,7 @@ def in_order(prompts: Iterable[Sequence]) -> list[Sequence]:
 
 
 def record_passing(running: Iterable[Sequence], seq: Sequence, num_tokens: int) -> None:
-    """Record that tokens of a prompt were computed: prompts that were submitted earlier are passed."""
+    """Record that tokens of a prompt were computed, which passes those submitted earlier."""
     for other in running:
         if other.num_pending and not other.is_decoding and other.submitted_at < seq.submitted_at:
             other.num_passed += num_tokens

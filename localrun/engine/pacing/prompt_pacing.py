@@ -39,9 +39,12 @@ class PromptPacing:
         self._costs = StepCosts()
         self._decoded_s = 0.0  # by steps since the last one with prompt tokens
 
-    def record(self, num_decoding: int, num_prompt: int, seconds: float) -> None:
-        """Record the time of a step without drafts."""
-        self._costs.record(num_decoding, num_prompt, seconds)
+    def record(
+        self, num_decoding: int, num_prompt: int, seconds: float, *, has_drafts: bool = False
+    ) -> None:
+        """Record the time of a step; one with draft tokens takes longer, so no cost is learned."""
+        if not has_drafts:
+            self._costs.record(num_decoding, num_prompt, seconds)
         self._decoded_s = 0.0 if num_prompt else self._decoded_s + seconds
 
     def num_prompt_tokens(

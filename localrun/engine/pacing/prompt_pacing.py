@@ -5,7 +5,8 @@ together. A reader must not wait, so prompts beside a stream get time from one o
 
     lead      the answer is ahead of its reader: a call may last until the reader is up to date
     hold      prompts that were submitted before the first token of the stream came together with
-              it: the stream may be held for as long as it waited for that token, all in all
+              it: the stream may be held for as long as it waited for that token, or as one
+              whole step of prompts takes, all in all
     share     streams have decoded for long enough since the last call
 
 Sequences that decode take part in every call, so a stream advances by a token in each. Invariants:
@@ -20,7 +21,7 @@ import math
 from typing import TYPE_CHECKING
 
 from localrun.engine.pacing.step_costs import StepCosts
-from localrun.engine.params import MAX_STEP_TOKENS
+from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
@@ -60,7 +61,8 @@ class PromptPacing:
         num_pending = sum(seq.num_pending for seq in prompts)
         num_least = num_pending if num_pending < 2 * LEAST_TOKENS else LEAST_TOKENS
         oldest_at = min(seq.submitted_at for seq in prompts)
-        spare_s = min(_spare_s(seq, now, oldest_at) for seq in readers)
+        hold_s = STEP_TOKENS * token_s
+        spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
         spare_s -= self._costs.decoding_s(len(decoding))
         if spare_s >= num_least * token_s:
             num_fitting = max(num_least, int(min(spare_s, CALL_S) / token_s))
@@ -70,14 +72,18 @@ class PromptPacing:
         return 0
 
 
-def _spare_s(seq: Sequence, now: float, oldest_at: float) -> float:
-    """Return for how long a stream can spare prompts the time, the oldest of ``oldest_at``."""
+def _spare_s(seq: Sequence, now: float, oldest_at: float, hold_s: float) -> float:
+    """Return for how long a stream can spare prompts the time, the oldest of ``oldest_at``.
+
+    ``hold_s`` is the time that any stream is held for prompts that came together with it.
+    """
     if seq.reader is None:
         return math.inf
     lead_s = seq.reader.lead_s(now)
     if oldest_at > seq.first_token_at:
         return lead_s
-    return max(0.0, lead_s) + seq.first_token_at - seq.submitted_at - seq.reader.waited_s
+    hold_s = max(hold_s, seq.first_token_at - seq.submitted_at)
+    return max(0.0, lead_s) + hold_s - seq.reader.waited_s
 
 
 def _whole(num_fitting: int, num_pending: int) -> int:

@@ -16,17 +16,18 @@ LONG_PROMPT = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """Equal requests that arrive together."""
+    """Equal requests that arrive together, or one shortly after the other."""
 
     name: str
     count: int
     arrival: Arrival
     is_warm: bool = False
+    gap_s: float = 0.0  # between arrivals
 
     @property
     def arrivals(self) -> list[Arrival]:
         """Return the requests."""
-        return [self.arrival] * self.count
+        return [replace(self.arrival, at_s=place * self.gap_s) for place in range(self.count)]
 
     def without_readers(self) -> Burst:
         """Return the burst of requests that do not stream."""
@@ -45,6 +46,12 @@ class Burst:
 
 BURSTS = (
     Burst(name="16 x 40", count=16, arrival=Arrival(num_prompt=40, num_new=48)),
+    Burst(
+        name="16 x 40, 20 ms apart",
+        count=16,
+        arrival=Arrival(num_prompt=40, num_new=48),
+        gap_s=0.02,
+    ),
     Burst(name="4 x 1,200", count=4, arrival=Arrival(num_prompt=1200, num_new=32)),
     Burst(name="4 x 1,200, long answers", count=4, arrival=Arrival(num_prompt=1200, num_new=400)),
     Burst(name="4 x 2,500", count=4, arrival=Arrival(num_prompt=2500, num_new=48)),

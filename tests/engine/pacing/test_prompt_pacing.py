@@ -13,7 +13,7 @@ from localrun.engine.pacing.prompt_pacing import (
     PromptPacing,
 )
 from localrun.engine.pacing.reader import AnswerReader
-from localrun.engine.params import MAX_STEP_TOKENS
+from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS
 from localrun.engine.sequence import Sequence
 
 TOKEN_S, DECODING_S = 0.005, 0.04
@@ -86,6 +86,17 @@ def test_no_small_rest_is_left(num_tokens: int) -> None:
 
     assert first == num_tokens or num_tokens - first >= LEAST_TOKENS
     assert first >= LEAST_TOKENS
+
+
+def test_any_stream_may_be_held_for_one_whole_step_of_prompts_that_came_together_with_it() -> None:
+    pacing = known()
+    quick = stream(0.0, submitted_at=90.0, first_token_at=90.1)
+    mate = prompt(4000, submitted_at=90.05)
+
+    assert pacing.num_prompt_tokens(NOW, [quick], [mate]) >= LEAST_TOKENS
+    assert quick.reader is not None
+    quick.reader.waited_s = STEP_TOKENS * TOKEN_S
+    assert pacing.num_prompt_tokens(NOW, [quick], [mate]) == 0
 
 
 def test_prompts_that_came_together_with_a_stream_may_hold_it_as_long_as_it_waited() -> None:

@@ -31,10 +31,13 @@ FLASH_ATTENTION = "LOCALRUN_FLASH_ATTENTION"
 GPU_RESERVE = "LOCALRUN_GPU_RESERVE"
 MAX_MODELS = "LOCALRUN_MAX_MODELS"
 LOAD_TIMEOUT = "LOCALRUN_LOAD_TIMEOUT"
+READING_SPEED = "LOCALRUN_READING_SPEED"
 DEFAULT_PARALLEL = 16
 LARGEST_PARALLEL = 128  # llama.cpp has 256 sequence ids, and cached prefixes need some
 LONGEST_CONTEXT = 2**27  # far beyond the longest trained one
 LARGEST_MODELS = 1000
+DEFAULT_READING_SPEED = 10  # tokens a second, twice as fast as most people read
+LARGEST_READING_SPEED = 1000
 DEFAULT_TIMEOUT_S = 600.0  # disks of other machines are slow, and mapping shows no progress
 PLAIN_CACHE_TYPES = ("f16", "bf16", "f32")
 CACHE_TYPES = (*PLAIN_CACHE_TYPES, "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -51,6 +54,7 @@ class LoadRules:
     gpu_reserve_bytes: int = 0  # of each card, left to other programs
     max_models: int | None = None  # loaded at once; None: as many as the memory allows
     timeout_s: float | None = DEFAULT_TIMEOUT_S  # without progress; None: no limit
+    reading_speed: int = DEFAULT_READING_SPEED  # tokens a second that a stream is kept ahead of
 
 
 def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
@@ -68,6 +72,9 @@ def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
         max_models=read_limit(environ, MAX_MODELS, LARGEST_MODELS, example=3),
         # 0 means forever too, as in other programs
         timeout_s=read_duration(environ, LOAD_TIMEOUT, DEFAULT_TIMEOUT_S) or None,
+        reading_speed=read_count(
+            environ, READING_SPEED, DEFAULT_READING_SPEED, LARGEST_READING_SPEED
+        ),
     )
     is_quantized = rules.cache_type not in {None, *PLAIN_CACHE_TYPES}
     if is_quantized and rules.flash_attention is False:

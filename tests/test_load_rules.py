@@ -12,7 +12,7 @@ from localrun.settings import load_settings
 
 def test_an_empty_environment_leaves_everything_to_the_plan() -> None:
     names = ("CONTEXT_LENGTH", "NUM_PARALLEL", "MAX_MODELS", "KV_CACHE_TYPE", "FLASH_ATTENTION",
-             "GPU_RESERVE", "LOAD_TIMEOUT")  # fmt: skip
+             "GPU_RESERVE", "LOAD_TIMEOUT", "READING_SPEED")  # fmt: skip
 
     assert read_load_rules({}) == LoadRules()
     assert read_load_rules({f"LOCALRUN_{name}": " " for name in names}) == LoadRules()
@@ -27,6 +27,7 @@ def test_every_rule_is_read() -> None:
         "LOCALRUN_FLASH_ATTENTION": "1",
         "LOCALRUN_GPU_RESERVE": "1.5G",
         "LOCALRUN_LOAD_TIMEOUT": "90s",
+        "LOCALRUN_READING_SPEED": "25",
     }
 
     assert load_settings(said).loads == LoadRules(
@@ -37,6 +38,7 @@ def test_every_rule_is_read() -> None:
         gpu_reserve_bytes=1_500_000_000,
         max_models=2,
         timeout_s=90,
+        reading_speed=25,
     )
 
 
@@ -54,6 +56,8 @@ def test_every_rule_is_read() -> None:
         ("GPU_RESERVE", "yes"),
         ("GPU_RESERVE", "-1"),
         ("LOAD_TIMEOUT", "soon"),
+        ("READING_SPEED", "0"),
+        ("READING_SPEED", "fast"),
         ("DEBUG", "3"),
     ],
 )

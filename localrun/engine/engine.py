@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.pacing.prompt_pacing import PromptPacing
 from localrun.engine.params import FinishReason
-from localrun.engine.prefill_pace import PrefillPace
 from localrun.engine.scheduler import NO_DRAFTS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
     from collections.abc import Set as AbstractSet
 
-    from localrun.engine.scheduler import ScheduledChunk, Scheduler
+    from localrun.engine.scheduler import Pace, ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.speculator import Speculator
 
@@ -87,7 +88,7 @@ class Engine:
         self._eog = eog
         self._clock = clock
         self._speculation = speculation
-        self._pace = PrefillPace()
+        self._pacing = PromptPacing()
         self._sequences: dict[int, Sequence] = {}  # unfinished, by request id
         self._in_flight: dict[int, int] = {}  # tokens in the running step, by request id
 
@@ -122,7 +123,8 @@ class Engine:
         for seq in self._scheduler.admit():
             if not seq.admitted_at:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
-        chunks = self._scheduler.schedule(self._pace.prompt_tokens, self._propose_drafts())
+        pace = partial(self._pacing.num_prompt_tokens, self._clock())
+        chunks = self._scheduler.schedule(pace, self._propose_drafts(pace))
         if not chunks:
             return self._finish_running()
         try:
@@ -139,16 +141,14 @@ class Engine:
             self._accept_all(chunk, tokens) for chunk, tokens in zip(last, sampled, strict=True)
         ]
 
-    def _propose_drafts(self) -> Mapping[Sequence, tuple[int, ...]]:
+    def _propose_drafts(self, pace: Pace) -> Mapping[Sequence, tuple[int, ...]]:
         if self._speculation is None:
             return NO_DRAFTS
-        return self._speculation.propose(self._scheduler.next_decoding)
+        return self._speculation.propose(self._scheduler.next_decoding(pace))
 
     def _forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         """Run the backend, and record the time of the step."""
         self._in_flight = {chunk.seq.request_id: chunk.num_tokens for chunk in chunks}
-        num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
-        num_prompt = sum(chunk.num_tokens for chunk in chunks) - num_decoding
         started_at = self._clock()
         try:
             sampled = self._backend.forward(chunks)
@@ -156,20 +156,16 @@ class Engine:
             self._in_flight = {}
             seconds = self._clock() - started_at
             self._scheduler.record_step_time(seconds)
-        self._record_pace(chunks, num_prompt, seconds)
+        self._record_pace(chunks, seconds)
         if self._speculation is not None:
             self._speculation.record_step(chunks, sampled, seconds)
         return sampled
 
-    def _record_pace(self, chunks: list[ScheduledChunk], num_prompt: int, seconds: float) -> None:
-        """Record the time of a step without drafts; steps with drafts take longer."""
+    def _record_pace(self, chunks: list[ScheduledChunk], seconds: float) -> None:
         num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
-        if any(chunk.drafts for chunk in chunks):
-            return
-        if not num_decoding and any(seq.is_decoding for seq in self._scheduler.running):
-            self._pace.record_prompt(num_prompt, seconds)
-        else:
-            self._pace.record(num_decoding, num_prompt, seconds)
+        num_prompt = sum(chunk.num_tokens for chunk in chunks) - num_decoding
+        has_drafts = any(chunk.drafts for chunk in chunks)
+        self._pacing.record(num_decoding, num_prompt, seconds, has_drafts=has_drafts)
 
     def _accept_all(self, chunk: ScheduledChunk, tokens: list[int]) -> StepOutput:
         """Append the sampled tokens of a chunk, up to the end of its sequence."""
@@ -190,6 +186,8 @@ class Engine:
 
     def _accept(self, seq: Sequence, token: int) -> StepOutput:
         seq.first_token_at = seq.first_token_at or self._clock()
+        if seq.reader is not None:
+            seq.reader.receive(self._clock())
         if seq.is_prompt_only:
             return self._finish(seq, FinishReason.LENGTH, seq.text.flush())
         seq.tokens.append(token)

@@ -1,9 +1,10 @@
 """Scheduler: which tokens the next forward pass computes.
 
-Policy: first come, first served. Decoding sequences take one token each; the rest of the
-step's token budget goes to prompts, oldest first. A step computes sequences of one adapter
-set; several sets alternate (`AdapterRotation`). If a prompt begins like one that is being
-computed, its request waits for that part and then shares it; later requests may overtake it.
+Policy: sequences start in the order of their arrival. Decoding sequences take one token each;
+prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the
+shortest first (`prompt_order`). A step computes sequences of one adapter set; several sets
+alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
+waits for that part and then shares it; later requests may overtake it.
 No cells are reserved for tokens that are not generated yet: when the cache is full, cached
 prefixes are evicted first, then the youngest sequence is preempted and computed again later.
 """
@@ -13,9 +14,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from localrun.engine.adapter_rotation import AdapterRotation
+from localrun.engine.pacing.prompt_order import in_order, record_passing
 from localrun.engine.params import STEP_TOKENS
 from localrun.prefixes import common_prefix_length
 
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
 CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
+# returns the most prompt tokens of a step, given what decodes and the prompts in their order
+Pace: TypeAlias = "Callable[[list[Sequence], list[Sequence]], int]"
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
-STARTED_TOKENS = 4  # a shorter output has no rhythm yet that a long step could disturb
 MAX_CONSIDERED = 64  # waiting sequences that one step considers, however long the queue is
 
 
@@ -76,6 +79,14 @@ class _Leader:
         return self.seq.slot is not None and self.seq.num_computed < self.length
 
 
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Sequences that the next step may compute, and the most tokens of their prompts."""
+
+    sequences: list[Sequence]
+    num_prompt_tokens: int
+
+
 class Scheduler:
     """Waiting and running sequences. Pure bookkeeping: no clock, thread or tensor."""
 
@@ -103,11 +114,6 @@ class Scheduler:
         """Return the number of sequences without a slot."""
         return len(self._waiting)
 
-    @property
-    def next_decoding(self) -> list[Sequence]:
-        """Return the sequences that decode in the next step, oldest first."""
-        return [seq for seq in self._rotation.select(self._running) if seq.is_decoding]
-
     def add(self, seq: Sequence) -> None:
         """Append a sequence to the queue."""
         self._waiting.append(seq)
@@ -130,25 +136,26 @@ class Scheduler:
             admitted.append(seq)
         return admitted
 
+    def next_decoding(self, pace: Pace) -> list[Sequence]:
+        """Return the sequences that decode in the next step, oldest first."""
+        return [seq for seq in self._select(pace).sequences if seq.is_decoding]
+
     def schedule(
-        self,
-        prompt_tokens: Callable[[int], int],
-        drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS,
+        self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS
     ) -> list[ScheduledChunk]:
         """Return the chunks of the next step, and reserve cells for them.
 
-        ``prompt_tokens`` returns the prompt token budget beside a number of decoding
-        sequences; ``drafts`` are their draft tokens. The list is empty if nothing runs, or if
-        the only running sequence has used the whole cache.
+        ``drafts`` are the draft tokens of sequences that decode. The list is empty if nothing
+        runs, or if the only running sequence has used the whole cache.
         """
         self._cache.adapt()
-        chunks = self._select_chunks(prompt_tokens, drafts)
+        chunks = self._select_chunks(pace, drafts)
         while not self._cache.reserve(sum(chunk.num_cells for chunk in chunks)):
             if drafts:
                 drafts = NO_DRAFTS  # no sequence is preempted for draft tokens
             elif not self.preempt_youngest():
                 return []
-            chunks = self._select_chunks(prompt_tokens, drafts)
+            chunks = self._select_chunks(pace, drafts)
         return chunks
 
     def record_step_time(self, seconds: float) -> None:
@@ -173,10 +180,12 @@ class Scheduler:
 
     def mark_computed(self, chunk: ScheduledChunk) -> None:
         """Advance ``num_computed`` by a chunk; prompt tokens become available to others."""
-        was_prompt = not chunk.seq.is_decoding
-        chunk.seq.num_computed += chunk.num_tokens
+        seq, was_prompt = chunk.seq, not chunk.seq.is_decoding
         if was_prompt:
-            self._cache.publish(chunk.seq)
+            record_passing(self._running, seq, chunk.num_tokens)
+        seq.num_computed += chunk.num_tokens
+        if was_prompt:
+            self._cache.publish(seq)
 
     def recover(self, chunks: list[ScheduledChunk]) -> None:
         """Make the sequences of an aborted step consistent, so that they can continue."""
@@ -197,24 +206,34 @@ class Scheduler:
         else:
             self._waiting.remove(seq)
 
+    def _select(self, pace: Pace) -> _Selection:
+        """Return the sequences of the next step: of one adapter set, prompts behind the others.
+
+        Prompts that may be computed are those of the set of the first one.
+        """
+        decoding = [seq for seq in self._running if seq.is_decoding]
+        if len(decoding) == len(self._running):
+            return _Selection(self._rotation.select(decoding), 0)
+        prompts = in_order(seq for seq in self._running if not seq.is_decoding)
+        num_tokens = pace(decoding, prompts) if decoding else self._limits.step_tokens
+        first = prompts[0].adapters if num_tokens else None
+        candidates = [*decoding, *(seq for seq in prompts if seq.adapters == first)]
+        return _Selection(self._rotation.select(candidates), num_tokens)
+
     def _select_chunks(
-        self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
+        self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]]
     ) -> list[ScheduledChunk]:
         """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
-        selected = self._rotation.select(self._running)
-        chunks = [ScheduledChunk(seq, 1) for seq in selected if seq.is_decoding]
+        selection = self._select(pace)
+        chunks = [ScheduledChunk(seq, 1) for seq in selection.sequences if seq.is_decoding]
         budget = self._limits.step_tokens - len(chunks)
         num_drafts = sum(len(drafts.get(chunk.seq, ())) for chunk in chunks)
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
             chunks = [ScheduledChunk(chunk.seq, 1, drafts.get(chunk.seq, ())) for chunk in chunks]
             budget -= num_drafts
-        decoding = [seq for seq in self._running if seq.is_decoding]  # of all adapter sets
-        num_pending = sum(seq.num_pending for seq in selected if not seq.is_decoding)
-        arrived_together = num_pending <= budget and _have_just_started(decoding)
-        if decoding and not arrived_together:
-            budget = min(budget, prompt_tokens(len(decoding)))
-        num_spare = self._num_spare_outputs(selected, chunks)
-        for seq in selected:
+        budget = min(budget, selection.num_prompt_tokens)
+        num_spare = self._num_spare_outputs(selection.sequences, chunks)
+        for seq in selection.sequences:
             if seq.is_decoding:
                 continue
             num_tokens = min(self._cache.chunk_end(seq) - seq.num_computed, budget)
@@ -258,8 +277,3 @@ class Scheduler:
         if best is None or best.length - best.seq.num_computed < self._limits.min_shared_tokens:
             return None
         return best if self._cache.prepare_sharing(best.seq, seq, best.length) else None
-
-
-def _have_just_started(decoding: list[Sequence]) -> bool:
-    """Return whether no sequence has more than a few generated tokens."""
-    return all(seq.num_generated <= STARTED_TOKENS for seq in decoding)

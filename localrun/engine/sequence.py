@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.context_shift import ContextShift
     from localrun.engine.llama.lora_adapters import AdapterSet
+    from localrun.engine.pacing.reader import AnswerReader
     from localrun.engine.scores import Scores, TokenScore
 
 
@@ -80,6 +81,8 @@ class Sequence:
     num_predicted: int = 0  # draft tokens taken from the prediction
     num_predicted_accepted: int = 0  # of these, accepted
     thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
+    reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts
+    num_passed: int = 0  # prompt tokens of later sequences that were computed before this prompt
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)

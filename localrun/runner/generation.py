@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, open_tag
 from localrun.engine.context_shift import CONTEXTS, ContextShift
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
@@ -48,15 +49,21 @@ class PreparedGeneration:
 
 
 class GenerationPreparer:
-    """Prepares requests for one model."""
+    """Prepares requests for one model; a reader takes ``reading_s`` for a token."""
 
     def __init__(
-        self, model: Model, templates: Templates, adapters: AdapterResolver, num_ctx: int
+        self,
+        model: Model,
+        templates: Templates,
+        adapters: AdapterResolver,
+        num_ctx: int,
+        reading_s: float,
     ) -> None:
         self._model = model
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
+        self._reading_s = reading_s
         self._plain = RawPrompts(model, templates)
         self._constraining = ReplyConstraints(model)
 
@@ -149,6 +156,7 @@ class GenerationPreparer:
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
             returns_tokens=request.generation.returns_tokens,
+            reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
 

@@ -106,7 +106,9 @@ class LoadedModel:
         templates = self._open_templates()
         self._beside.close()
         adapters = AdapterResolver([Path(path) for path in load.model_paths])
-        self.generation = GenerationPreparer(self._model, templates, adapters, self._num_ctx)
+        self.generation = GenerationPreparer(
+            self._model, templates, adapters, self._num_ctx, 1 / load.reading_speed
+        )
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
         self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
 

@@ -27,6 +27,7 @@ from localrun.engine.params import (
     Pooling,
     SamplingParams,
 )
+from localrun.load_rules import DEFAULT_READING_SPEED
 
 JsonObject = dict[str, Any]
 CANCELLED = "cancelled"  # code of the `Failed` that ends a cancelled request
@@ -52,6 +53,7 @@ class Load:
     tensor_split: tuple[float, ...] = ()  # layers for each GPU; empty = llama.cpp divides them
     num_host_experts: int = 0  # layers, from the first, whose experts stay on the CPU
     host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
+    reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ class Generation:
     logprobs: int | None = None  # number of alternatives to score for each token; None = no scores
     echo: bool = False  # return the prompt in `Started`
     returns_tokens: bool = False  # return the tokens of prompt and answer in `Finished`
+    is_streamed: bool = False  # somebody reads the answer while it is generated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,8 @@ class Worker:
     def submit(self, work: Sequence | EmbeddingJob) -> None:
         """Queue a sequence or an embedding job."""
         self._open_ids.add(work.request_id)
+        if not isinstance(work, EmbeddingJob):
+            work.submitted_at = time.monotonic()  # now, not at the end of the step that runs
         self._commands.put(work)
 
     def cancel(self, request_id: int) -> None:
@@ -184,10 +186,8 @@ class Worker:
         elif isinstance(command, RestoredPrefix):
             for seq in self._restorer.restore(command):
                 self._begin(seq)
-        else:
-            command.submitted_at = time.monotonic()
-            if not self._restorer.defer(command):
-                self._begin(command)
+        elif not self._restorer.defer(command):
+            self._begin(command)
         return True
 
     def _end(self, request_id: int) -> None:

@@ -17,6 +17,7 @@ from localrun.load_rules import (
     LOAD_TIMEOUT,
     MAX_MODELS,
     NUM_PARALLEL,
+    READING_SPEED,
 )
 from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
@@ -142,6 +143,7 @@ def _rules(server: Settings) -> Iterator[LoadSetting]:
             MAX_MODELS,
         ),
         ("load timeout", _seconds(rules.timeout_s), LOAD_TIMEOUT),
+        ("reading speed", f"{rules.reading_speed} tokens/s", READING_SPEED),
         ("debug", str(server.debug), "LOCALRUN_DEBUG"),
     )
     for name, value, variable in values:

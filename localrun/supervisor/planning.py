@@ -70,7 +70,7 @@ def plan_load(
     """
     shape = _shape(model)
     values = fill_open_values(model, num_ctx, rules, shape)
-    load = _unplanned_load(model, values, rules.num_parallel)
+    load = _unplanned_load(model, values, rules)
     request = _request(model, load, rules) if shape is not None else None
     plan = None
     if shape is not None and request is not None:
@@ -139,17 +139,18 @@ def _shape(model: RunnerModel) -> ModelShape | None:
         return None
 
 
-def _unplanned_load(model: RunnerModel, values: OpenValues, num_parallel: int) -> Load:
+def _unplanned_load(model: RunnerModel, values: OpenValues, rules: LoadRules) -> Load:
     return Load(
         model_paths=tuple(str(path) for path in model.shards),
         chat_template=model.chat_template,
         adapters=model.adapters,
         num_ctx=values.num_ctx,
-        num_parallel=num_parallel,
+        num_parallel=rules.num_parallel,
         num_threads=model.num_threads,
         num_gpu_layers=model.num_gpu_layers,
         options=values.options,
         draft_paths=tuple(str(path) for path in model.draft),
+        reading_speed=rules.reading_speed,
     )
 
 

@@ -15,9 +15,14 @@ NAMES = {
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
     "layouts": "processor time of a step with unified KV cache cells and with streams",
+    "pacing": "bursts and readers under the engine's pacing, simulated from measured costs",
     "quick": "commands, start, lists, first token, memory and wake-ups, beside Ollama",
 }
-MODULES = {"load": "load_times", "quick": "quick.table"}  # others have the name of their benchmark
+MODULES = {
+    "load": "load_times",
+    "pacing": "pacing.table",
+    "quick": "quick.table",
+}  # others have the name of their benchmark
 
 
 def main(arguments: list[str]) -> int:

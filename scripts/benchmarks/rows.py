@@ -14,19 +14,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.bursts import Burst, prompt_beside_stream
 from benchmarks.load import RefusedError, ask_all, chat, request, user
+from benchmarks.texts import words
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+    from benchmarks.bursts import Times
     from benchmarks.contestants import Contestant
 
-WORDS = (
-    "time year people way day man thing woman life child world school state family student group "
-    "country problem hand part place case week company system program question work number night "
-    "point home water room mother area money story fact month lot right study book eye job word"
-).split()
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -69,19 +67,19 @@ class Row:
     about: str
     unit: str
     target: float
-    measure: Callable[[Contestant, Sizes, random.Random], float]
+    measure: Callable[[Contestant, Sizes, random.Random], float | Times]
     is_less_better: bool = True
 
 
 def one_stream(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
     """Return tokens per second between the first and the last token of one answer."""
-    (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream)])
+    (answer,) = ask_all(server.port, [request(user(words(rng, 20)), sizes.stream)])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
 def copying(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
     """Return tokens per second of one greedy answer, which repeats itself on a random model."""
-    body = request(user(_words(rng, 20)), sizes.stream, temperature=0)
+    body = request(user(words(rng, 20)), sizes.stream, temperature=0)
     (answer,) = ask_all(server.port, [body])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
@@ -90,7 +88,7 @@ def streams(count: int) -> Callable[[Contestant, Sizes, random.Random], float]:
     """Return a function that measures the total tokens per second of ``count`` answers."""
 
     def measure(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-        bodies = [request(user(_words(rng, 20)), sizes.together) for _ in range(count)]
+        bodies = [request(user(words(rng, 20)), sizes.together) for _ in range(count)]
         answers = ask_all(server.port, bodies)
         begun = min(answer.sent_at for answer in answers)
         ended = max(answer.ended_at for answer in answers)
@@ -119,7 +117,7 @@ def after_restart(server: Contestant, sizes: Sizes, rng: random.Random) -> float
     *_, (_, messages) = _conversation(server, sizes, rng)
     server.stop()
     server.start()
-    again = [*messages, *user(_words(rng, 20))]
+    again = [*messages, *user(words(rng, 20))]
     (answer,) = ask_all(server.port, [request(again, 8)])
     return answer.first_s
 
@@ -129,11 +127,11 @@ def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
 
     async def both() -> list[float]:
         started = asyncio.Event()
-        answer = request(user(_words(rng, 20)), MAX_STREAM)
+        answer = request(user(words(rng, 20)), MAX_STREAM)
         stream = asyncio.create_task(chat(server.port, answer, started))
         await started.wait()
         begun = time.monotonic()
-        await chat(server.port, request(user(_words(rng, _scaled(sizes.long, sizes))), 1))
+        await chat(server.port, request(user(words(rng, _scaled(sizes.long, sizes))), 1))
         ended = time.monotonic()
         times = (await stream).times
         pairs = itertools.pairwise(times)
@@ -145,10 +143,23 @@ def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
     return 1000 * statistics.quantiles(gaps, n=20, method="inclusive")[-1]
 
 
+def burst(
+    count: int, num_words: int, num_tokens: int, num_shared: int = 0
+) -> Callable[[Contestant, Sizes, random.Random], Times]:
+    """Return a function that measures ``count`` equal streams that arrive together."""
+    one = Burst(count=count, num_words=num_words, num_tokens=num_tokens, num_shared=num_shared)
+    return lambda server, sizes, rng: one.measure(server, sizes.scale, rng)
+
+
+def beside(server: Contestant, sizes: Sizes, rng: random.Random) -> Times:
+    """Return the figures of a long prompt beside one stream that has just begun."""
+    return prompt_beside_stream(server, _scaled(sizes.long, sizes), rng)
+
+
 def schema(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
     """Return tokens per second of one answer constrained by a JSON schema."""
     more: dict[str, Any] = {"response_format": SCHEMA_FORMAT}
-    (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream, **more)])
+    (answer,) = ask_all(server.port, [request(user(words(rng, 20)), sizes.stream, **more)])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
@@ -167,6 +178,11 @@ ROWS = (
     Row("sixteen", "16 streams together", "tokens/s", 1.0, streams(16), is_less_better=False),
     Row("schema", "one stream under a JSON schema", "tokens/s", 1.3, schema, is_less_better=False),
     Row("gap", "p95 gap beside a long prefill (4,000 tokens)", "ms", 2.0, gap),
+    Row("short", "burst of 16 short prompts", "s", 1.0, burst(16, 20, 48)),
+    Row("middle", "burst of 4 x 1,200", "s", 1.0, burst(4, 1200, 32)),
+    Row("large", "burst of 4 x 2,500", "s", 1.0, burst(4, 2500, 48)),
+    Row("warm", "burst of 16 x 800, 720 cached", "s", 1.0, burst(16, 800, 8, num_shared=720)),
+    Row("beside", "a prompt of 4,000 beside one stream", "s", 1.0, beside),
     Row("turns", "20 turns, sum of times to first token", "s", 1.0, turns),
     Row("restart", "the next turn after a restart", "s", 5.0, after_restart),
     Row("shared", "16 requests, 90 % of 800 tokens shared", "s", 4.0, shared_prompt),
@@ -175,8 +191,8 @@ ROWS = (
 
 
 def _sharing(server: Contestant, rng: random.Random, *, count: int, shared: int, own: int) -> float:
-    prefix = _words(rng, shared)
-    bodies = [request(user(f"{prefix} {_words(rng, own)}"), 8) for _ in range(count)]
+    prefix = words(rng, shared)
+    bodies = [request(user(f"{prefix} {words(rng, own)}"), 8) for _ in range(count)]
     begun = time.monotonic()
     ask_all(server.port, bodies)
     return time.monotonic() - begun
@@ -189,15 +205,11 @@ def _conversation(
     messages: list[dict[str, str]] = []
     done = []
     for _ in range(TURNS):
-        messages = [*messages, *user(_words(rng, _scaled(20, sizes)))]
+        messages = [*messages, *user(words(rng, _scaled(20, sizes)))]
         (answer,) = ask_all(server.port, [request(messages, 16)])
         messages = [*messages, {"role": "assistant", "content": answer.text}]
         done.append((answer, messages))
     return done
-
-
-def _words(rng: random.Random, count: int) -> str:
-    return " ".join(rng.choices(WORDS, k=count))
 
 
 def _scaled(count: int, sizes: Sizes) -> int:

@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.bursts import MOST_IDEALS, Times
 from benchmarks.contestants import OURS, PEER, Contestant, Setup, StartError, both
 from benchmarks.load import RefusedError
 from benchmarks.models import NAMES, ensure_model
@@ -34,11 +35,28 @@ class Figures:
     """Figures of a row by server; ``refused`` has the reason if there is none."""
 
     values: dict[str, list[float]] = field(default_factory=lambda: {OURS: [], PEER: []})
+    times: dict[str, list[Times]] = field(default_factory=lambda: {OURS: [], PEER: []})
     refused: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, measured: float | Times) -> None:
+        """Add what a server was measured with."""
+        if isinstance(measured, Times):
+            self.times[name].append(measured)
+            self.values[name].append(measured.seconds)
+        else:
+            self.values[name].append(measured)
 
     def median(self, name: str) -> float:
         """Return the figure of a server."""
         return statistics.median(self.values[name])
+
+    def detail(self, name: str, about: str) -> float:
+        """Return a detail of the figure of a server."""
+        return statistics.median(times.details[about] for times in self.times[name])
+
+    def ideals(self, name: str) -> float:
+        """Return the figure in that of its ideal."""
+        return statistics.median(times.seconds / times.ideal_s for times in self.times[name])
 
 
 def main(arguments: list[str]) -> int:
@@ -97,7 +115,7 @@ def _measure(row: Row, pair: tuple[Contestant, Contestant], sizes: Sizes, rounds
             print(f"\r{row.name} {number + 1}: {contestant.name:20}", end="", file=sys.stderr)
             rng = random.Random(f"{row.name} {number}")  # the same text for both
             try:
-                figures.values[contestant.name].append(row.measure(contestant, sizes, rng))
+                figures.add(contestant.name, row.measure(contestant, sizes, rng))
             except RefusedError as error:
                 figures.refused[contestant.name] = str(error)
     print(f"\r{'':40}\r", end="", file=sys.stderr)
@@ -118,6 +136,20 @@ def _show(row: Row, figures: Figures) -> bool:
     ratio = theirs / ours if row.is_less_better else ours / theirs
     is_met = ratio >= row.target
     print(f"{line}{ratio:6.2f}   at least {row.target}: {_word(is_met)}", flush=True)
+    return _show_details(figures) and is_met
+
+
+def _show_details(figures: Figures) -> bool:
+    """Print the details of a row that has some; return whether it is near its ideal."""
+    if not figures.times[OURS]:
+        return True
+    ours, theirs = figures.ideals(OURS), figures.ideals(PEER)
+    is_met = ours <= MOST_IDEALS
+    about = "  the same in that of its ideal"
+    print(f"{about:46}{ours:10.2f}{theirs:14.2f}  {'':15}   at most {MOST_IDEALS}: {_word(is_met)}")
+    for name in figures.times[OURS][0].details:
+        ours, theirs = figures.detail(OURS, name), figures.detail(PEER, name)
+        print(f"{f'  {name}':46}{ours:10.2f}{theirs:14.2f}  s", flush=True)
     return is_met
 
 

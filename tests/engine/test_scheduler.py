@@ -15,8 +15,9 @@ from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.engine import Engine, StepOutput
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
-from localrun.engine.scheduler import STARTED_TOKENS, Scheduler, SchedulerLimits
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.speculator import Speculator, max_draft_length
 from localrun.engine.text import TextStream
@@ -90,13 +91,19 @@ class Bench:
         )
 
     def submit(
-        self, request_id: int, prompt: Prompt, new: int, adapters: AdapterSet = ()
+        self,
+        request_id: int,
+        prompt: Prompt,
+        new: int,
+        adapters: AdapterSet = (),
+        reader: AnswerReader | None = None,
     ) -> Sequence:
         seq = Sequence(
             request_id=request_id,
             tokens=[*prompt],
             max_tokens=len(prompt) + new,
             adapters=adapters,
+            reader=reader,
         )
         self.engine.submit(seq)
         return seq
@@ -375,7 +382,7 @@ def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
     bench = Bench()
     bench.submit(1, [*range(40)], 1)
     follower = bench.submit(2, [*range(40)], 1)
-    other = bench.submit(3, [7], 1)
+    other = bench.submit(3, [7], 2)
 
     bench.step()
 
@@ -498,17 +505,80 @@ def test_what_was_moved_out_long_ago_makes_room_for_later_ones(
     assert again[1].num_cached == 14
 
 
-def test_prompts_that_come_while_a_stream_begins_are_computed_at_once() -> None:
+def test_prompts_are_computed_at_once_while_nobody_reads() -> None:
     bench = Bench()
-    first = bench.submit(1, [1, 2, 3], 30)
-    bench.step()
-    bench.engine._pace.prompt_tokens = lambda num_decoding: 1  # type: ignore[method-assign]  # noqa: ARG005
+    bench.submit(1, [1, 2, 3], 30)
+    for _ in range(6):
+        bench.step()
     bench.submit(2, [11, 12, 13, 14, 15], 9)
     bench.submit(3, [21, 22, 23, 24, 25], 9)
 
-    assert len(bench.step()) == 3
-    while first.num_generated <= STARTED_TOKENS:
-        bench.step()
-    bench.submit(4, [31, 32, 33, 34, 35], 9)
+    bench.step()
 
-    assert len(bench.step()) == 3  # the stream has found its rhythm
+    assert bench.backend.steps[-1] == [(1, 1), (2, 5), (3, 5)]
+
+
+def test_prompts_wait_while_a_reader_would_wait_for_them() -> None:
+    bench = Bench()
+    stream = bench.submit(1, [1, 2, 3], 40, reader=AnswerReader(0.0005))  # a step takes more
+    for _ in range(4):
+        bench.step()
+    bench.submit(2, [2] * 15, 1)
+
+    while len(bench.backend.steps[-1]) == 1:
+        bench.step()
+
+    assert 6 < stream.num_generated < 30
+    assert stream.num_passed == 0
+    assert bench.backend.steps[-1] == [(1, 1), (2, 15)]  # in one call
+
+
+def test_prompts_get_their_share_beside_a_stream_with_guesses_in_every_step() -> None:
+    bench = Bench(speculation=Guesser([(1, 1)]))
+    bench.submit(1, [1, 2, 3], 55, reader=AnswerReader(0.0005))
+    for _ in range(4):
+        bench.step()
+    prompt = bench.submit(2, [2] * 5, 1)
+
+    for _ in range(20):
+        bench.step()
+
+    assert prompt.finish is FinishReason.LENGTH
+
+
+def test_a_reader_that_is_far_behind_the_answer_lets_prompts_pass_at_once() -> None:
+    bench = Bench()
+    bench.submit(1, [1, 2, 3], 30, reader=AnswerReader(1.0))
+    for _ in range(4):
+        bench.step()
+    bench.submit(2, [2] * 15, 1)
+
+    bench.step()
+
+    assert bench.backend.steps[-1] == [(1, 1), (2, 15)]
+
+
+def test_a_short_prompt_passes_a_long_one() -> None:
+    bench = Bench()
+    long = bench.submit(1, [1] * 40, 1)
+    bench.step()
+    bench.submit(2, [2] * 8, 1)
+
+    bench.step()
+
+    assert bench.backend.steps[-1] == [(2, 8), (1, 8)]
+    assert long.num_passed == 8
+
+
+def test_a_long_prompt_is_passed_by_as_many_tokens_as_it_has_at_most() -> None:
+    bench = Bench()
+    long = bench.submit(1, [1] * 40, 1)
+
+    for number in range(2, 40):
+        bench.submit(number, [number] * 14, 1)
+        bench.step()
+        if long.finish is not None:
+            break
+
+    assert long.finish is not None
+    assert long.num_passed <= 40 + BUDGET

@@ -1,8 +1,8 @@
 """Everything that may happen to an engine, in any order, on a backend that checks every cell.
 
-Requests of several adapter sets, that stop, shift or are guessed, come and are cancelled at
-any time; steps are broken off, and refused although the books say that there is room. Whatever
-the order, each request says what it says alone.
+Requests of several adapter sets, with and without readers, that stop, shift or are guessed, come
+and are cancelled at any time; steps are broken off, and refused although the books say that there
+is room. Whatever the order, each request says what it says alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
+from localrun.engine.pacing import prompt_pacing
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 FILES = [AdapterFile(name, 1, 1) for name in "ab"]
 SETS: list[AdapterSet] = [(), ((FILES[0], 1.0),), ((FILES[0], 1.0), (FILES[1], 0.5))]
 END = 37  # this position is the end of the text, where a request does not shift past it
+READING = st.sampled_from([None, 0.0005, 0.005, 1.0])  # seconds a token; a step takes 0.003
 PATIENCE_STEPS = 400  # in which the request that came first among the open ones must move on
 
 
@@ -112,6 +115,7 @@ class Machine(RuleBasedStateMachine):
         adapters=st.sampled_from(SETS),
         shift=st.none() | st.tuples(st.integers(0, 30), st.integers(12, CELLS)),
         stop=st.none() | st.integers(1, 20),
+        reads_s=READING,
     )
     def submit(self, prompt: list[int], new: int, **kinds: Any) -> None:
         number = len(self.expected) + 1
@@ -125,17 +129,23 @@ class Machine(RuleBasedStateMachine):
             adapters=kinds["adapters"],
             shift=None if shift is None else ContextShift.keeping(*shift),
             text=TextStream(["x" * kinds["stop"]] if kinds["stop"] else []),
+            reader=AnswerReader(kinds["reads_s"]) if kinds["reads_s"] else None,
         )
         self.expected[number] = alone(seq)
         self.sequences[number] = seq
         self.bench.engine.submit(seq)
 
     @rule(
-        prompt=prompts, adapters=st.sampled_from(SETS), news=st.lists(st.integers(1, 9), max_size=3)
+        prompt=prompts,
+        adapters=st.sampled_from(SETS),
+        news=st.lists(st.integers(1, 9), max_size=3),
+        reads_s=READING,
     )
-    def submit_choices(self, prompt: list[int], adapters: AdapterSet, news: list[int]) -> None:
+    def submit_choices(
+        self, prompt: list[int], adapters: AdapterSet, news: list[int], reads_s: float | None
+    ) -> None:
         for new in news:
-            self.submit(prompt, new, adapters=adapters, shift=None, stop=None)
+            self.submit(prompt, new, adapters=adapters, shift=None, stop=None, reads_s=reads_s)
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
@@ -237,7 +247,10 @@ class WindowMachine(Machine):
 @pytest.mark.parametrize(
     "machine", [Machine, SwitchingMachine, HybridMachine, RecurrentMachine, WindowMachine]
 )
-def test_whatever_happens_each_request_says_what_it_says_alone(machine: type[Machine]) -> None:
+def test_whatever_happens_each_request_says_what_it_says_alone(
+    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_pacing, "LEAST_TOKENS", 4)  # a step has 16 at most
     run_state_machine_as_test(
         machine,
         settings=settings(max_examples=50, stateful_step_count=25, deadline=None, derandomize=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import llguidance.llamacpp
@@ -15,6 +16,7 @@ from localrun.engine.llama import special_tokens
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.token_pieces import TokenSpeller
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import (
     ConstraintKind,
     ConstraintSpec,
@@ -138,6 +140,18 @@ def test_the_template_of_the_file_serves_a_load_that_names_none(channel: Channel
     assert prompts[0].tokens == prompts[1].tokens
     named.close()
     unnamed.close()
+
+
+def test_a_streamed_answer_has_a_reader_of_the_speed_of_the_load(channel: Channel) -> None:
+    model = loaded(replace(load_of(GUIDE), reading_speed=20), channel)
+    request = asking("hi")
+    streamed = replace(request, generation=replace(request.generation, is_streamed=True))
+
+    sequences = [model.generation.open(each, Allowance()).seq for each in (request, streamed)]
+
+    assert sequences[0].reader is None
+    assert sequences[1].reader == AnswerReader(0.05)
+    model.close()
 
 
 def test_a_damaged_file_is_refused_by_llama_cpp_with_its_reason(

@@ -58,6 +58,7 @@ def test_the_rules_of_the_servers_environment_are_told() -> None:
             "LOCALRUN_FLASH_ATTENTION": "on",
             "LOCALRUN_GPU_RESERVE": "2G",
             "LOCALRUN_LOAD_TIMEOUT": "1m",
+            "LOCALRUN_READING_SPEED": "20",
             "LOCALRUN_DEBUG": "1",
         }
     )
@@ -73,6 +74,7 @@ def test_the_rules_of_the_servers_environment_are_told() -> None:
     assert told["GPU reserve"] == ("2 GB", "environment LOCALRUN_GPU_RESERVE")
     assert told["models at once"] == ("all that fit", "default")
     assert told["load timeout"] == ("60 s", "environment LOCALRUN_LOAD_TIMEOUT")
+    assert told["reading speed"] == ("20 tokens/s", "environment LOCALRUN_READING_SPEED")
     assert told["debug"] == ("1", "environment LOCALRUN_DEBUG")
 
 

@@ -7,7 +7,7 @@ as in Anthropic's API: programs that do not request it take the first block for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Generation, PromptSpec
@@ -87,9 +87,11 @@ def parse_call(fields: Fields) -> MessagesCall:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
     values = MESSAGES.read(fields)
+    request, is_streamed = _request(values, values[_MAX_TOKENS]), values[_STREAM] or False
+    generation = replace(request.generation, is_streamed=is_streamed)
     return MessagesCall(
-        request=_request(values, values[_MAX_TOKENS]),
-        stream=values[_STREAM] or False,
+        request=replace(request, generation=generation),
+        stream=is_streamed,
         shows_thoughts=values[_THINKING][_DISPLAY] != "omitted",
     )
 

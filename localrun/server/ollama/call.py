@@ -84,6 +84,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     is_chat = kind == "chat"
     values = (CHAT if is_chat else GENERATE).read(fields)
     options, source = values[_OPTIONS], _chat(values) if is_chat else _generate(values)
+    is_streamed = values[STREAM] is not False
     prompt = PromptSpec(
         messages=source.messages,
         text=source.text,
@@ -99,6 +100,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         constraint=values[OLLAMA_FORMAT],
         logprobs=num_logprobs(values),
         returns_tokens=not is_chat and source.messages is not None,
+        is_streamed=is_streamed,
     )
     request = CompletionRequest(
         model=values[MODEL],
@@ -115,7 +117,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     return Call(
         kind=kind,
         request=request,
-        stream=values[STREAM] is not False,
+        stream=is_streamed,
         is_empty=source.is_empty,
         renders_only=values[_RENDERS_ONLY] or False,
     )

@@ -119,6 +119,7 @@ def parse_chat(fields: Fields) -> ChatCall:
     values = CHAT.read(fields)
     messages, offered, thinking = values[MESSAGES], offered_tools(values), openai_thinking(values)
     end, verbosity = prompt_end(values, messages), values.given((VERBOSITY,))
+    streaming = common.streaming(values)
     prompt = PromptSpec(
         messages=messages,
         tools=offered.tools,
@@ -135,6 +136,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         parallel_tool_calls=values[PARALLEL_TOOL_CALLS] is not False,
         thinking_budget=thinking.budget,
         logprobs=num_logprobs(values),
+        is_streamed=streaming.is_wanted,
     )
     request = CompletionRequest(
         model=values[MODEL],
@@ -148,7 +150,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         num_keep=values[NUM_KEEP],
         keeps_thoughts=values[REASONING_FORMAT] == "none",
     )
-    streaming, count = common.streaming(values), common.num_choices(values)
+    count = common.num_choices(values)
     limits.refuse_many_copies(fields, [prompt.messages, prompt.tools], count)
     return ChatCall(
         request=request,

@@ -57,6 +57,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
     if len(prompts) * count > MAX_ANSWERS:
         raise fields.wrong("prompt", f"and n make more than {MAX_ANSWERS} choices")
     refuse_many_copies(fields, prompts, count)
+    streaming = common.streaming(values)
     request = CompletionRequest(
         model=values[MODEL],
         generation=Generation(
@@ -65,6 +66,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
             constraint=openai_constraint(values),
             logprobs=values[_LOGPROBS],
             echo=values[_ECHO] or False,
+            is_streamed=streaming.is_wanted,
         ),
         sampling=common.openai_sampling(values),
         num_predict=common.num_predict(values),
@@ -80,9 +82,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
         for prompt in prompts
         for choice in choices_of(_with_prompt(fields, request, prompt), count)
     ]
-    return CompletionCall(
-        requests=tuple(requests), streaming=common.streaming(values), num_choices=count
-    )
+    return CompletionCall(requests=tuple(requests), streaming=streaming, num_choices=count)
 
 
 def _with_prompt(fields: Fields, request: CompletionRequest, prompt: Prompt) -> CompletionRequest:

@@ -146,6 +146,7 @@ def _request(values: Values, messages: tuple[JsonObject, ...], tools: ToolSet) -
         parallel_tool_calls=values[PARALLEL_TOOL_CALLS] is not False,
         thinking_budget=thinking.budget,
         logprobs=_num_logprobs(values),
+        is_streamed=common.streaming(values).is_wanted,
     )
     return CompletionRequest(
         model=values[MODEL],

@@ -1,0 +1,100 @@
+"""Prompt pacing: how many prompt tokens a step may compute while other sequences decode.
+
+A sequence without a reader has no rhythm: prompts are computed at once, and then all decode
+together. A reader must not wait, so prompts beside a stream get time from one of these:
+
+    lead      the answer is ahead of its reader: a call may last until the reader is up to date
+    hold      prompts that were submitted before the first token of the stream came together with
+              it: the stream may be held for as long as it waited for that token, or as one
+              whole step of prompts takes, all in all
+    share     streams have decoded for long enough since the last call
+
+Sequences that decode take part in every call, so a stream advances by a token in each. Invariants:
+a call beside a reader has `LEAST_TOKENS` prompt tokens or more, or all that are pending; while
+prompts are pending, they get at least `PROMPT_SHARE` of the time. Pure bookkeeping: times are
+passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from localrun.engine.pacing.step_costs import StepCosts
+from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Sequences
+
+    from localrun.engine.sequence import Sequence
+
+LEAST_TOKENS = 64  # fewer cost more for each: llama.cpp's attention takes 64 queries at a time
+CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
+PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too long
+
+
+class PromptPacing:
+    """Pace of the prompts of one model, from the measured costs of its steps."""
+
+    def __init__(self) -> None:
+        self._costs = StepCosts()
+        self._decoded_s = 0.0  # by steps since the last one with prompt tokens
+
+    def record(
+        self, num_decoding: int, num_prompt: int, seconds: float, *, has_drafts: bool = False
+    ) -> None:
+        """Record the time of a step; one with draft tokens takes longer, so no cost is learned."""
+        if not has_drafts:
+            self._costs.record(num_decoding, num_prompt, seconds)
+        self._decoded_s = 0.0 if num_prompt else self._decoded_s + seconds
+
+    def num_prompt_tokens(
+        self, now: float, decoding: Sequences[Sequence], prompts: Sequences[Sequence]
+    ) -> int:
+        """Return the most prompt tokens of the next step; 0 if it should only decode."""
+        readers = [seq for seq in decoding if seq.reader is not None]
+        token_s = self._costs.prompt_token_s
+        if not readers or not prompts:
+            return MAX_STEP_TOKENS
+        if token_s is None:
+            return LEAST_TOKENS
+        num_pending = sum(seq.num_pending for seq in prompts)
+        num_least = num_pending if num_pending < 2 * LEAST_TOKENS else LEAST_TOKENS
+        oldest_at = min(seq.submitted_at for seq in prompts)
+        hold_s = STEP_TOKENS * token_s
+        spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
+        spare_s -= self._costs.decoding_s(len(decoding))
+        if spare_s >= num_least * token_s:
+            num_fitting = max(num_least, int(min(spare_s, CALL_S) / token_s))
+            return _whole(num_fitting, num_pending)
+        if self._decoded_s >= num_least * token_s * (1 / PROMPT_SHARE - 1):
+            return num_least
+        return 0
+
+
+def _spare_s(seq: Sequence, now: float, oldest_at: float, hold_s: float) -> float:
+    """Return for how long a stream can spare prompts the time, the oldest of ``oldest_at``.
+
+    ``hold_s`` is the time that any stream is held for prompts that came together with it.
+    """
+    if seq.reader is None:
+        return math.inf
+    lead_s = seq.reader.lead_s(now)
+    if oldest_at > seq.first_token_at:
+        return lead_s
+    hold_s = max(hold_s, seq.first_token_at - seq.submitted_at)
+    return max(0.0, lead_s) + hold_s - seq.reader.waited_s
+
+
+def _whole(num_fitting: int, num_pending: int) -> int:
+    """Return a size for a call that leaves no small rest.
+
+    Only the two highest bits are set, since llama.cpp plans a graph for every other size.
+    """
+    if num_fitting >= num_pending:
+        return num_pending
+    low_bits = max(0, num_fitting.bit_length() - 2)
+    num_tokens = num_fitting >> low_bits << low_bits
+    if num_pending - num_tokens < LEAST_TOKENS:
+        return num_pending - LEAST_TOKENS
+    return num_tokens

@@ -11,6 +11,7 @@ by which the others refer to it. Pitfalls (measured with llama-cpp-python 0.3.36
   into site-packages/lib, so the libraries are taken from the build folder.
 - With git on the machine, `ggml_commit` would end in "-dirty"; without it, be "unknown".
 - Files named in assertions would have this machine's paths: `-ffile-prefix-map`.
+- The sources' CMakeLists.txt would have the variants search the build folder: `SEARCH_PATH`.
 - llama_cpp opens libggml.so by its path, beside the libggml.so.0 that libllama needs: a copy would
   be a second ggml with an empty registry. So libggml.so is an empty library that needs the other.
 """
@@ -52,6 +53,10 @@ SWITCHES = {
 TARGETS = ("llama", "mtmd", "ggml")  # ggml depends on the modules of its backends
 LOADED = ("libllama.so", "libmtmd.so")  # opened by these names
 LINKED = ("libggml.so.0", "libggml-base.so.0")  # needed by these names
+# read by CMake after the sources' CMakeLists.txt has set the opposite
+SEARCH_PATH = """set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)
+"""
 VARIANT = re.compile(r"libggml-cpu-.+\.so")
 NUM_VARIANTS = {"x86_64": 14, "aarch64": 8}
 NICENESS = "10"
@@ -112,6 +117,10 @@ def configure(tools: Toolchain, sources: Path, build: Path, switches: dict[str, 
     prefix = f"-g0 -ffile-prefix-map={sources}=."
     ours = {**switches, **tools.switches(), "CMAKE_C_FLAGS": prefix, "CMAKE_CXX_FLAGS": prefix}
     ours["GGML_BUILD_COMMIT"] = commit(sources)
+    included = build.with_name("search_path.cmake")
+    included.parent.mkdir(parents=True, exist_ok=True)
+    included.write_text(SEARCH_PATH)
+    ours["CMAKE_PROJECT_ggml_INCLUDE"] = str(included)
     ours["SKBUILD_PLATLIB_DIR"] = str(build / "unused")  # named in the sources' CMakeLists.txt
     definitions = [f"-D{name}={value}" for name, value in ours.items()]
     command = ["cmake", "-G", "Ninja", "-S", str(sources), "-B", str(build), *definitions]
@@ -147,6 +156,8 @@ def check(libraries: dict[str, Path], architecture: str) -> None:
         facts = elf.read(file)
         if facts.machine != architecture:
             raise environment.SetupError(f"{name} is not compiled for {architecture}")
+        if set(facts.search) - {"$ORIGIN"}:
+            raise environment.SetupError(f"{name} searches {', '.join(facts.search)}")
         foreign = [n for n in facts.needed if n.startswith(("libstdc", "libgomp"))]
         if foreign:
             raise environment.SetupError(f"{name} needs {', '.join(foreign)} of the machine")

@@ -29,8 +29,6 @@ BACKENDS = ("vulkan", "cuda", "rocm")
 GGML_VERSION = re.compile(r"set\(GGML_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\)")
 VERSION_PARTS = 3
 LLAMA_CPP = Path("vendor", "llama.cpp")
-# the sources would add the folders of linked libraries, which are this machine's
-NO_LINK_PATH = "set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)\n"
 
 
 def build(python: Path, backend: str, architecture: str, output: Path) -> Path:
@@ -60,10 +58,7 @@ def compile_backend(
     sources = portable.provide_sources(python)
     folder = sources.parent.parent
     tools, own = _tools(python, backend, architecture, folder)
-    included = folder / "no_link_path.cmake"
-    included.write_text(NO_LINK_PATH)
-    ours = {"GGML_CPU_ALL_VARIANTS": "OFF", "CMAKE_PROJECT_ggml_INCLUDE": str(included)}
-    switches = {**portable.SWITCHES, **ours, **own}
+    switches = {**portable.SWITCHES, "GGML_CPU_ALL_VARIANTS": "OFF", **own}
     build_folder = folder / f"{architecture}-{backend}"
     portable.configure(tools, sources, build_folder, switches)
     portable.compile_targets(tools, build_folder, (_target(backend), *targets))

@@ -36,7 +36,7 @@ def test_no_job_outlives_its_server(
     with fake_hub() as hub:
         hub.add("owner/large-GGUF", {"model-Q4_K_M.gguf": gguf(1, 3_000_000)})
         hub.faults.append(Fault.stall(300_000, path="model-Q4_K_M.gguf", count=9))
-        home.environ.update(HF_ENDPOINT=hub.url, MODELSCOPE_ENDPOINT=hub.url)
+        home.environ.update(HF_ENDPOINT=hub.url, MODELSCOPE_ENDPOINT=hub.url, LOCALRUN_DRAIN="1s")
         server = subprocess.Popen([*PROGRAM, "serve"], env=home.environ, stderr=subprocess.DEVNULL)
         wait_for(lambda: home.run("version", "--json").stdout.count("null") == 0)
         seen: list[int] = []

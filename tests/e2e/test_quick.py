@@ -89,10 +89,14 @@ except SystemExit:
 os.write(2, ("\\n" + " ".join(sys.modules)).encode())
 """
 
-forks = pytest.mark.skipif(
-    sys.platform != "linux" or os.environ.get("LOCALRUN_WARM") == "0",
-    reason="commands are forked from the warm process",
-)
+forks = pytest.mark.usefixtures("_workers")
+
+
+@pytest.fixture
+def _workers() -> None:
+    """Skip a test of workers where there are none, also by ``--warm=never``."""
+    if sys.platform != "linux" or os.environ.get("LOCALRUN_WARM") == "0":
+        pytest.skip("commands are forked from the warm process")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ BOTH = pytest.mark.parametrize("is_warm", [True, False])
 def has_ended(pid: int) -> bool:
     try:
         return ") Z" in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

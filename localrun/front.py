@@ -36,6 +36,10 @@ def main() -> int:
         return run_here()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except RuntimeError as error:  # Python 3.11 wraps an interrupt of a class statement
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return INTERRUPTED
+        raise
 
 
 def _has_printed_version() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ if sys.platform == "linux":
     from tests.warm_process import lead_commands, warm_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 # a machine that is busy with other tests is slow, and that is no fault of theirs
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +42,10 @@ atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True
 
 GOLDEN = Path(__file__).parent / "golden"
 LONG = ("e2e", "hostile", "docs", "engine", "cli", "server", "supervisor", "warm", "registry")
+
+
+STDERR = pytest.StashKey[int]()
+MAX_ERROR = 500
 
 
 class Golden(Protocol):
@@ -65,6 +70,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hostile", action="store_true", help="try all of tests/hostile")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the real standard error: pytest replaces the descriptor while a test runs."""
+    config.stash[STDERR] = os.dup(2)
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out files whose tests need another system."""
     return True if is_for_another_system(collection_path) else None
@@ -79,6 +89,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if hasattr(config, "workerinput"):
         items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End a process that hangs where no signal reaches it, with the stacks of its threads.
+
+    pytest-timeout raises in the main thread, which native code or a finalizer may never let happen.
+    The other processes then report which test it was, and go on.
+    """
+    seconds = float(item.config.getini("timeout")) + HANG_S
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure as it happens: of a run that is stopped, nothing else is known."""
+    if report.failed and hasattr(report, "node"):  # which xdist's first process alone sets
+        error = getattr(getattr(report.longrepr, "reprcrash", None), "message", report.longreprtext)
+        sys.stdout.write(f"\nFAILED {report.nodeid}: {error[:MAX_ERROR]}\n")
 
 
 @pytest.fixture(scope="session", autouse=True)

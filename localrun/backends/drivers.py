@@ -25,13 +25,14 @@ LIBRARY_FOLDERS = (
     "/usr/lib/wsl/lib",
     "/opt/rocm/lib",
 )
+VULKAN_LIBRARIES = ("libvulkan.so.1", "libvulkan_*.so", "libGLX_nvidia.so.0")
 LIBRARIES = {  # by backend, and by search for cards
     "cuda": ("libcuda.so.1",),
     "rocm": ("libamdhip64.so*",),
-    "vulkan": ("libvulkan.so.1", "libvulkan_*.so", "libGLX_nvidia.so.0"),
+    "vulkan": VULKAN_LIBRARIES,
     "metal": (),
     "nvidia_cards": ("libnvidia-ml.so.1",),
-    "vulkan_cards": ("libvulkan.so.1", "libvulkan_*.so", "libGLX_nvidia.so.0"),
+    "vulkan_cards": VULKAN_LIBRARIES,
 }
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",

@@ -198,7 +198,7 @@ class PartCollector:
         parts.origin = str(ref)
 
     def _embedded(self, path: Path) -> ModelPart:
-        """Return an embedded model as a blob; it is hashed only if the store lacks the blob."""
+        """Return an embedded model as a blob; an unchanged file that the store has is not read."""
         digest, size_bytes = self.workspace.models.file_digest(path), path.stat().st_size
         self.lease.add([digest])  # first: then no prune removes what is found
         if self.workspace.store.blobs.find(digest, size_bytes) is not None:

@@ -37,15 +37,16 @@ def careful(workspace: Workspace) -> Workspace:
 def warm(pytestconfig: pytest.Config) -> Iterator[Path | None]:
     """Return the socket of a warm process that starts the jobs as in a server, if there can be."""
     is_possible = pytestconfig.getoption("--transport") == "unix"
-    if sys.platform != "linux" or not is_possible or pytestconfig.getoption("--warm") == "never":
-        yield None
-        return
-    from tests.warm_process import warm_process
+    is_wanted = pytestconfig.getoption("--warm") != "never"
+    if sys.platform == "linux" and is_possible and is_wanted:
+        from tests.warm_process import warm_process
 
-    with TemporaryDirectory(prefix="jobs-") as folder:
-        path = Path(folder, "warm", "socket")
-        with warm_process(path):
-            yield path
+        with TemporaryDirectory(prefix="jobs-") as folder:
+            path = Path(folder, "warm", "socket")
+            with warm_process(path):
+                yield path
+    else:
+        yield None
 
 
 @pytest.fixture

@@ -98,8 +98,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     pytest-timeout raises in the main thread, which native code or a finalizer may never let happen.
     The other processes then report which test it was, and go on.
     """
-    seconds = float(item.config.getini("timeout")) + HANG_S
-    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[STDERR])
+    marker = item.get_closest_marker("timeout")
+    timeout = float(marker.args[0] if marker else item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(timeout + HANG_S, exit=True, file=item.config.stash[STDERR])
     try:
         return (yield)
     finally:

@@ -179,10 +179,11 @@ def _tidy(folder: Path) -> None:
     """Delete what killed processes left, and the indexes that were written longest ago."""
     with contextlib.suppress(OSError):
         indexes = []
-        for entry in os.scandir(folder):
-            if TEMPORARY not in entry.name:
-                indexes.append((entry.stat().st_mtime_ns, entry.path))
-            elif is_abandoned(Path(entry.path)):
-                Path(entry.path).unlink(missing_ok=True)
+        with os.scandir(folder) as entries:  # closed also if an entry vanishes meanwhile
+            for entry in entries:
+                if TEMPORARY not in entry.name:
+                    indexes.append((entry.stat().st_mtime_ns, entry.path))
+                elif is_abandoned(Path(entry.path)):
+                    Path(entry.path).unlink(missing_ok=True)
         for _, oldest in sorted(indexes)[:-MAX_INDEXES]:
             Path(oldest).unlink(missing_ok=True)

@@ -233,7 +233,8 @@ def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef
 
 def _files_below(folder: str, depth: int) -> Iterator[os.DirEntry[str]]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
         return
     except OSError as error:

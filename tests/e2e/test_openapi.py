@@ -57,7 +57,7 @@ def narrowed(part: Any) -> Any:
 
 
 @pytest.mark.skipif(not PROGRAM, reason="scripts/test could not install schemathesis")
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900 + 20 * int(NUM_EXAMPLES))
 def test_no_request_breaks_the_server_or_the_document(server: Home, tmp_path: Path) -> None:
     document = narrowed(httpx.get(f"{server.url}/openapi.json").json())
     for path in LEFT_OUT:

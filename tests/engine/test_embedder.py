@@ -100,7 +100,7 @@ def test_every_input_gets_its_vector_once(
         embedder.submit(job)
 
     ended: list[EmbeddingJob] = []
-    for number, is_alone in itertools.cycle([*turns, (1, True)]):
+    for number, is_alone in itertools.chain(turns, itertools.repeat((1, True))):
         if not embedder.has_work:
             break
         if number == 0:

@@ -2,7 +2,9 @@
 
 Policy: sequences start in the order of their arrival. Decoding sequences take one token each;
 prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the
-shortest first (`prompt_order`). A step computes sequences of one adapter set; several sets
+shortest first (`prompt_order`). A few prompt tokens are computed together with what decodes, which
+reads the weights once for both; many in a step of their own, and one that decodes follows, unless
+nobody reads and all came together. A step computes sequences of one adapter set; several sets
 alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
 waits for that part and then shares it; later requests may overtake it.
 No cells are reserved for tokens that are not generated yet: when the cache is full, cached
@@ -17,7 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from localrun.engine.adapter_rotation import AdapterRotation
-from localrun.engine.pacing.prompt_order import in_order, record_passing
+from localrun.engine.pacing.prompt_order import are_one_batch, in_order, record_passing
 from localrun.engine.params import STEP_TOKENS
 from localrun.prefixes import common_prefix_length
 
@@ -32,6 +34,9 @@ CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
 Pace: TypeAlias = "Callable[[list[Sequence], list[Sequence]], int]"
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
 MAX_CONSIDERED = 64  # waiting sequences that one step considers, however long the queue is
+# With so many tokens llama.cpp's attention computes tiles of 64 queries, also at the cells of what
+# decodes, and from so many cells on that costs more than to read the weights once more.
+TILE_TOKENS, TILE_CELLS = 64, 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,14 @@ class _Selection:
     num_prompt_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class _StepPlan:
+    """Chunks of a step, and whether sequences that decode are left out for many prompt tokens."""
+
+    chunks: list[ScheduledChunk]
+    holds_decoding: bool = False
+
+
 class Scheduler:
     """Waiting and running sequences. Pure bookkeeping: no clock, thread or tensor."""
 
@@ -98,6 +111,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._leaders: dict[int, _Leader] = {}  # by the request id of the waiting sequence
         self._is_full = False  # the head of the queue did not fit, and no sequence ended since
+        self._held_decoding = False  # the last step, for many prompt tokens
 
     @property
     def has_work(self) -> bool:
@@ -138,7 +152,8 @@ class Scheduler:
 
     def next_decoding(self, pace: Pace) -> list[Sequence]:
         """Return the sequences that decode in the next step, oldest first."""
-        return [seq for seq in self._select(pace).sequences if seq.is_decoding]
+        chunks = self._plan_step(pace, NO_DRAFTS).chunks
+        return [chunk.seq for chunk in chunks if chunk.seq.is_decoding]
 
     def schedule(
         self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS
@@ -149,17 +164,20 @@ class Scheduler:
         runs, or if the only running sequence has used the whole cache.
         """
         self._cache.adapt()
-        chunks = self._select_chunks(pace, drafts)
-        while not self._cache.reserve(sum(chunk.num_cells for chunk in chunks)):
+        plan = self._plan_step(pace, drafts)
+        while not self._cache.reserve(sum(chunk.num_cells for chunk in plan.chunks)):
             if drafts:
                 drafts = NO_DRAFTS  # no sequence is preempted for draft tokens
             elif not self.preempt_youngest():
                 return []
-            chunks = self._select_chunks(pace, drafts)
-        return chunks
+            plan = self._plan_step(pace, drafts)
+        self._held_decoding = plan.holds_decoding
+        return plan.chunks
 
     def record_step_time(self, seconds: float) -> None:
         """Record the duration of a scheduled step, also of an aborted one."""
+        if self._held_decoding:
+            return  # the turn includes the step that follows, which decodes
         has_prompts = not all(seq.is_decoding for seq in self._running)
         self._rotation.record_step(seconds, is_last_of_turn=has_prompts)
 
@@ -220,19 +238,30 @@ class Scheduler:
         candidates = [*decoding, *(seq for seq in prompts if seq.adapters == first)]
         return _Selection(self._rotation.select(candidates), num_tokens)
 
-    def _select_chunks(
-        self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]]
-    ) -> list[ScheduledChunk]:
+    def _plan_step(self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]]) -> _StepPlan:
         """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
         selection = self._select(pace)
         chunks = [ScheduledChunk(seq, 1) for seq in selection.sequences if seq.is_decoding]
+        prompts = self._prompt_chunks(selection, [])
+        is_separate = _are_separate(chunks, prompts)
+        if is_separate and (not self._held_decoding or _are_one_batch(chunks, prompts)):
+            return _StepPlan(prompts, holds_decoding=True)
         budget = self._limits.step_tokens - len(chunks)
         num_drafts = sum(len(drafts.get(chunk.seq, ())) for chunk in chunks)
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
             chunks = [ScheduledChunk(chunk.seq, 1, drafts.get(chunk.seq, ())) for chunk in chunks]
-            budget -= num_drafts
+        if is_separate or not prompts:
+            return _StepPlan(chunks)
+        return _StepPlan(chunks + self._prompt_chunks(selection, chunks))
+
+    def _prompt_chunks(
+        self, selection: _Selection, decoding: list[ScheduledChunk]
+    ) -> list[ScheduledChunk]:
+        """Return chunks of the selected prompts that fit the step beside those that decode."""
+        chunks: list[ScheduledChunk] = []
+        budget = self._limits.step_tokens - sum(chunk.num_cells for chunk in decoding)
         budget = min(budget, selection.num_prompt_tokens)
-        num_spare = self._num_spare_outputs(selection.sequences, chunks)
+        num_spare = self._num_spare_outputs(selection.sequences, decoding)
         for seq in selection.sequences:
             if seq.is_decoding:
                 continue
@@ -277,3 +306,14 @@ class Scheduler:
         if best is None or best.length - best.seq.num_computed < self._limits.min_shared_tokens:
             return None
         return best if self._cache.prepare_sharing(best.seq, seq, best.length) else None
+
+
+def _are_separate(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:
+    """Return whether a call with both takes longer than one of each."""
+    num_tokens = sum(chunk.num_tokens for chunk in prompts)
+    num_cells = sum(chunk.seq.num_computed for chunk in decoding)
+    return num_tokens >= TILE_TOKENS and num_cells >= TILE_CELLS
+
+
+def _are_one_batch(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:
+    return are_one_batch([chunk.seq for chunk in decoding], [chunk.seq for chunk in prompts])

@@ -518,6 +518,64 @@ def test_prompts_are_computed_at_once_while_nobody_reads() -> None:
     assert bench.backend.steps[-1] == [(1, 1), (2, 5), (3, 5)]
 
 
+def test_many_prompt_tokens_beside_many_cells_are_computed_in_steps_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_CELLS", 6)
+    bench = Bench()
+    bench.submit(1, [1, 2, 3], 30)
+    for _ in range(6):
+        bench.step()
+    bench.submit(2, [2] * 36, 9)
+
+    for _ in range(5):
+        bench.step()
+
+    assert bench.backend.steps[-5:] == [
+        [(2, 16)],
+        [(1, 1)],
+        [(2, 16)],
+        [(1, 1), (2, 4)],
+        [(1, 1), (2, 1)],
+    ]
+
+
+def test_a_batch_decodes_when_all_its_prompts_are_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_CELLS", 6)
+    bench = Bench()
+    for number, size in enumerate((7, 40)):
+        bench.submit(number, [number] * size, 4)
+
+    for _ in range(4):
+        bench.step()
+
+    assert bench.backend.steps == [[(0, 7), (1, 9)], [(1, 16)], [(1, 15)], [(0, 1), (1, 1)]]
+
+
+def test_sets_of_adapters_take_turns_of_a_prompt_step_and_a_step_that_decodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_CELLS", 2)
+    bench = Bench()
+    bench.submit(1, [1, 2, 3], 20)
+    bench.submit(2, [4, 5, 6], 20, adapters=(("a", 1.0),))
+    for _ in range(6):
+        bench.step()
+    bench.submit(3, [7] * 32, 2, adapters=(("a", 1.0),))
+
+    for _ in range(8):
+        bench.step()
+
+    own = [[number for number, _ in step] for step in bench.backend.steps[-8:]]
+    assert {1, 2, 3} <= {number for step in own for number in step}
+    assert sum(2 in step for step in own) >= 2  # it goes on beside the prompt of its set
+
+
 def test_prompts_wait_while_a_reader_would_wait_for_them() -> None:
     bench = Bench()
     stream = bench.submit(1, [1, 2, 3], 40, reader=AnswerReader(0.0005))  # a step takes more

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Sequence as Sequences
 
     from localrun.engine.sequence import Sequence
 
@@ -24,6 +25,17 @@ def record_passing(running: Iterable[Sequence], seq: Sequence, num_tokens: int) 
     for other in running:
         if other.num_pending and not other.is_decoding and other.submitted_at < seq.submitted_at:
             other.num_passed += num_tokens
+
+
+def are_one_batch(decoding: Sequences[Sequence], prompts: Sequences[Sequence]) -> bool:
+    """Return whether prompts came before the first token of any that decodes, and nobody reads.
+
+    These are few enough to be computed at once; later ones could hold the others for ever.
+    """
+    if any(seq.reader is not None for seq in decoding):
+        return False
+    first_token_at = min(seq.first_token_at for seq in decoding)
+    return all(seq.submitted_at <= first_token_at for seq in prompts)
 
 
 def _rank(seq: Sequence) -> tuple[int, float, float]:

@@ -6,8 +6,9 @@ at the cells that it looks at:
     decoding sequence    its own cells; with shared cells also those of all others
     prompt token         the cells before it; with shared cells also those of all others
 
-A cache with a stream for each sequence computes what decodes and what is left of the prompts as
-two calls (llama.cpp's equal ubatches).
+With shared cells and 64 tokens or more in a call, llama.cpp's attention computes tiles of 64
+queries, also at the cells of what decodes. A cache with a stream for each sequence computes what
+decodes and what is left of the prompts as two calls (llama.cpp's equal ubatches).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+TILE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class CallCosts:
     foreign_cell_us: float
     prompt_cell_us: float  # of a prompt token
     prompt_foreign_us: float
+    tile_cell_us: float  # of a decoding sequence in a call with many prompt tokens
     has_streams: bool  # a stream of cells for each sequence
 
     def seconds(self, works: Sequence[Work], num_used_cells: int) -> float:
@@ -57,6 +61,9 @@ class CallCosts:
         num_outputs = sum(work.has_output for work in works)
         outputs = self.first_output_ms + self.next_output_ms * (num_outputs - 1)
         attention = sum(self._attention_us(work, num_used_cells) for work in works) / 1000
+        if any(work.is_prompt for work in works) and num_tokens >= TILE_TOKENS:
+            num_decoding_cells = sum(work.start for work in works if not work.is_prompt)
+            attention += self.tile_cell_us * num_decoding_cells / 1000
         return (layers + (outputs if num_outputs else 0.0) + attention) / 1000
 
     def prompt_seconds(self, num_tokens: int, start: int = 0) -> float:
@@ -102,6 +109,7 @@ class CallCosts:
             foreign_cell_us=self.foreign_cell_us * factor,
             prompt_cell_us=self.prompt_cell_us * factor,
             prompt_foreign_us=self.prompt_foreign_us * factor,
+            tile_cell_us=self.tile_cell_us * factor,
         )
 
 
@@ -114,6 +122,13 @@ STREAMS = CallCosts(
     foreign_cell_us=0.0,
     prompt_cell_us=4.5,
     prompt_foreign_us=0.0,
+    tile_cell_us=0.0,
     has_streams=True,
 )
-UNIFIED = replace(STREAMS, foreign_cell_us=1.3, prompt_foreign_us=0.45, has_streams=False)
+UNIFIED = replace(
+    STREAMS,
+    foreign_cell_us=1.3,
+    prompt_foreign_us=0.45,
+    tile_cell_us=110.0,
+    has_streams=False,
+)

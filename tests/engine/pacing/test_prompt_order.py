@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.pacing.prompt_order import in_order, record_passing
+from localrun.engine.pacing.prompt_order import are_one_batch, in_order, record_passing
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.sequence import Sequence
 
 CALL = 16
@@ -47,6 +48,17 @@ def test_only_later_prompts_pass() -> None:
     record_passing([old, young], young, 5)
 
     assert (old.num_passed, young.num_passed) == (5, 0)
+
+
+def test_a_batch_is_what_came_before_the_first_token_of_any_while_nobody_reads() -> None:
+    early, late = prompt(1, 9), prompt(5, 9)
+    decoding = [prompt(0, 1), prompt(1, 1)]
+    decoding[0].first_token_at, decoding[1].first_token_at = 3.0, 6.0
+
+    assert are_one_batch(decoding, [early])
+    assert not are_one_batch(decoding, [early, late])
+    decoding[1].reader = AnswerReader(0.1)
+    assert not are_one_batch(decoding, [early])
 
 
 @given(st.lists(st.tuples(st.integers(1, 200), st.integers(0, 3)), min_size=1, max_size=40))

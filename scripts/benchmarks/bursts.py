@@ -1,13 +1,12 @@
 """Rows of `scripts/bench serve` with several figures: bursts, and a prompt beside a stream.
 
-The ideal of a burst comes from the same server a moment before: all prompts at the rate of one that
-is alone, then decoding together at the pace that the burst has while all its answers decode.
+The ideal of a burst comes from the same server: all prompts at the rate of one that was alone a
+moment before, then the same requests again, whose prompts are cached, so that all decode together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,7 +57,8 @@ class Burst:
         num_shared = answers[0].prompt_tokens * self.num_shared / self.num_words
         num_prompt = sum(answer.prompt_tokens - num_shared for answer in answers)
         prompts_s = num_prompt * alone.seconds / alone.num_tokens
-        return _times(answers, prompts_s + (self.num_tokens - 1) * _common_gap_s(answers))
+        again = ask_all(server.port, [request(user(text), self.num_tokens) for text in prompts])
+        return _times(answers, prompts_s + _wall_s(again))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +95,14 @@ def _times(answers: Sequence[Answer], ideal_s: float) -> Times:
         "first token, p95": percentile(first, 0.95),
         "readers wait, all together": sum(waits),
     }
-    begun, ended = answers[0].sent_at, max(answer.ended_at for answer in answers)
-    return Times(seconds=ended - begun, ideal_s=ideal_s, details=details)
+    return Times(seconds=_wall_s(answers), ideal_s=ideal_s, details=details)
+
+
+def _wall_s(answers: Sequence[Answer]) -> float:
+    return max(answer.ended_at for answer in answers) - answers[0].sent_at
 
 
 def _alone(server: Contestant, num_words: int, rng: random.Random) -> _Prompt:
     """Measure a prompt while nothing else is computed."""
     (answer,) = ask_all(server.port, [request(user(words(rng, num_words)), 1)])
     return _Prompt(answer.prompt_tokens, answer.ended_at - answer.sent_at)
-
-
-def _common_gap_s(answers: Sequence[Answer]) -> float:
-    """Return the median gap between tokens while all answers decode, else of all gaps."""
-    begun = max(answer.first_at for answer in answers)
-    gaps, common = [], []
-    for answer in answers:
-        for earlier, later in itertools.pairwise(answer.times):
-            gaps.append(later - earlier)
-            if earlier >= begun:
-                common.append(later - earlier)
-    return statistics.median(common or gaps or [0.0])

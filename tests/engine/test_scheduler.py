@@ -15,6 +15,7 @@ from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.engine import Engine, StepOutput
+from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
@@ -562,18 +563,24 @@ def test_sets_of_adapters_take_turns_of_a_prompt_step_and_a_step_that_decodes(
     monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
     monkeypatch.setattr("localrun.engine.scheduler.TILE_CELLS", 2)
     bench = Bench()
+    adapters = ((AdapterFile("a", 1, 1), 1.0),)
     bench.submit(1, [1, 2, 3], 20)
-    bench.submit(2, [4, 5, 6], 20, adapters=(("a", 1.0),))
+    bench.submit(2, [4, 5, 6], 20, adapters=adapters)
     for _ in range(6):
         bench.step()
-    bench.submit(3, [7] * 32, 2, adapters=(("a", 1.0),))
+    bench.submit(3, [7] * 32, 2, adapters=adapters)
 
-    for _ in range(8):
+    for _ in range(6):
         bench.step()
 
-    own = [[number for number, _ in step] for step in bench.backend.steps[-8:]]
-    assert {1, 2, 3} <= {number for step in own for number in step}
-    assert sum(2 in step for step in own) >= 2  # it goes on beside the prompt of its set
+    turn_of_adapters, turn_without = [[(3, 16)], [(2, 1)]], [[(1, 1)]]
+    assert bench.backend.steps[-6:-1] == [
+        *turn_without,
+        *turn_of_adapters,
+        *turn_without,
+        [(3, 16)],
+    ]
+    assert bench.backend.steps[-1] == [(2, 1), (3, 1)]
 
 
 def test_prompts_wait_while_a_reader_would_wait_for_them() -> None:

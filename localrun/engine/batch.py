@@ -56,6 +56,8 @@ class Batch:
         self._check_size(total)
         if len({chunk.seq.adapters for chunk in chunks}) > 1:
             raise ValueError("llama.cpp computes a batch with one adapter set, not several")
+        if total == len(chunks) and all(map(_is_sampled_only, chunks)):
+            return self._fill_single_tokens(chunks)
         outputs: dict[Sequence, tuple[ScheduledChunk, int]] = {}
         end = 0
         self._logits[:total], self.prompt_outputs = 0, []
@@ -74,6 +76,19 @@ class Batch:
                 outputs[seq] = chunk, last
         self.native.n_tokens = total
         return [outputs[chunk.seq] for chunk in chunks if chunk.is_last]
+
+    def _fill_single_tokens(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
+        """Write chunks of one token each, as most steps have, with a few calls of numpy."""
+        count = len(chunks)
+        ordered = sorted(chunks, key=_slot_of_chunk)
+        sequences = [chunk.seq for chunk in ordered]
+        self._tokens[:count] = [seq.tokens[-1] for seq in sequences]
+        self._positions[:count] = [seq.num_computed for seq in sequences]
+        self._slots[:count] = [seq.slot for seq in sequences]
+        self._logits[:count], self.prompt_outputs = 1, []
+        self.native.n_tokens = count
+        places = {chunk.seq: place for place, chunk in enumerate(ordered)}
+        return [(chunk, places[chunk.seq]) for chunk in chunks]
 
     def fill_inputs(self, inputs: list[list[int]], first: int = 0) -> None:
         """Write whole inputs, each in the slot of its index, from position ``first`` on.
@@ -97,6 +112,11 @@ class Batch:
     def _check_size(self, total: int) -> None:
         if not 0 < total <= self._capacity:
             raise ValueError(f"a batch of {total} tokens; between 1 and {self._capacity} fit")
+
+
+def _is_sampled_only(chunk: ScheduledChunk) -> bool:
+    """Return whether the only logits of a chunk of one token are those to sample from."""
+    return chunk.is_last and not chunk.seq.wants_prompt_logprobs
 
 
 def _slot_of_chunk(chunk: ScheduledChunk) -> int:

@@ -20,15 +20,17 @@ from localrun.errors import BackendError
 
 MATRIX_ROWS = 32
 MIN_VOCAB = 16_384  # a smaller vocabulary is as fast as its best logits
-RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+ID, LOGIT, PROBABILITY = range(3)  # numbers of 4 bytes in a record
 
 
 class Candidates:
     """Buffer for a vocabulary of ``num_vocab`` tokens, used by one sample at a time."""
 
     def __init__(self, num_vocab: int) -> None:
-        self._records = np.zeros(num_vocab, dtype=RECORD)
-        self._tokens = np.arange(num_vocab, dtype=np.int32)
+        self._records = np.zeros((num_vocab, 3), dtype=np.int32)
+        self._logits = self._records.view(np.float32)[:, LOGIT]
+        self._all = self._records.copy()
+        self._all[:, ID] = np.arange(num_vocab)
         self._data = ctypes.cast(self._records.ctypes.data, api.llama_token_data_p)
         self._array = api.llama_token_data_array()
 
@@ -39,7 +41,7 @@ class Candidates:
         k best; None: it does not.
         """
         tokens = _best(logits, top_k) if top_k else None
-        count = self._fill(self._tokens if tokens is None else tokens, logits)
+        count = self._fill_all(logits) if tokens is None else self._fill(tokens, logits)
         self._array.data, self._array.size = self._data, count  # a chain may change both
         self._array.selected, self._array.sorted = -1, False
         llama_cpp.llama_sampler_apply(chain, ctypes.byref(self._array))
@@ -50,11 +52,15 @@ class Candidates:
         return token
 
     def _fill(self, tokens: np.ndarray, logits: np.ndarray) -> int:
-        records = self._records[: len(tokens)]
-        records["id"] = tokens
-        records["logit"] = logits[tokens] if len(tokens) < len(logits) else logits
-        records["p"] = 0
-        return len(tokens)
+        count = len(tokens)
+        self._records[:count, ID], self._records[:count, PROBABILITY] = tokens, 0
+        self._logits[:count] = logits[tokens]
+        return count
+
+    def _fill_all(self, logits: np.ndarray) -> int:
+        self._records[:] = self._all
+        self._logits[:] = logits
+        return len(logits)
 
 
 def _best(logits: np.ndarray, top_k: int) -> np.ndarray | None:

@@ -45,12 +45,17 @@ class SamplerChain:
                 raise BackendError("llama.cpp could not create a sampler")
             llama_cpp.llama_sampler_chain_add(self._chain, sampler)
         self._top_k = _first_top_k(params)
+        self._is_greedy = self._top_k == 1 and params.temperature <= 0
         if params.dry_multiplier > 0:
             for token in history:
                 llama_cpp.llama_sampler_accept(self._chain, token)
 
     def sample(self, candidates: Candidates, logits: np.ndarray) -> int:
         """Return a token sampled from logits, shape (num_vocab,), and accept it."""
+        if self._is_greedy:  # its chain remembers nothing
+            token = int(logits.argmax())
+            if not np.isnan(logits[token]):
+                return token
         return candidates.sample(self._chain, logits, self._top_k)
 
     def close(self) -> None:

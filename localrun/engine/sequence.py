@@ -122,7 +122,10 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """Return whether only the newest generated token is pending."""
-        return self.num_generated > 0 and self.num_pending == 1
+        num_tokens = len(self.tokens)  # without other properties: asked several times a step
+        return (
+            num_tokens - self.num_computed == 1 and self.num_dropped + num_tokens > self.num_prompt
+        )
 
     def push(self, piece: bytes) -> str:
         """Add the bytes of a generated token; return the text that they complete."""

@@ -48,7 +48,9 @@ class EndTokens(AbstractSet[int]):
         self._is_eog.restype = ctypes.c_bool
 
     def __contains__(self, token: object) -> bool:
-        return isinstance(token, int | np.integer) and self._is_eog(self._pointer, int(token))
+        if isinstance(token, (int, np.integer)):
+            return bool(self._is_eog(self._pointer, int(token)))
+        return False
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._tokens)

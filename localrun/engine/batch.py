@@ -84,7 +84,7 @@ class Batch:
         sequences = [chunk.seq for chunk in ordered]
         self._tokens[:count] = [seq.tokens[-1] for seq in sequences]
         self._positions[:count] = [seq.num_computed for seq in sequences]
-        self._slots[:count] = [seq.slot for seq in sequences]
+        self._slots[:count] = [slot_of(seq) for seq in sequences]
         self._logits[:count], self.prompt_outputs = 1, []
         self.native.n_tokens = count
         places = {chunk.seq: place for place, chunk in enumerate(ordered)}

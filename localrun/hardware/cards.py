@@ -23,6 +23,8 @@ KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 PCI = Path("/sys/bus/pci/devices")
 AMD_DRIVER = Path("/sys/module/amdgpu/version")
 RENDERERS = Path("/dev/dri")  # also of GPUs that are not on the PCI bus
+DRIVERS = Path("/dev")
+DRIVER_NODES = ("nvidia[0-9]*", "nvhost-gpu", "nvgpu")  # also in a sandbox without a PCI bus
 WSL = Path("/dev/dxg")  # the GPU of Linux inside of Windows
 MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
@@ -44,7 +46,9 @@ def may_have_gpu(environ: Mapping[str, str]) -> bool:
     """
     if platform.system() != "Linux" or environ.get(GENERAL_VISIBLE):
         return True
-    return WSL.exists() or any(RENDERERS.glob("renderD*")) or bool(pci_cards() or amd_cards())
+    has_node = any(node for name in DRIVER_NODES for node in DRIVERS.glob(name))
+    has_renderer = WSL.exists() or any(RENDERERS.glob("renderD*"))
+    return has_node or has_renderer or bool(pci_cards() or amd_cards())
 
 
 def pci_cards(root: Path = PCI) -> list[Card]:

@@ -180,6 +180,8 @@ def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
         # llama.cpp takes buffers on every GPU that it is given, also for no layers
         gpus = [gpu for gpu in gpus if num_layers.get(gpu.name)]
         options = replace(options, devices=tuple(gpu.name for gpu in gpus))
+    elif not gpus:
+        options = replace(options, devices=())  # no backend of a GPU is loaded, nor its drivers
     split = tuple(float(num_layers.get(gpu.name, 0)) for gpu in gpus) if num_layers else ()
     return replace(
         load,

@@ -33,6 +33,24 @@ def test_named_devices_may_exist_although_the_kernel_shows_none(
     assert may_have_gpu({} if named is None else {"GGML_VK_VISIBLE_DEVICES": named}) is may
 
 
+@pytest.mark.parametrize(
+    ("node", "may"),
+    [("nvidia0", True), ("nvhost-gpu", True), ("nvidiactl", False), ("null", False)],
+)
+def test_the_node_of_a_driver_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, node: str, *, may: bool
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr(cards, "WSL", tmp_path / "dxg")
+    monkeypatch.setattr(cards, "RENDERERS", tmp_path / "dri")
+    monkeypatch.setattr(cards, "DRIVERS", tmp_path)
+    monkeypatch.setattr(cards, "pci_cards", list)
+    monkeypatch.setattr(cards, "amd_cards", list)
+    (tmp_path / node).touch()
+
+    assert may_have_gpu({}) is may
+
+
 def test_the_bus_shows_cards_with_and_without_a_driver(tmp_path: Path) -> None:
     for address, vendor, kind in (
         ("0000:C1:00.0", "0x10de", "0x030200"),

@@ -119,8 +119,10 @@ def test_layers_are_divided_between_the_gpus_that_are_there(eight_billion: Path)
     assert (none.num_gpu_layers, none.tensor_split) == (0, ())
 
 
-def test_without_a_gpu_in_sight_the_choice_is_left_to_llama_cpp() -> None:
-    assert plan_load(model(), None, only_processor).load.num_gpu_layers == -1
+def test_without_a_gpu_in_sight_no_backend_of_one_is_loaded() -> None:
+    load = plan_load(model(), None, only_processor).load
+
+    assert (load.options.devices, load.num_gpu_layers) == ((), -1)
 
 
 def test_a_file_that_cannot_be_read_is_left_to_the_runner(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_the_servers_cache_type_is_overruled_by_the_recipe() -> None:
 
     assert by_server.load.options.cache_type is CacheType.Q8_0
     assert by_server.load.options.flash_attention is True
-    assert by_recipe.load.options == own
+    assert by_recipe.load.options == replace(own, devices=())
     assert (source(by_server, "cache type"), source(by_recipe, "cache type")) == (
         "default",
         "recipe",

@@ -190,10 +190,16 @@ def parent() -> int:
 def finish() -> int:
     """Leave work to the end of the interpreter."""
     atexit.register(lambda: sys.stdout.write("last\n"))
-    threading.Thread(
-        target=lambda: (select.select([], [], [], POLL_S), sys.stdout.write("thread\n"))
-    ).start()
+    written = threading.Event()
+
+    def end_late() -> None:
+        written.wait()
+        select.select([], [], [], POLL_S)
+        sys.stdout.write("thread\n")
+
+    threading.Thread(target=end_late).start()
     sys.stdout.write("main\n")
+    written.set()
     return 5
 
 

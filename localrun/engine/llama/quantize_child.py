@@ -49,8 +49,9 @@ class QuantizeJob:
 
 def run_quantizer(job: QuantizeJob) -> int:
     """Quantize, and return the exit code."""
+    is_done = threading.Event()
     threading.Thread(
-        target=_exit_with_parent, args=(sys.stdin.buffer, job.output), daemon=True
+        target=_exit_with_parent, args=(sys.stdin.buffer, job.output, is_done), daemon=True
     ).start()
     report = _Report(private_stdout())
     native_log = start(report.read_line, backends=())
@@ -65,6 +66,7 @@ def run_quantizer(job: QuantizeJob) -> int:
     if status != 0:
         report.fail(native_log.last_complaint() or "llama.cpp gives no reason")
         return BackendError.exit_code
+    is_done.set()
     report.finish()
     return 0
 
@@ -99,8 +101,13 @@ class _Report:
         self._stream.flush()
 
 
-def _exit_with_parent(stdin: BinaryIO, output: str) -> None:
-    """Wait for the end of stdin, then remove the partial output and exit at once."""
+def _exit_with_parent(stdin: BinaryIO, output: str, is_done: threading.Event) -> None:
+    """Wait for the end of stdin, then remove the partial output and exit at once.
+
+    The output stays if it is complete: a worker of the warm process may still run after its parent
+    was told of its exit, and has closed stdin.
+    """
     stdin.read()
-    Path(output).unlink(missing_ok=True)
+    if not is_done.is_set():
+        Path(output).unlink(missing_ok=True)
     os._exit(BackendError.exit_code)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -17,6 +19,7 @@ import pytest
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.llama import quantize as module
+from localrun.engine.llama import quantize_child
 from localrun.engine.llama.library import start
 from localrun.engine.llama.quantize import (
     QUANTIZATIONS,
@@ -271,3 +274,19 @@ def test_a_killed_parent_takes_the_child_and_its_half_file_along(
 
     wait_for(partial, exists=False)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_the_end_of_the_parent_removes_an_output_only_while_it_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_done: bool
+) -> None:
+    output, finished, codes = tmp_path / "small.gguf", threading.Event(), list[int]()
+    output.touch()
+    if is_done:
+        finished.set()
+    monkeypatch.setattr(os, "_exit", codes.append)
+
+    quantize_child._exit_with_parent(io.BytesIO(), str(output), finished)
+
+    assert output.exists() == is_done
+    assert codes == [BackendError.exit_code]

@@ -198,8 +198,10 @@ def finish() -> int:
         sys.stdout.write("thread\n")
 
     threading.Thread(target=end_late).start()
-    sys.stdout.write("main\n")
-    written.set()
+    try:
+        sys.stdout.write("main\n")
+    finally:
+        written.set()
     return 5
 
 

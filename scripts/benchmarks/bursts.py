@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_IDEALS = 1.15  # target: the time of a burst in that of the ideal, of a prompt in that alone
 ALONE_WORDS = 512  # of the prompt that the rate is measured with, if those of the burst are shorter
-STREAM_TOKENS = 400  # longer than the prompt beside it takes
+STREAM_TOKENS = 1000  # longer than the prompt beside it takes, while it is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -242,7 +242,9 @@ class Scheduler:
         """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
         selection = self._select(pace)
         chunks = [ScheduledChunk(seq, 1) for seq in selection.sequences if seq.is_decoding]
-        prompts = self._prompt_chunks(selection, [])
+        prompts = self._prompt_chunks(selection, []) if selection.num_prompt_tokens else []
+        if not chunks:
+            return _StepPlan(prompts)
         is_separate = _are_separate(chunks, prompts)
         if is_separate and (not self._held_decoding or _are_one_batch(chunks, prompts)):
             return _StepPlan(prompts, holds_decoding=True)
@@ -310,9 +312,9 @@ class Scheduler:
 
 def _are_separate(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:
     """Return whether a call with both takes longer than one of each."""
-    num_tokens = sum(chunk.num_tokens for chunk in prompts)
-    num_cells = sum(chunk.seq.num_computed for chunk in decoding)
-    return num_tokens >= TILE_TOKENS and num_cells >= TILE_CELLS
+    if sum(chunk.num_tokens for chunk in prompts) < TILE_TOKENS:
+        return False
+    return sum(chunk.seq.num_computed for chunk in decoding) >= TILE_CELLS
 
 
 def _are_one_batch(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:

@@ -9,8 +9,9 @@ together. A reader must not wait, so prompts beside a stream get time from one o
               whole step of prompts takes, all in all
     share     streams have decoded for long enough since the last call
 
-Sequences that decode take part in every call, so a stream advances by a token in each. Invariants:
-a call beside a reader has `LEAST_TOKENS` prompt tokens or more, or all that are pending; while
+Sequences that decode take part in the call, or in the next one, which has no prompt tokens
+(`Scheduler`); so a stream advances by a token at least in every second call. Invariants: a call
+beside a reader has `LEAST_TOKENS` prompt tokens or more, or all that are pending; while
 prompts are pending, they get at least `PROMPT_SHARE` of the time. Pure bookkeeping: times are
 passed in.
 """

@@ -32,6 +32,7 @@ FIRST = (
 )  # fmt: skip
 PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat")
 LAST = ("localrun.runner.main",)  # numpy and all that uses it
+LEFT_OUT = "localrun.cli.chatting"  # for memory: its prompt_toolkit has 14 MB
 # urllib3 stays out, for memory: who uses the network waits for it anyway; huggingface_hub and
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (
@@ -58,7 +59,7 @@ def _import() -> Iterator[str | None]:
     for package in PACKAGES:
         path = [f"{folder}/{package}" for folder in localrun.__path__]
         modules = pkgutil.walk_packages(path, f"localrun.{package}.")
-        _import_all(module.name for module in modules)
+        _import_all(one.name for one in modules if not one.name.startswith(LEFT_OUT))
         yield None
     _import_all(LIBRARIES)
     from localrun.cli.app import build_all

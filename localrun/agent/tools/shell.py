@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.agent.environment import command_environment
+from localrun.agent.process_tree import MARK, ProcessTree, new_mark
 from localrun.agent.toolbox import AgentTool, Effect, ToolError, ToolResult
 from localrun.agent.tools.arguments import check_known, number_of, read_number, read_text, schema
 from localrun.agent.tools.arguments import text_of as text_schema
 from localrun.agent.tools.command_output import BoundedOutput
-from localrun.agent.tools.process_tree import MARK, ProcessTree, new_mark
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class CommandTool:
                     run.exit_status = child.wait()
             finally:
                 ProcessTree(child, mark).kill()
+                child.wait()
             pipes.drain()
         return run
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from localrun.system.processes import kill_group
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
+
+    from localrun.system.processes import ChildProcess
 
 MARK = "LOCALRUN_COMMAND"
 LARGEST_ENVIRONMENT = 1024 * 1024  # bytes
@@ -31,17 +32,16 @@ MAX_PASSES = 10  # a process may fork while the others are killed
 class ProcessTree:
     """A running command; ``mark`` is the value of `MARK` in its environment."""
 
-    def __init__(self, child: subprocess.Popen[bytes], mark: str) -> None:
+    def __init__(self, child: ChildProcess, mark: str) -> None:
         self._child = child
         self._mark = f"{MARK}={mark}".encode()
 
     def kill(self) -> None:
-        """Kill all processes of the tree, and wait for the first."""
+        """Kill all processes of the tree."""
         kill_group(self._child)
         for _ in range(MAX_PASSES):
             if not any([_kill(process_id) for process_id in self._marked()]):  # noqa: C419 - all
                 break
-        self._child.wait()
 
     def _marked(self) -> Iterator[int]:
         folders = PROC.iterdir() if PROC.is_dir() else ()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.chat import Chat, run_chat
 from localrun.cli.chatting.prompt.composer import ComposerOptions, open_composer
-from localrun.cli.chatting.session import ChatSession, ContextUse, SessionSettings
+from localrun.cli.chatting.loading import load
+from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.transcript import Transcript
-from localrun.cli.serving.answer import interruptible, load_status
+from localrun.cli.serving.answer import interruptible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,22 +56,3 @@ def start_chat(
         load(chat)
         on_open()
         run_chat(chat)
-
-
-def load(chat: Chat) -> None:
-    """Load the model of a chat and print the first line.
-
-    Raises:
-        LocalrunError: the model does not load.
-    """
-    settings, client = chat.session.settings, chat.connect()
-    model = settings.request_model
-    fields = {"num_ctx": settings.sampling.get("num_ctx"), "keep_alive": settings.keep_alive}
-    body = {key: value for key, value in fields.items() if value is not None}
-    for frame in client.load({"model": model, **body}):
-        chat.transcript.status("" if frame["done"] else load_status(frame, model))
-    state = next((one for one in client.states() if one["name"] == model), {})
-    chat.session.context = ContextUse(chat.session.context.used, state.get("context") or 0)
-    note = f", {state['context_note']}" if state.get("context_note") else ""
-    context = f" (context {state['context']} tokens{note})" if state else ""
-    chat.transcript.note(f"{model}{context}: type a message, /help for help, /bye to exit")

@@ -1,8 +1,8 @@
 """Turns of a chat: a message of the user, and the answer with its tool calls.
 
-Invariants: what arrived of an answer stays in the conversation, however it ended; the user's message
-of a turn that failed before the first piece of its answer is kept for ``/retry`` and is not part of
-the next request.
+Invariants: what arrived of an answer stays in the conversation, however it ended; the user's
+message of a turn that failed before the first piece of its answer is kept for ``/retry`` and is not
+part of the next request.
 """
 
 from __future__ import annotations

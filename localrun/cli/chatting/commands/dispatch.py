@@ -1,22 +1,27 @@
 """Dispatch of commands: a line that begins with a slash, its command, and the nearest known one.
 
-A message that begins with a path, such as /etc/hosts, is no command: its first word has a second
-slash, or names a file of this machine.
+Commands have one word or two (``/set parameter``). A message that begins with a path, such as
+/etc/hosts, is no command: its first word has a second slash, or names a file of this machine.
 """
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.commands.general import COMMANDS as GENERAL
+from localrun.cli.chatting.commands import general, models, settings
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.cli.chatting.chat import Chat
     from localrun.cli.chatting.commands.table import ChatCommand
 
-COMMANDS: tuple[ChatCommand, ...] = GENERAL
+COMMANDS: tuple[ChatCommand, ...] = (
+    *settings.COMMANDS,
+    *models.COMMANDS,
+    *general.COMMANDS,
+)
 LONGEST_NAME = 40  # characters compared with known names
 
 
@@ -27,15 +32,16 @@ def run_command(chat: Chat, text: str) -> bool:
         UsageError: no such command; the hint has the nearest.
         LocalrunError: the command failed.
     """
-    word, _, argument = text.strip().partition(" ")
-    if not word.startswith("/") or is_path(word):
-        return False
+    word, _, rest = text.strip().partition(" ")
     known = by_name()
-    command = known.get(word.lower())
+    if not word.startswith("/") or (word.lower() not in known and is_path(word)):
+        return False
+    second, _, argument = rest.strip().partition(" ")
+    command = known.get(f"{word} {second}".lower())
     if command is None:
-        near = difflib.get_close_matches(word.lower()[:LONGEST_NAME], known, n=1)
-        hint = f"did you mean {near[0]}? /? lists the commands" if near else "/? lists the commands"
-        raise UsageError(f"{word} is not a command", hint=hint)
+        command, argument = known.get(word.lower()), rest
+    if command is None:
+        raise UsageError(f"unknown command '{word}'", hint=_hint(word, known))
     command.execute(chat, argument.strip())
     return True
 
@@ -47,4 +53,11 @@ def by_name() -> dict[str, ChatCommand]:
 
 def is_path(word: str) -> bool:
     """Return whether a word that begins with a slash is a path."""
-    return "/" in word[1:]
+    if "\0" in word:
+        return False
+    return "/" in word[1:] or Path(word).exists()
+
+
+def _hint(word: str, known: dict[str, ChatCommand]) -> str:
+    near = difflib.get_close_matches(word.lower()[:LONGEST_NAME], known, n=1)
+    return f"did you mean {near[0]}? Type /? for help" if near else "Type /? for help"

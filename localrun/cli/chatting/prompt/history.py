@@ -73,7 +73,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _append(path: Path, line: bytes) -> None:
-    with open(path, "a+b", opener=open_private) as file:  # noqa: PTH123 - an opener
+    with open(path, "a+b", opener=open_private) as file:
         size = file.seek(0, os.SEEK_END)
         if size and not _ends_with_line(file, size):  # a writer was killed, or a disk was full
             line = b"\n" + line
@@ -92,7 +92,7 @@ def _compact(path: Path) -> None:
     with path.open("rb") as file:
         tail = _tail(file, MAX_FILE_BYTES // 2)
     partial = path.with_suffix(".partial")
-    with open(partial, "wb", opener=open_private) as file:  # noqa: PTH123 - an opener
+    with open(partial, "wb", opener=open_private) as file:
         file.write(tail)
         file.flush()
         os.fsync(file.fileno())

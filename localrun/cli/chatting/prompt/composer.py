@@ -56,8 +56,8 @@ class Composer(Protocol):
     def choose(self, question: str, choices: Sequence[Choice]) -> str:
         """Return the key of the chosen answer; blocks until one of the keys is pressed.
 
-        The last choice is the refusal: Ctrl-C, Ctrl-D, Esc and the end of the input select it. Enter
-        selects the default, without a default the refusal.
+        The last choice is the refusal: Ctrl-C, Ctrl-D, Esc and the end of the input select it.
+        Enter selects the default, without a default the refusal.
         """
 
     def answering(self, on_fold: Callable[[], None]) -> AbstractContextManager[None]:

@@ -37,8 +37,8 @@ class Candidate:
 class CommandForm:
     """A command as it is typed: ``name`` may have several words, such as ``/set parameter``.
 
-    Each argument is a kind or a tuple of fixed words. If ``repeats``, the last argument may be given
-    several times.
+    Each argument is a kind or a tuple of fixed words. If ``repeats``, the last argument may be
+    given several times.
     """
 
     name: str

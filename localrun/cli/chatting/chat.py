@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.commands.dispatch import run_command
+from localrun.cli.chatting.session import WARNING_SHARE
 from localrun.cli.chatting.turns import take_turn
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.cli.chatting.kept_chat import KeptChat
     from localrun.cli.chatting.prompt.composer import Composer
     from localrun.cli.chatting.session import ChatSession, ToolUse
     from localrun.cli.chatting.transcript import Transcript
@@ -35,9 +37,22 @@ class Chat:
     transcript: Transcript
     connect: Callable[[], LocalrunClient]
     workspace: Workspace
+    kept: KeptChat
     tools: ToolUse | None = None
+    compact_at: float = WARNING_SHARE  # of the context
+    compared_model: str | None = None  # answers too
     draft: str = ""  # text that the next prompt begins with
     is_over: bool = field(default=False, init=False)
+
+    def keep(self) -> None:
+        """Store what is new in the conversation."""
+        self.kept.sync(self.session.messages, self.session.settings)
+
+    def show_recipe_messages(self) -> None:
+        """Print the messages of the model's recipe, with which every conversation begins."""
+        model = self.workspace.models.find_model(self.session.settings.request_model)
+        messages = [{"role": role, "content": text} for role, text in model.recipe.messages]
+        self.transcript.history(messages)
 
 
 def run_chat(chat: Chat) -> None:

@@ -58,7 +58,5 @@ def _parameters() -> list[Candidate]:
     from localrun.modelfile.known import PARAMETERS
 
     return [
-        Candidate(one.name, one.about)
-        for one in PARAMETERS
-        if not (one.deprecated or one.removed)
+        Candidate(one.name, one.about) for one in PARAMETERS if not (one.deprecated or one.removed)
     ]

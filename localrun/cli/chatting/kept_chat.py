@@ -1,9 +1,9 @@
 """Kept chat: the conversation of the screen in the store of conversations, as it grows.
 
-`KeptChat.sync` compares the messages of the chat with those that it has stored, by identity: what is
-new is appended, and where the chat went back (regenerate, edit, undo) a branch begins. The messages
-that a summary replaces stay: the summary is a child of the last of them, and the messages behind it
-follow once more.
+`KeptChat.sync` compares the messages of the chat with those that it has stored, by identity: what
+is new is appended, and where the chat went back (regenerate, edit, undo) a branch begins. The
+messages that a summary replaces stay: the summary is a child of the last of them, and the messages
+behind it follow once more.
 
 Invariant: no failure of the store reaches the chat; the first is reported, then nothing is kept.
 """
@@ -14,7 +14,6 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
-from localrun.conversations.messages import KeptMessage
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """What the last chat used, for the menu and for the next chat: model, settings, time.
 
     chat.json in the state folder, mode 0600
-    {"format_version": 1, "model": "guide:latest", "settings": {"sampling": {...}}, "chat": "1a2b3c4d"}
+    {"format_version": 1, "model": "guide:latest", "settings": {"sampling": {...}},
+     "chat": "1a2b3c4d"}
 
 Invariant: a missing, damaged or foreign file is nothing remembered; a failed write is not an error
 of the chat.
@@ -63,7 +64,7 @@ def remember_chat(last: LastChat, path: Path | None = None) -> None:
     temporary = temporary_beside(path)
     try:
         make_private_folder(path.parent)
-        with open(temporary, "w", encoding="utf-8", opener=open_private) as file:  # noqa: PTH123 - Path.open has no opener
+        with open(temporary, "w", encoding="utf-8", opener=open_private) as file:
             json.dump(body, file, sort_keys=True)
             file.flush()
             os.fsync(file.fileno())

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.chat import Chat, run_chat
-from localrun.cli.chatting.prompt.composer import ComposerOptions, open_composer
+from localrun.cli.chatting.kept_chat import KeptChat
 from localrun.cli.chatting.loading import load
+from localrun.cli.chatting.prompt.composer import ComposerOptions, open_composer
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.transcript import Transcript
 from localrun.cli.serving.answer import interruptible
@@ -46,13 +47,16 @@ def start_chat(
     session = ChatSession(settings=settings)
     composer = open_composer(ComposerOptions(is_plain=start.is_plain, environ=dict(os.environ)))
     with interruptible(), contextlib.closing(composer):
+        transcript = Transcript(is_plain=is_plain)
         chat = Chat(
             session=session,
             composer=composer,
-            transcript=Transcript(),
+            transcript=transcript,
+            kept=KeptChat(None, transcript.note),
             connect=connect,
             workspace=workspace,
         )
         load(chat)
+        chat.show_recipe_messages()
         on_open()
         run_chat(chat)

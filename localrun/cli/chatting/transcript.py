@@ -6,21 +6,25 @@ terminal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from localrun.cli.chatting.prompt.message_text import CONTINUED, PROMPT
 from localrun.cli.output import Output
+from localrun.cli.serving.answer import print_dropped, print_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.cli.chatting.session import Message
     from localrun.errors import LocalrunError
 
 
 class Transcript:
     """Output of one chat."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_plain: bool = False) -> None:
         self._output = Output()
+        self._is_plain = is_plain
 
     def note(self, text: str) -> None:
         """Print a message of the program."""
@@ -28,7 +32,7 @@ class Transcript:
 
     def aside(self, text: str) -> None:
         """Print a dim message of the program."""
-        self._output.aside(text)
+        (self._output.note if self._is_plain else self._output.aside)(text)
 
     def error(self, error: LocalrunError) -> None:
         """Print an error and its hint."""
@@ -57,3 +61,28 @@ class Transcript:
     def end_answer(self) -> None:
         """End the lines of an answer."""
         self._output.piece("\n")
+
+    def history(self, messages: Sequence[Message]) -> None:
+        """Print earlier messages as they looked: of a recipe, or of a kept chat."""
+        for message in messages:
+            text = str(message.get("content") or "")
+            if message["role"] == "user":
+                self._output.text(PROMPT + text.replace("\n", f"\n{CONTINUED}"))
+            elif message["role"] == "assistant" and text:
+                self._output.text(text)
+            elif message["role"] == "summary":
+                self.aside("(a summary of older turns)")
+
+    def figures(self, figures: dict[str, Any]) -> None:
+        """Print token counts and rates of an answer."""
+        print_figures(figures, self._output)
+        first_token_s = figures.get("first_token_s")
+        if first_token_s is not None:
+            self._output.note(f"{'time to first token:':22}{first_token_s:.3f} s")
+        cached = figures.get("prompt_eval_cached_count")
+        if cached is not None:
+            self._output.note(f"{'cached tokens:':22}{cached} tokens")
+
+    def dropped(self, figures: dict[str, Any]) -> None:
+        """Print what the server left out because the context is full, if anything."""
+        print_dropped(figures, self._output)

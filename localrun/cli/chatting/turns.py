@@ -8,10 +8,10 @@ part of the next request.
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
-from localrun.cli.output import Output
-from localrun.cli.serving.answer import load_status, print_dropped, print_figures
+from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def send(chat: Chat, message: Message) -> None:
     num_before = len(session.messages)
     session.messages.append(message)
     session.failed = None
+    chat.keep()
     try:
         with chat.composer.answering(lambda: None):
             _answer(chat)
@@ -47,55 +48,68 @@ def send(chat: Chat, message: Message) -> None:
             session.messages.pop()
         raise
     except KeyboardInterrupt:
-        chat.transcript.note(" (stopped)")
+        chat.transcript.note("(stopped)")
+    finally:
+        chat.keep()
 
 
 def _answer(chat: Chat) -> None:
     session, tools = chat.session, chat.tools
     if tools is None:
-        _ask(chat, session.request_messages(), session.messages)
-    else:
-        kept = session.messages
+        session.messages.append(_ask(chat, session.request_messages()))
+        return
 
-        def ask(messages: list[Message]) -> Message:
-            return _ask(chat, messages, kept)
+    def ask(messages: list[Message]) -> Message:
+        return _ask(chat, messages)
 
-        tools.answer(ask, session.request_messages(), kept.append)
+    def keep(message: Message) -> None:
+        session.messages.append(message)
+        chat.keep()
+
+    tools.answer(ask, session.request_messages(), keep)
 
 
-def _ask(chat: Chat, messages: list[Message], kept: list[Message]) -> Message:
-    """Print and return the answer to messages; an answer that is cut is kept as far as it came."""
+def _ask(chat: Chat, messages: list[Message]) -> Message:
+    """Print and return the answer to messages; an answer that is cut is kept as far as it came.
+
+    Raises:
+        LocalrunError: the answer failed.
+    """
     session = chat.session
     tools = chat.tools.definitions() if chat.tools is not None else ()
     answer: Message = {"role": "assistant", "content": ""}
     try:
         figures = _receive(chat, session.body(messages, tools), answer)
     except (LocalrunError, KeyboardInterrupt):
+        chat.transcript.status("")
         if answer["content"] or answer.get("thinking"):
-            kept.append(answer | {"is_stopped": True})
+            answer.pop("tool_calls", None)
+            session.messages.append(answer | {"is_stopped": True})
             chat.transcript.end_answer()
         raise
     chat.transcript.end_answer()
     session.note_figures(figures)
-    print_dropped(figures, Output())
+    chat.transcript.dropped(figures)
     if session.settings.is_verbose:
-        print_figures(figures, Output())
-    if chat.tools is None:
-        kept.append(answer)
+        chat.transcript.figures(figures)
     return answer
 
 
 def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any]:
     """Print the pieces of an answer as they arrive; return the final frame."""
     figures: dict[str, Any] = {}
+    started_s, first_token_s = time.monotonic(), None
     with contextlib.closing(chat.connect().chat(body)) as frames:
         for frame in frames:
             is_status = "status" in frame
             chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
-            if not is_status:
-                _add(chat, frame.get("message", {}), answer)
-                figures = frame if frame.get("done") else {}
-    return figures
+            if is_status:
+                continue
+            if first_token_s is None:
+                first_token_s = time.monotonic() - started_s
+            _add(chat, frame.get("message", {}), answer)
+            figures = frame if frame.get("done") else {}
+    return {**figures, "first_token_s": first_token_s}
 
 
 def _add(chat: Chat, message: Message, answer: Message) -> None:

@@ -150,12 +150,8 @@ def _short(text: str, longest: int = 60) -> str:
 
 COMMANDS = (
     ChatCommand(name="/regenerate", about="answer the last message once more", execute=regenerate),
-    ChatCommand(
-        name="/retry", about="send the message again whose answer failed", execute=retry
-    ),
-    ChatCommand(
-        name="/undo", about="undo the last edit of a file, or the last turn", execute=undo
-    ),
+    ChatCommand(name="/retry", about="send the message again whose answer failed", execute=retry),
+    ChatCommand(name="/undo", about="undo the last edit of a file, or the last turn", execute=undo),
     ChatCommand(
         name="/edit",
         usage="[TEXT]",

@@ -10,7 +10,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.commands import general, models, settings
+from localrun.cli.chatting.commands import answers, conversations, general, models, settings, tools
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.commands.table import ChatCommand
 
 COMMANDS: tuple[ChatCommand, ...] = (
+    *conversations.COMMANDS,
+    *answers.COMMANDS,
     *settings.COMMANDS,
     *models.COMMANDS,
+    *tools.COMMANDS,
     *general.COMMANDS,
 )
 LONGEST_NAME = 40  # characters compared with known names

@@ -41,7 +41,7 @@ def chosen(typed: str, choices: Sequence[Choice]) -> Choice | None:
 
 
 def ask_by_key(question: str, choices: Sequence[Choice], read: Callable[[], str]) -> str:
-    """Ask on stderr; ``read`` returns what one key sends. Return the key of the choice."""
+    """Ask on stderr; ``read`` returns what has been typed. Return the key of the choice."""
     _write(question_line(question, choices))
     choice = None
     try:
@@ -70,12 +70,18 @@ def ask_by_line(question: str, choices: Sequence[Choice]) -> str:
 
 
 def _choice_of(typed: str, choices: Sequence[Choice]) -> Choice | None:
-    """Return the choice of one key; a sequence such as that of an arrow key is none."""
-    if typed[0] in ENTER:
+    """Return the choice of the first key that has one; the sequence of an arrow key has none."""
+    if typed.startswith("\x1b") and len(typed) > 1:
+        return None
+    return next((each for letter in typed if (each := _choice_of_key(letter, choices))), None)
+
+
+def _choice_of_key(letter: str, choices: Sequence[Choice]) -> Choice | None:
+    if letter in ENTER:
         return default_of(choices)
-    if typed in REFUSALS:
+    if letter in REFUSALS:
         return choices[-1]
-    return None if len(typed) > 1 else chosen(typed, choices)
+    return None if letter.isspace() else chosen(letter, choices)
 
 
 def _matches(choice: Choice, word: str) -> bool:

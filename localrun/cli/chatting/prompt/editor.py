@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.prompt.choosing import ask_by_key, ask_by_line
 from localrun.cli.chatting.prompt.external_editor import edit_text
+from localrun.cli.chatting.prompt.interrupts import orderly_end
 from localrun.cli.chatting.prompt.key_watch import READ_BYTES, watched_keys
 from localrun.cli.chatting.prompt.line.prompt import LinePrompt
 from localrun.cli.chatting.prompt.message_text import as_shown, as_unicode, unquoted, with_line_ends
@@ -26,7 +27,6 @@ from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from localrun.cli.chatting.prompt.composer import Choice, ComposerOptions
 
@@ -41,14 +41,13 @@ class LineComposer:
         self._keys = TypedKeys()
         self._pastes = FoldedPastes()
         self._prompt = LinePrompt(options, self._pastes)
-        self._watch: contextlib.ExitStack | None = None
 
     def read(self, initial: str = "") -> str:
         """Return the next message."""
         text = self._pastes.fold(with_line_ends(initial)) if initial else ""
         while True:
             self._prompt.type_ahead(self._keys.take())
-            with _modes_of_stdin():
+            with orderly_end(), restored_modes(sys.stdin.fileno()):
                 end = self._prompt.run(text)
             text = end.text
             if not end.wants_editor:
@@ -65,16 +64,18 @@ class LineComposer:
         if not HAS_KEYS:
             return ask_by_line(question, choices)
         descriptor = sys.stdin.fileno()
-        with quiet_keys(descriptor):
+        with orderly_end(), quiet_keys(descriptor):
             while select.select([descriptor], [], [], 0)[0]:  # typed before the question
                 if not (content := os.read(descriptor, READ_BYTES)):
                     break
                 self._keys.feed(content)
             return ask_by_key(question, choices, lambda: _read_key(descriptor))
 
-    def answering(self, on_fold: Callable[[], None]) -> AbstractContextManager[None]:
-        """Return a context in which keys are watched."""
-        return watched_keys(self._keys, on_fold)
+    @contextlib.contextmanager
+    def answering(self, on_fold: Callable[[], None]) -> Iterator[None]:
+        """Watch the keys while an answer is printed."""
+        with orderly_end(), watched_keys(self._keys, on_fold):
+            yield
 
     def close(self) -> None:
         """Do nothing: the modes are restored after each call, the history is written at once."""
@@ -86,12 +87,6 @@ class LineComposer:
         except LocalrunError as error:
             Output().error(error)
             return text
-
-
-@contextlib.contextmanager
-def _modes_of_stdin() -> Iterator[None]:
-    with restored_modes(sys.stdin.fileno()):
-        yield
 
 
 def _read_key(descriptor: int) -> str:

@@ -54,6 +54,22 @@ class Chat:
         messages = [{"role": role, "content": text} for role, text in model.recipe.messages]
         self.transcript.history(messages)
 
+    def go_on_with(self, chat_id: str) -> None:
+        """Go on with a kept chat, and show its last turns.
+
+        Raises:
+            LocalrunError: there is no such chat, or the store cannot be read.
+        """
+        messages = self.kept.open(chat_id)
+        self.session.clear()
+        self.session.messages = list(messages)
+        self.transcript.last_turns(messages)
+
+    def next_tool_mode(self) -> None:
+        """Change how calls of tools are permitted."""
+        if self.tools is not None:
+            self.tools.next_mode()
+
 
 def run_chat(chat: Chat) -> None:
     """Chat until the user leaves."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.prompt.message_text import CONTINUED, PROMPT
-from localrun.cli.output import Output
+from localrun.cli.output import Output, counted
 from localrun.cli.serving.answer import print_dropped, print_figures
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.session import Message
     from localrun.errors import LocalrunError
+
+NUM_SHOWN = 3  # turns of a kept chat
 
 
 class Transcript:
@@ -72,6 +74,14 @@ class Transcript:
                 self._output.text(text)
             elif message["role"] == "summary":
                 self.aside("(a summary of older turns)")
+
+    def last_turns(self, messages: Sequence[Message]) -> None:
+        """Print the last turns of a kept chat, and how many are not shown."""
+        starts = [index for index, one in enumerate(messages) if one["role"] == "user"]
+        start = starts[-NUM_SHOWN] if len(starts) > NUM_SHOWN else 0
+        if start:
+            self.aside(f"({counted(len(starts) - NUM_SHOWN, 'earlier turn')} not shown)")
+        self.history(messages[start:])
 
     def figures(self, figures: dict[str, Any]) -> None:
         """Print token counts and rates of an answer."""

@@ -1,7 +1,7 @@
 """Turns of a chat: a message of the user, and the answer with its tool calls.
 
 Invariants: what arrived of an answer stays in the conversation, however it ended; the user's
-message of a turn that failed before the first piece of its answer is kept for ``/retry`` and is not
+message of a turn that ended before the first piece of its answer is kept for ``/retry`` and is not
 part of the next request.
 """
 
@@ -42,12 +42,12 @@ def send(chat: Chat, message: Message) -> None:
     try:
         with chat.composer.answering(lambda: None):
             _answer(chat)
-    except LocalrunError:
+    except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
         if len(session.messages) == num_before + 1:
             session.messages.pop()
-        raise
-    except KeyboardInterrupt:
+        if isinstance(error, LocalrunError):
+            raise
         chat.transcript.note("(stopped)")
     finally:
         chat.keep()

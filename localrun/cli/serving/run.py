@@ -73,6 +73,12 @@ def run(  # noqa: PLR0913 - one parameter a flag
         bool, Option("--no-stream", help="Print the answer only when it is complete.")
     ] = False,
     as_json: AsJson = False,
+    plain: Annotated[
+        bool, Option("--plain", help="Chat without colors, folds and redraws, line by line.")
+    ] = False,
+    hide_thinking: Annotated[
+        bool, Option("--hide-thinking", "--hidethinking", help="Do not show thoughts in the chat.")
+    ] = False,
 ) -> None:
     """Run a model: answer one prompt, or chat interactively.
 
@@ -93,7 +99,6 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.output import is_terminal
     from localrun.cli.prompt import as_text, read_prompt
     from localrun.cli.serving.answer import ChatOptions, answer_once
-    from localrun.cli.serving.chat import chat
     from localrun.cli.serving.run_options import read_format, with_device
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import FirstRequest, ensure_server
@@ -146,7 +151,10 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     if message is None:
         warn_of_other_version(connect())
-        chat(connect, chat_options, on_open=note_context)
+        from localrun.cli.chatting.start import ChatStart, start_chat
+
+        start = ChatStart(is_plain=plain, hides_thinking=hide_thinking)
+        start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:
         answer_once(connect, chat_options, message)
         note_context()

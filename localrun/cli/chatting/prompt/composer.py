@@ -79,6 +79,10 @@ def _no_text() -> str:
     return ""
 
 
+def _yes() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposerOptions:
     """What a composer shows and calls.
@@ -91,6 +95,7 @@ class ComposerOptions:
     on_fold: Callable[[], None] = _nothing  # Ctrl-O at the prompt
     on_mode: Callable[[], None] = _nothing  # Shift-Tab
     history_file: Path | None = None  # None: the history is not kept
+    keeps_history: Callable[[], bool] = _yes  # whether the next message is written to the file
     is_plain: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)  # TERM, VISUAL, EDITOR
 

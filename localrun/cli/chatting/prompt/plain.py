@@ -99,7 +99,7 @@ class PlainComposer:
 
     def _keep(self, text: str) -> None:
         path = self._options.history_file
-        if path is not None:
+        if path is not None and self._options.keeps_history():
             append_history(path, text)
         self._lines.remember(text)
 

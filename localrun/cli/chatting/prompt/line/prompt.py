@@ -65,7 +65,7 @@ class LinePrompt:
         self._failure: BaseException | None = None
         self._buffer = Buffer(
             multiline=True,
-            history=LineHistory(options.history_file, pastes),
+            history=LineHistory(options.history_file, pastes, options.keeps_history),
             auto_suggest=AutoSuggestFromHistory(),
             completer=ChatCompleter(lambda text: completions_of(text, source, folder)),
             complete_while_typing=Condition(self._may_complete),

@@ -9,7 +9,7 @@ from prompt_toolkit.history import History
 from localrun.cli.chatting.prompt.history import append_history, read_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from localrun.cli.chatting.prompt.pastes import FoldedPastes
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 class LineHistory(History):
     """Messages as the line editor holds them, with long ones folded."""
 
-    def __init__(self, path: Path | None, pastes: FoldedPastes) -> None:
+    def __init__(
+        self, path: Path | None, pastes: FoldedPastes, keeps: Callable[[], bool] = lambda: True
+    ) -> None:
         super().__init__()
         self._path = path
+        self._keeps = keeps
         self._pastes = pastes
 
     def load_history_strings(self) -> Iterator[str]:
@@ -30,5 +33,5 @@ class LineHistory(History):
 
     def store_string(self, string: str) -> None:
         """Keep a message, with its pastes in full."""
-        if self._path is not None:
+        if self._path is not None and self._keeps():
             append_history(self._path, self._pastes.expand(string))

@@ -1,4 +1,4 @@
-"""The plain chat, on a real terminal."""
+"""The plain chat of a dumb terminal, on a real one."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def test_the_head_tells_the_context_that_the_model_has(server: FakeServer, tmp_p
     with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
         head = opened.read_until(PROMPT)
 
-    assert f"guide:latest (context 2048 tokens, {note}): type a message" in head
+    assert "guide · 6.3 MB · 5.8M · Q8_0" in head
+    assert f"context 2048 tokens ({note})" in head
     assert server.script.loads == [{"model": "guide:latest", "num_ctx": 9000}]
 
 
@@ -164,7 +165,7 @@ def test_help_and_unknown_commands_ask_nothing(terminal: Terminal, server: FakeS
     terminal.ask("/help")
     terminal.read_until("/clear")
     terminal.ask("/nosuch")
-    terminal.read_until("/nosuch is not a command")
+    terminal.read_until("unknown command '/nosuch'")
     terminal.read_until(PROMPT)
 
     assert server.script.heard == []

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
-from localrun.folders import cache_folder, config_folder, data_folder, log_folder, state_folder
+from localrun.folders import cache_folder, config_folder, data_folder, log_folder
 from localrun.load_rules import LoadRules, read_load_rules
 from localrun.variables import (
     NO,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
 PREFIX = "LOCALRUN_"
-NO_HISTORY, HISTORY = "LOCALRUN_NOHISTORY", "history"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11435
 HTTPS_PORT = 443
@@ -94,7 +93,6 @@ class Settings:
         """Return the folder that records which notices were shown."""
         return self.prompts_dir.parent / "notices"
 
-    history_file: Path | None = None  # of what the user types in chats; None: not kept
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
 
@@ -158,7 +156,6 @@ def load_settings(
         loads=read_load_rules(environ),
         debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
-        history_file=None if read_switch(environ, NO_HISTORY) else state_folder() / HISTORY,
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
         sources=tuple(_sources(environ, given)),

@@ -96,6 +96,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.models.pull import find_or_pull
     from localrun.cli.options import check_keep_alive, parse_context
+    from localrun.cli.output import is_terminal
     from localrun.cli.prompt import as_text, read_prompt
     from localrun.cli.serving.answer import ChatOptions, answer_once
     from localrun.cli.serving.run_options import read_format, with_device
@@ -103,7 +104,10 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
+    from localrun.warm.own_terminal import claim_terminal
 
+    if not prompt and sys.stdin is not None and is_terminal(sys.stdin):
+        claim_terminal()  # for the line editor of a chat
     wanted_format = read_format(output_format)
     check_keep_alive(keep_alive)
     num_ctx = parse_context(ctx)

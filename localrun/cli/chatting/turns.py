@@ -76,10 +76,9 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
         LocalrunError: the answer failed.
     """
     session = chat.session
-    tools = chat.tools.definitions() if chat.tools is not None else ()
     answer: Message = {"role": "assistant", "content": ""}
     try:
-        figures = _receive(chat, session.body(messages, tools), answer)
+        figures = _receive(chat, session.body(messages, chat.definitions()), answer)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
         if answer["content"] or answer.get("thinking"):

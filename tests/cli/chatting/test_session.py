@@ -10,9 +10,7 @@ def session(**settings: object) -> ChatSession:
 
 
 def test_a_request_has_the_settings_that_are_set() -> None:
-    chat = session(
-        sampling={"seed": 1}, system="Be kind.", think="high", adapters=("pirate@0.8",)
-    )
+    chat = session(sampling={"seed": 1}, system="Be kind.", think="high", adapters=("pirate@0.8",))
     chat.messages.append({"role": "user", "content": "hi", "typed": "hi", "is_stopped": True})
 
     assert chat.body() == {

@@ -50,7 +50,7 @@ class ChatCompletions:
             return _parameters()
         if kind is ArgumentKind.CHAT and self._store is not None:
             listed = self._store.list(MAX_CHATS)
-            return [Candidate(one.chat_id, one.title) for one in listed]
+            return [Candidate(one.id, one.title) for one in listed]
         return []
 
 

@@ -21,6 +21,7 @@ from localrun.cli.chatting.prompt.composer import (
     open_composer,
 )
 from localrun.cli.chatting.remembered import LastChat, remember_chat
+from localrun.cli.chatting.resuming import open_store
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.toolbar import toolbar
 from localrun.cli.chatting.transcript import Transcript
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from localrun.cli.serving.answer import ChatOptions
     from localrun.client.api import LocalrunClient
-    from localrun.conversations.store import ConversationStore
     from localrun.services.workspace import Workspace
 
 HISTORY = "chat-history"
@@ -95,16 +95,13 @@ def start_chat(
             _remember(chat)
 
 
-def open_store() -> ConversationStore | None:
-    """Return the store of kept chats."""
-    return None
-
-
 def _settings(options: ChatOptions, start: ChatStart) -> SessionSettings:
     settings = SessionSettings.from_options(options)
     settings.hides_thinking = start.hides_thinking
     settings.wraps_words = start.wraps_words
     settings.compacts = start.compacts
+    if start.chat_id is not None:
+        return settings.over(open_store().settings(start.chat_id))
     return settings
 
 

@@ -40,8 +40,7 @@ def send(chat: Chat, message: Message) -> None:
     session.failed = None
     chat.keep()
     try:
-        with chat.composer.answering(lambda: None):
-            _answer(chat)
+        _answer(chat)
     except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
         if len(session.messages) == num_before + 1:
@@ -77,8 +76,10 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
     """
     session = chat.session
     answer: Message = {"role": "assistant", "content": ""}
+    body = session.body(messages, chat.definitions())
     try:
-        figures = _receive(chat, session.body(messages, chat.definitions()), answer)
+        with chat.composer.answering(lambda: None):
+            figures = _receive(chat, body, answer)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
         if answer["content"] or answer.get("thinking"):
@@ -116,6 +117,13 @@ def _add(chat: Chat, message: Message, answer: Message) -> None:
         piece = message.get(name, "")
         if piece:
             answer[name] = answer.get(name, "") + piece
-            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
+            _show(chat, name, piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
+
+
+def _show(chat: Chat, name: str, piece: str) -> None:
+    if name == "content":
+        chat.transcript.content(piece)
+    elif not chat.session.settings.hides_thinking:
+        chat.transcript.thought(piece)

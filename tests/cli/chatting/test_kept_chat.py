@@ -39,7 +39,7 @@ def kept(store: ConversationStore) -> KeptChat:
 
 def texts(store: ConversationStore, kept: KeptChat) -> list[str]:
     assert kept.chat_id is not None
-    return [one.content for one in store.path(kept.chat_id)]
+    return [one.content for one in store.conversation(kept.chat_id)]
 
 
 def test_nothing_is_kept_of_an_empty_chat(store: ConversationStore, kept: KeptChat) -> None:
@@ -67,7 +67,7 @@ def test_another_answer_is_a_branch(store: ConversationStore, kept: KeptChat) ->
 
     assert texts(store, kept) == ["one", "uno"]
     assert kept.chat_id is not None
-    assert len(store.branches(kept.chat_id)) == 2
+    assert [one.content for one in store.messages(kept.chat_id)] == ["one", "1", "uno"]
 
 
 def test_going_back_changes_the_head(store: ConversationStore, kept: KeptChat) -> None:

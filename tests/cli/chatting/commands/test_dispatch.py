@@ -51,7 +51,7 @@ def test_an_unknown_command_names_the_nearest(
     assert fake.client.bodies == []
 
 
-@pytest.mark.parametrize("text", ["/etc/hosts is a file, isn't it?", "/tmp", "a /bye in a text"])
+@pytest.mark.parametrize("text", ["/etc/hosts is a file, isn't it?", "/usr", "a /bye in a text"])
 def test_a_path_begins_a_message(fake: FakeChat, text: str) -> None:
     act_on(fake.chat, text)
 

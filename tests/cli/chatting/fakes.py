@@ -10,7 +10,6 @@ from localrun.cli.chatting.chat import Chat
 from localrun.cli.chatting.kept_chat import KeptChat
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.transcript import Transcript
-from localrun.errors import LocalrunError
 from localrun.services.workspace import Workspace
 from localrun.settings import load_settings
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.prompt.composer import Choice
     from localrun.client.api import LocalrunClient
+    from localrun.errors import LocalrunError
 
 JsonObject = dict[str, Any]
 END: JsonObject = {"done": True, "prompt_eval_count": 30, "eval_count": 10}

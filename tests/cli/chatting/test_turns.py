@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from localrun.cli.chatting.chat import act_on, run_chat
 from localrun.errors import BackendError
 from tests.cli.chatting.fakes import fake_chat, pieces
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 KILLED = BackendError("the server closed the connection")
 

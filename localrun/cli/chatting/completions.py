@@ -49,7 +49,7 @@ class ChatCompletions:
         if kind is ArgumentKind.PARAMETER:
             return _parameters()
         if kind is ArgumentKind.CHAT and self._store is not None:
-            listed = self._store.list(MAX_CHATS)
+            listed = self._store.chats(MAX_CHATS)
             return [Candidate(one.id, one.title) for one in listed]
         return []
 

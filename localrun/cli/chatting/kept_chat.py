@@ -55,7 +55,7 @@ class KeptChat:
         """
         if self.store is None:
             return []
-        path = self.store.conversation(chat_id)
+        path = self.store.path(chat_id)
         self.chat_id = chat_id
         summaries = [index for index, kept in enumerate(path) if kept.role == "summary"]
         remaining = path[summaries[-1] :] if summaries else path
@@ -79,7 +79,7 @@ class KeptChat:
             LocalrunError: the store cannot be read.
         """
         if self.store is not None and self.chat_id is not None:
-            return self.store.find(self.chat_id), self.store.conversation(self.chat_id)
+            return self.store.find(self.chat_id), self.store.path(self.chat_id)
         now_s, settings = self._clock_s(), session.settings
         messages = [kept_message(one, settings, now_s) for one in session.messages]
         title = next((title_of(one.content) for one in messages if one.role == "user"), "")

@@ -39,7 +39,7 @@ def kept(store: ConversationStore) -> KeptChat:
 
 def texts(store: ConversationStore, kept: KeptChat) -> list[str]:
     assert kept.chat_id is not None
-    return [one.content for one in store.conversation(kept.chat_id)]
+    return [one.content for one in store.path(kept.chat_id)]
 
 
 def test_nothing_is_kept_of_an_empty_chat(store: ConversationStore, kept: KeptChat) -> None:
@@ -100,7 +100,7 @@ def test_an_opened_chat_goes_on_where_it_ended(store: ConversationStore, kept: K
     again.sync([*messages, user("two")], SETTINGS)
 
     assert texts(store, again) == ["one", "1", "two"]
-    assert len(store.list(10)) == 1
+    assert len(store.chats(10)) == 1
 
 
 def test_a_cleared_chat_begins_another(store: ConversationStore, kept: KeptChat) -> None:
@@ -110,7 +110,7 @@ def test_a_cleared_chat_begins_another(store: ConversationStore, kept: KeptChat)
     kept.sync([user("two")], SETTINGS)
 
     assert texts(store, kept) == ["two"]
-    assert len(store.list(10)) == 2
+    assert len(store.chats(10)) == 2
 
 
 def test_a_failure_is_reported_once_and_never_raised(

@@ -46,7 +46,9 @@ def test_clearing_forgets_the_conversation_and_keeps_the_settings() -> None:
 
     chat.clear()
 
-    assert (chat.messages, chat.failed, chat.context.used) == ([], None, 0)
+    assert chat.messages == []
+    assert chat.failed is None
+    assert chat.context.used == 0
     assert chat.request_messages() == [{"role": "system", "content": "Be kind."}]
 
 

@@ -63,7 +63,7 @@ def list_chats(chat: Chat, argument: str) -> None:
         return
     rows = [
         (one.id, one.title, one.model.removesuffix(LATEST), _when(one.updated_s))
-        for one in store.list(NUM_LISTED)
+        for one in store.chats(NUM_LISTED)
     ]
     chat.transcript.table(("ID", "TITLE", "MODEL", "CHANGED"), rows)
     if rows:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from localrun.conversations.store import ConversationStore
 
 from localrun.cli.chatting.kept_chat import KeptChat
 from localrun.cli.chatting.session import SessionSettings
+from localrun.conversations.store import ConversationStore
 from localrun.errors import StorageError
 
 if TYPE_CHECKING:

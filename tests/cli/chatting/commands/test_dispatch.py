@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import pytest
 
+import localrun
 from localrun.cli.chatting.chat import act_on
 from localrun.cli.chatting.commands.dispatch import COMMANDS
 from tests.cli.chatting.fakes import FakeChat, fake_chat
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMED = [  # by the issue, and those of Ollama
     "/set parameter", "/set system", "/set format", "/set noformat", "/set think", "/set nothink",
@@ -107,3 +106,12 @@ def test_the_help_of_an_unknown_word_is_an_error(
     act_on(fake.chat, "/? nothing")
 
     assert "is not a command" in capsys.readouterr().err
+
+
+def test_the_help_page_has_every_command() -> None:
+    page = (Path(localrun.__file__).parent / "docs" / "help" / "chat.md").read_text()
+    words = set(re.findall(r"(/[a-z?]+(?: [a-z]+)?)", page)) | set(re.findall(r"/[a-z?]+", page))
+
+    for command in COMMANDS:
+        parts = command.name.split()
+        assert command.name in words or (parts[0] == "/show" and f"`{parts[1]}`" in page)

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.cli.chatting.compacting import compact_if_due
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
 
@@ -35,6 +36,7 @@ def send(chat: Chat, message: Message) -> None:
         LocalrunError: as `take_turn`.
     """
     session = chat.session
+    compact_if_due(chat, message)
     num_before = len(session.messages)
     session.messages.append(message)
     session.failed = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.commands.table import ChatCommand
+from localrun.cli.chatting.compacting import compact_now
 from localrun.cli.chatting.prompt.sources import ArgumentKind
 from localrun.errors import UsageError
 
@@ -75,6 +76,16 @@ def add_image(chat: Chat, argument: str) -> None:
     )
 
 
+def compact(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of all commands
+    """Replace the older turns by a summary at once.
+
+    Raises:
+        LocalrunError: the model does not answer.
+    """
+    if not compact_now(chat):
+        chat.transcript.note("There are no older turns to compact.")
+
+
 def _system_text(chat: Chat) -> str:
     settings = chat.session.settings
     recipe = chat.workspace.models.find_model(settings.request_model).recipe
@@ -94,6 +105,7 @@ COMMANDS = (
         execute=show_prompt,
         arguments=(ArgumentKind.TEXT,),
     ),
+    ChatCommand(name="/compact", about="replace older turns by a summary", execute=compact),
     ChatCommand(
         name="/image",
         usage="PATH",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.session import Message
 
 CHARACTERS_PER_TOKEN = 4  # a guess for a message that was not sent yet
+LEAST_SHARE = 0.1  # of the context: fewer older turns are not worth a summary
 DEFAULT_CONTEXT = 4096  # tokens, if the server does not say
 
 
@@ -27,19 +28,23 @@ def compact_if_due(chat: Chat, message: Message) -> None:
     if not session.settings.compacts or context.share < chat.compact_at:
         return
     try:
-        compact_now(chat)
+        compact_now(chat, least_share=LEAST_SHARE)
     except LocalrunError as error:
         chat.transcript.error(error)
+    except KeyboardInterrupt:
+        chat.transcript.note("(not compacted)")
 
 
-def compact_now(chat: Chat) -> bool:
-    """Compact the older turns; return False if there are none.
+def compact_now(chat: Chat, *, least_share: float = 0.0) -> bool:
+    """Compact the older turns; return False if they take no more than a share of the context.
 
     Raises:
         LocalrunError: the model does not answer.
     """
     session = chat.session
-    limits = CompactionLimits(num_context=session.context.total or DEFAULT_CONTEXT)
+    limits = CompactionLimits(
+        num_context=session.context.total or DEFAULT_CONTEXT, least_share=least_share
+    )
     chat.transcript.status("compacting older turns")
     try:
         with chat.composer.answering(lambda: None):

@@ -36,6 +36,12 @@ class CompactionLimits:
     """Sizes that follow from the context."""
 
     num_context: int  # tokens
+    least_share: float = 0.0  # of the context: fewer older turns stay as they are
+
+    @property
+    def least_bytes(self) -> int:
+        """Return the fewest bytes of older turns that are summarized."""
+        return int(self.num_context * self.least_share * BYTES_PER_TOKEN)
 
     @property
     def result_bytes(self) -> int:
@@ -79,13 +85,13 @@ def compact(
     """
     shortened, num_shortened = shorten_results(messages, limits.result_bytes)
     older, recent = split_turns(shortened)
-    if not older:
+    text = transcript_text(older)
+    if not older or len(text) < limits.least_bytes:
         if not num_shortened:
             return None
         return Compacted(
             messages=shortened, num_turns=0, num_shortened=num_shortened, replaced="", summary=""
         )
-    text = transcript_text(older)
     request = summary_request(shorten(text, limits.text_bytes))
     summary = summarize(request, limits.num_predict).strip()
     if not summary:

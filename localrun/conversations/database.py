@@ -31,6 +31,8 @@ NAME = "chats.db"
 BUSY_TIMEOUT_S = 10.0
 PRIMARY_CODE = 0xFF  # of an extended result code
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+READ = "BEGIN"
+WRITE = "BEGIN IMMEDIATE"  # waits for other writers; a reader that turns writer would fail
 COMPANIONS = ("-wal", "-shm", "-journal")
 
 _log = logging.getLogger(__name__)
@@ -45,13 +47,13 @@ class Database:
         self._folder = folder
         self.path = folder / NAME
 
-    def run(
+    def read(
         self,
         act: Callable[Concatenate[sqlite3.Connection, Values], Result],
         *args: Values.args,
         **options: Values.kwargs,
     ) -> Result:
-        """Return the result of ``act`` on an open database, in one transaction.
+        """Return the result of ``act``, which only reads, on an open database.
 
         A damaged file is set aside, and a new one takes its place.
 
@@ -59,9 +61,30 @@ class Database:
             StorageError: the disk is full, or the folder cannot be written.
             IntegrityError: a newer localrun wrote the database.
         """
+        return self._run(READ, lambda database: act(database, *args, **options))
+
+    def write(
+        self,
+        act: Callable[Concatenate[sqlite3.Connection, Values], Result],
+        *args: Values.args,
+        **options: Values.kwargs,
+    ) -> Result:
+        """Return the result of ``act`` in one transaction, as `read` does.
+
+        Raises:
+            StorageError: as `read`.
+            IntegrityError: as `read`.
+        """
+        return self._run(WRITE, lambda database: act(database, *args, **options))
+
+    def wipe(self) -> None:
+        """Empty the log, which still has what was deleted; if others read it, they do so later."""
+        with contextlib.suppress(sqlite3.Error, OSError), self._open() as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _run(self, begin: str, act: Callable[[sqlite3.Connection], Result]) -> Result:
         try:
-            with self._open() as database:
-                return act(database, *args, **options)
+            return self._transact(begin, act)
         except sqlite3.DatabaseError as error:
             if _code(error) not in DAMAGED:
                 raise _storage_error(self.path, error) from error
@@ -69,17 +92,15 @@ class Database:
         except OSError as error:
             raise _storage_error(self.path, error) from error
         try:
-            with self._open() as database:
-                return act(database, *args, **options)
+            return self._transact(begin, act)
         except (sqlite3.Error, OSError) as error:
             raise _storage_error(self.path, error) from error
 
-    def wipe(self) -> None:
-        """Empty the log, which still has what was deleted; if others read it, they do so later."""
-        with contextlib.suppress(sqlite3.Error, OSError), self._open() as database:
-            database.execute("COMMIT")
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            database.execute("BEGIN")
+    def _transact(self, begin: str, act: Callable[[sqlite3.Connection], Result]) -> Result:
+        with self._open() as database:
+            database.execute(begin)
+            with database:
+                return act(database)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -91,9 +112,7 @@ class Database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA synchronous = NORMAL")
             prepare(database)
-            database.execute("BEGIN")
-            with database:
-                yield database
+            yield database
 
     def _set_aside(self, error: sqlite3.Error) -> None:
         """Rename a damaged file, and those that belong to it."""
@@ -113,5 +132,5 @@ def _storage_error(path: Path, error: sqlite3.Error | OSError) -> StorageError:
     reason = "the disk is full" if is_full else getattr(error, "strerror", None) or str(error)
     return StorageError(
         f"cannot keep chats in {path}: {reason}",
-        hint="LOCALRUN_CHATS=FOLDER keeps them elsewhere, LOCALRUN_KEEP_CHATS=0 keeps none",
+        hint="LOCALRUN_CHATS=FOLDER keeps them elsewhere, LOCALRUN_NOSAVE=1 keeps none",
     )

@@ -82,6 +82,15 @@ class SearchHit:
     role: str
     excerpt: str  # one line around the text
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the hit as a JSON object."""
+        return {
+            "chat": self.chat.to_json(),
+            "message": self.message_id,
+            "role": self.role,
+            "excerpt": self.excerpt,
+        }
+
 
 def title_of(text: str, length: int = 80) -> str:
     """Return the first line of a text that has letters, cut to ``length`` characters."""

@@ -68,7 +68,7 @@ class ConversationStore:
             StorageError: the chat cannot be written, here and in every method.
             IntegrityError: a newer localrun wrote the chats, here and in every method.
         """
-        return self._database.run(self._create, model, settings or {}, title)
+        return self._database.write(self._create, model, settings or {}, title)
 
     def append(self, chat_id: str, message: KeptMessage, *, parent: int | None) -> int:
         """Append a message after ``parent``, None for a beginning; return the message's id.
@@ -81,7 +81,7 @@ class ConversationStore:
             raise UsageError(f"{message.role} is not a role of a message: {', '.join(ROLES)}")
         if len(message.content) + len(message.thinking) > MAX_TEXT:
             raise UsageError(f"a message has more than {MAX_TEXT} characters")
-        return self._database.run(self._append, chat_id, message, parent)
+        return self._database.write(self._append, chat_id, message, parent)
 
     def set_head(self, chat_id: str, message_id: int | None) -> None:
         """Go to a message of a chat, None for its beginning: the next one begins a branch.
@@ -90,7 +90,7 @@ class ConversationStore:
             ConversationNotFoundError: there is no such chat.
             UsageError: the chat has no such message.
         """
-        self._database.run(self._set_head, chat_id, message_id)
+        self._database.write(self._set_head, chat_id, message_id)
 
     def rename(self, chat_id: str, title: str) -> None:
         """Give a chat another title.
@@ -98,7 +98,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no such chat.
         """
-        self._database.run(self._rename, chat_id, title_of(title, MAX_TITLE))
+        self._database.write(self._rename, chat_id, title_of(title, MAX_TITLE))
 
     def remove(self, *chat_ids: str) -> None:
         """Delete chats with all their messages; the bytes are overwritten.
@@ -106,7 +106,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no such chat; then none is deleted.
         """
-        self._database.run(_remove, chat_ids)
+        self._database.write(_remove, chat_ids)
         self._database.wipe()
 
     def path(self, chat_id: str) -> list[KeptMessage]:
@@ -115,7 +115,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no such chat.
         """
-        return self._database.run(_path, chat_id)
+        return self._database.read(_path, chat_id)
 
     def messages(self, chat_id: str) -> list[KeptMessage]:
         """Return the messages of all branches of a chat, oldest first.
@@ -123,7 +123,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no such chat.
         """
-        return self._database.run(_messages, chat_id)
+        return self._database.read(_messages, chat_id)
 
     def settings(self, chat_id: str) -> dict[str, Any]:
         """Return the settings that a chat was created with.
@@ -131,7 +131,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no such chat.
         """
-        return self._database.run(_settings, chat_id)
+        return self._database.read(_settings, chat_id)
 
     def chats(self, limit: int = 50, before: str | None = None) -> list[ChatSummary]:
         """Return chats, the last changed first; after the chat ``before`` of the same order.
@@ -139,7 +139,7 @@ class ConversationStore:
         Raises:
             ConversationNotFoundError: there is no chat ``before``.
         """
-        return self._database.run(_chats, min(limit, MAX_PAGE), before)
+        return self._database.read(_chats, min(limit, MAX_PAGE), before)
 
     def latest(self) -> ChatSummary | None:
         """Return the last changed chat that has messages, None without any."""
@@ -152,7 +152,7 @@ class ConversationStore:
             ConversationNotFoundError: there is no such chat.
             UsageError: several ids begin so.
         """
-        return self._database.run(_find, id_or_prefix)
+        return self._database.read(_find, id_or_prefix)
 
     def search(self, text: str, limit: int = 50) -> list[SearchHit]:
         """Return messages with all words of a text, the newest first.
@@ -160,11 +160,11 @@ class ConversationStore:
         Raises:
             UsageError: the text is empty or too long, or the search takes too long.
         """
-        return self._database.run(_search, text, min(limit, MAX_PAGE))
+        return self._database.read(_search, text, min(limit, MAX_PAGE))
 
     def revision(self) -> int:
         """Return a number that grows with every change of any chat."""
-        return self._database.run(_revision)
+        return self._database.read(_revision)
 
     def _create(
         self, database: sqlite3.Connection, model: str, settings: dict[str, Any], title: str

@@ -43,6 +43,10 @@ class Terminal:
         before, _, self._unread = self._unread.partition(wanted)
         return before + wanted
 
+    def unread(self, text: str) -> None:
+        """Let the next read begin with a text."""
+        self._unread = text + self._unread
+
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 

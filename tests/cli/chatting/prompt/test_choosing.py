@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.cli.chatting.prompt.choosing import ask_by_key, ask_by_line, question_line
-from localrun.cli.chatting.prompt.composer import Choice
+from localrun.cli.chatting.prompt.composer import KeyChoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHOICES = (Choice("y", "yes, once"), Choice("a", "always", is_default=True), Choice("n", "no"))
-WITHOUT_DEFAULT = (Choice("y", "yes"), Choice("n", "no"))
+CHOICES = (
+    KeyChoice("y", "yes, once"),
+    KeyChoice("a", "always", is_default=True),
+    KeyChoice("n", "no"),
+)
+WITHOUT_DEFAULT = (KeyChoice("y", "yes"), KeyChoice("n", "no"))
 
 
 def keys(*typed: str | BaseException) -> Callable[[], str]:

@@ -36,9 +36,9 @@ def test_an_escape_is_a_key_only_if_nothing_follows() -> None:
     keys = TypedKeys()
 
     assert keys.feed(b"text\x1b") == []
-    assert keys.awaits_more
+    assert keys.awaits_more()
     assert keys.lone_escape() == [KeyAct.INTERRUPT]
-    assert not keys.awaits_more
+    assert not keys.awaits_more()
     assert keys.lone_escape() == []
     assert keys.take() == b"text"
 
@@ -48,7 +48,7 @@ def test_an_escape_that_something_follows_is_a_sequence() -> None:
     keys.feed(b"\x1b")
 
     assert keys.feed(b"[A") == []
-    assert not keys.awaits_more
+    assert not keys.awaits_more()
     assert keys.take() == b"\x1b[A"
 
 

@@ -7,7 +7,7 @@ printed, and the chat goes on; only leaving, and a closed terminal, end it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.commands.dispatch import run_command
 from localrun.cli.chatting.session import WARNING_SHARE
@@ -64,6 +64,10 @@ class Chat:
         self.session.clear()
         self.session.messages = list(messages)
         self.transcript.last_turns(messages)
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """Return the field ``tools`` of requests."""
+        return [] if self.tools is None else self.tools.definitions()
 
     def next_tool_mode(self) -> None:
         """Change how calls of tools are permitted."""

@@ -49,8 +49,8 @@ class ChatCompletions:
         if kind is ArgumentKind.PARAMETER:
             return _parameters()
         if kind is ArgumentKind.CHAT and self._store is not None:
-            listed = self._store.list(MAX_CHATS)
-            return [Candidate(one.chat_id, one.title) for one in listed]
+            listed = self._store.chats(MAX_CHATS)
+            return [Candidate(one.id, one.title) for one in listed]
         return []
 
 

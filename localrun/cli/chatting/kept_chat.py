@@ -10,19 +10,17 @@ Invariant: no failure of the store reaches the chat; the first is reported, then
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.conversations.message import ChatSummary, KeptMessage, title_of
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from localrun.cli.chatting.session import Message, SessionSettings
+    from localrun.cli.chatting.session import ChatSession, Message, SessionSettings
     from localrun.conversations.store import ConversationStore
-
-FAILURES = (LocalrunError, OSError, sqlite3.Error)
 
 
 class KeptChat:
@@ -34,7 +32,7 @@ class KeptChat:
         report: Callable[[str], None],
         clock_s: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self.store = store
         self._report = report
         self._clock_s = clock_s
         self._synced: list[tuple[Message, int]] = []
@@ -43,7 +41,7 @@ class KeptChat:
     @property
     def is_kept(self) -> bool:
         """Return whether messages are stored."""
-        return self._store is not None
+        return self.store is not None
 
     def begin_new(self) -> None:
         """Begin another chat with the next message."""
@@ -55,9 +53,9 @@ class KeptChat:
         Raises:
             LocalrunError: there is no such chat, or the store cannot be read.
         """
-        if self._store is None:
+        if self.store is None:
             return []
-        path = self._store.path(chat_id)
+        path = self.store.path(chat_id)
         self.chat_id = chat_id
         summaries = [index for index, kept in enumerate(path) if kept.role == "summary"]
         remaining = path[summaries[-1] :] if summaries else path
@@ -66,14 +64,35 @@ class KeptChat:
 
     def sync(self, messages: Sequence[Message], settings: SessionSettings) -> None:
         """Store the messages that are new, and the branch that the chat is on."""
-        if self._store is None:
+        if self.store is None:
             return
         try:
-            self._sync(self._store, messages, settings)
-        except FAILURES as error:
-            self._store = None
-            reason = error.message if isinstance(error, LocalrunError) else str(error)
-            self._report(f"this chat is not kept any more: {reason}")
+            self._sync(self.store, messages, settings)
+        except LocalrunError as error:
+            self.store = None
+            self._report(f"this chat is not kept any more: {error.message}")
+
+    def exported(self, session: ChatSession) -> tuple[ChatSummary, list[KeptMessage]]:
+        """Return the conversation for an export: as it is kept, else as it is on the screen.
+
+        Raises:
+            LocalrunError: the store cannot be read.
+        """
+        if self.store is not None and self.chat_id is not None:
+            return self.store.find(self.chat_id), self.store.path(self.chat_id)
+        now_s, settings = self._clock_s(), session.settings
+        messages = [kept_message(one, settings, now_s) for one in session.messages]
+        title = next((title_of(one.content) for one in messages if one.role == "user"), "")
+        summary = ChatSummary(
+            id="",
+            title=title,
+            model=settings.request_model,
+            created_s=now_s,
+            updated_s=now_s,
+            num_messages=len(messages),
+            head=None,
+        )
+        return summary, messages
 
     def _sync(
         self, store: ConversationStore, messages: Sequence[Message], settings: SessionSettings

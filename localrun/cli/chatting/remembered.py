@@ -10,6 +10,7 @@ of the chat.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -71,7 +72,8 @@ def remember_chat(last: LastChat, path: Path | None = None) -> None:
         temporary.replace(path)
     except (OSError, ValueError) as error:
         _log.debug("the last chat is not remembered: %s", error)
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _from_json(body: object) -> LastChat | None:

@@ -11,17 +11,25 @@ while an answer arrives; a message object never changes once another message fol
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from localrun.cli.serving.answer import ChatOptions
 
 Message = dict[str, Any]
 SENT = ("role", "content", "thinking", "tool_calls", "tool_call_id", "tool_name", "images")
 WARNING_SHARE = 0.8  # of the context
+KEPT_TYPES: dict[str, type | tuple[type, ...]] = {  # settings that a chat goes on with
+    "system": str,
+    "output_format": (str, dict),
+    "think": (bool, str),
+    "is_verbose": bool,
+    "hides_thinking": bool,
+    "wraps_words": bool,
+}
 SUMMARY_HEAD = "Summary of the conversation so far:\n"
 
 
@@ -94,6 +102,22 @@ class SessionSettings:
             keep_alive=options.keep_alive,
             is_verbose=options.verbose,
         )
+
+    def over(self, kept: Mapping[str, Any]) -> SessionSettings:
+        """Return these settings, with those of a kept chat where these are the defaults.
+
+        Kept settings of another type than expected are left out: the file is not ours alone.
+        """
+        default, own = asdict(SessionSettings(model="")), asdict(self)
+        changes: dict[str, Any] = {}
+        for name, types in KEPT_TYPES.items():
+            value = kept.get(name)
+            if own[name] == default[name] and isinstance(value, types):
+                changes[name] = value
+        kept_sampling = kept.get("sampling")
+        if isinstance(kept_sampling, dict):
+            changes["sampling"] = {**kept_sampling, **self.sampling}
+        return replace(self, **changes)
 
     @property
     def request_model(self) -> str:

@@ -25,6 +25,7 @@ from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.toolbar import toolbar
 from localrun.cli.chatting.transcript import Transcript
 from localrun.cli.serving.answer import interruptible
+from localrun.conversations.location import open_conversations
 from localrun.folders import state_folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from localrun.cli.serving.answer import ChatOptions
     from localrun.client.api import LocalrunClient
-    from localrun.conversations.store import ConversationStore
     from localrun.services.workspace import Workspace
 
 HISTORY = "chat-history"
@@ -66,7 +66,7 @@ def start_chat(
     variables = read_chat_variables(environ)
     if environ.get("TERM", "") in PLAIN_TERMINALS and os.name != "nt":
         start = replace(start, is_plain=True)
-    store = open_store() if start.is_kept and variables.keeps_chats else None
+    store = open_conversations(os.environ) if start.is_kept and variables.keeps_chats else None
     transcript = Transcript(is_plain=start.is_plain)
     composer_options = ComposerOptions(
         completion=ChatCompletions(workspace, store),
@@ -95,16 +95,13 @@ def start_chat(
             _remember(chat)
 
 
-def open_store() -> ConversationStore | None:
-    """Return the store of kept chats."""
-    return None
-
-
 def _settings(options: ChatOptions, start: ChatStart) -> SessionSettings:
     settings = SessionSettings.from_options(options)
     settings.hides_thinking = start.hides_thinking
     settings.wraps_words = start.wraps_words
     settings.compacts = start.compacts
+    if start.chat_id is not None:
+        return settings.over(open_conversations(os.environ).settings(start.chat_id))
     return settings
 
 

@@ -27,6 +27,7 @@ class Transcript:
     def __init__(self, *, is_plain: bool = False) -> None:
         self._output = Output()
         self._is_plain = is_plain
+        self.folded_text = ""  # the last, for Ctrl-O at the prompt
 
     def note(self, text: str) -> None:
         """Print a message of the program."""
@@ -82,6 +83,11 @@ class Transcript:
         if start:
             self.aside(f"({counted(len(starts) - NUM_SHOWN, 'earlier turn')} not shown)")
         self.history(messages[start:])
+
+    def folded(self, line: str, text: str) -> None:
+        """Print a line for a text that is not shown until it is unfolded."""
+        self.aside(line)
+        self.folded_text = text
 
     def figures(self, figures: dict[str, Any]) -> None:
         """Print token counts and rates of an answer."""

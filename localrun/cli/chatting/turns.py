@@ -1,7 +1,7 @@
 """Turns of a chat: a message of the user, and the answer with its tool calls.
 
 Invariants: what arrived of an answer stays in the conversation, however it ended; the user's
-message of a turn that failed before the first piece of its answer is kept for ``/retry`` and is not
+message of a turn that ended before the first piece of its answer is kept for ``/retry`` and is not
 part of the next request.
 """
 
@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.cli.chatting.compacting import compact_if_due
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
 
@@ -35,19 +36,19 @@ def send(chat: Chat, message: Message) -> None:
         LocalrunError: as `take_turn`.
     """
     session = chat.session
+    compact_if_due(chat, message)
     num_before = len(session.messages)
     session.messages.append(message)
     session.failed = None
     chat.keep()
     try:
-        with chat.composer.answering(lambda: None):
-            _answer(chat)
-    except LocalrunError:
+        _answer(chat)
+    except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
         if len(session.messages) == num_before + 1:
             session.messages.pop()
-        raise
-    except KeyboardInterrupt:
+        if isinstance(error, LocalrunError):
+            raise
         chat.transcript.note("(stopped)")
     finally:
         chat.keep()
@@ -76,10 +77,11 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
         LocalrunError: the answer failed.
     """
     session = chat.session
-    tools = chat.tools.definitions() if chat.tools is not None else ()
     answer: Message = {"role": "assistant", "content": ""}
+    body = session.body(messages, chat.definitions())
     try:
-        figures = _receive(chat, session.body(messages, tools), answer)
+        with chat.composer.answering(lambda: None):
+            figures = _receive(chat, body, answer)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
         if answer["content"] or answer.get("thinking"):
@@ -117,6 +119,13 @@ def _add(chat: Chat, message: Message, answer: Message) -> None:
         piece = message.get(name, "")
         if piece:
             answer[name] = answer.get(name, "") + piece
-            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
+            _show(chat, name, piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
+
+
+def _show(chat: Chat, name: str, piece: str) -> None:
+    if name == "content":
+        chat.transcript.content(piece)
+    elif not chat.session.settings.hides_thinking:
+        chat.transcript.thought(piece)

@@ -38,13 +38,11 @@ def retry(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of
     """
     session = chat.session
     message = session.failed
-    is_cut = bool(session.messages) and bool(session.messages[-1].get("is_stopped"))
-    if message is None and not is_cut:
+    if message is None:
         raise UsageError("nothing failed", hint="/regenerate   answers the last message once more")
-    if message is None or any(one is message for one in session.messages):
-        message = session.cut_last_turn()
-    if message is not None:
-        send(chat, message)
+    if any(one is message for one in session.messages):
+        session.cut_last_turn()
+    send(chat, message)
 
 
 def undo(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of all commands

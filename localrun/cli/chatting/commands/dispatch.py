@@ -10,7 +10,15 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.commands import answers, conversations, general, models, settings, tools
+from localrun.cli.chatting.commands import (
+    answers,
+    context,
+    conversations,
+    general,
+    models,
+    settings,
+    tools,
+)
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: tuple[ChatCommand, ...] = (
     *conversations.COMMANDS,
     *answers.COMMANDS,
+    *context.COMMANDS,
     *settings.COMMANDS,
     *models.COMMANDS,
     *tools.COMMANDS,
@@ -56,9 +65,12 @@ def by_name() -> dict[str, ChatCommand]:
 
 def is_path(word: str) -> bool:
     """Return whether a word that begins with a slash is a path."""
-    if "\0" in word:
+    if "/" in word[1:]:
+        return True
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):  # too long for a name, or with a null character
         return False
-    return "/" in word[1:] or Path(word).exists()
 
 
 def _hint(word: str, known: dict[str, ChatCommand]) -> str:

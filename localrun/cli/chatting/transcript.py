@@ -22,7 +22,7 @@ LATEST = ":latest"
 NUM_SHOWN = 3  # turns of a kept chat
 
 
-class Transcript:
+class ChatTranscript:
     """Output of one chat."""
 
     def __init__(self, *, is_plain: bool = False) -> None:

@@ -11,7 +11,8 @@
     |  `- SlowClientError             2   the request arrived too slowly
     |- NotFoundError                  3
     |  |- ModelNotFoundError          3   the model does not exist, here or at a hub
-    |  `- QuantizationNotFoundError   3   the repository has other quantizations
+    |  |- QuantizationNotFoundError   3   the repository has other quantizations
+    |  `- ConversationNotFoundError   3   there is no such kept chat
     |- IntegrityError                 4   a file is damaged, or not what it claims to be
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
@@ -129,6 +130,12 @@ class QuantizationNotFoundError(NotFoundError):
     """The repository lacks this quantization."""
 
     code = "quantization_not_found"
+
+
+class ConversationNotFoundError(NotFoundError):
+    """There is no such kept chat."""
+
+    code = "chat_not_found"
 
 
 class IntegrityError(LocalrunError):

@@ -101,7 +101,9 @@ def read_count(environ: Mapping[str, str], name: str, default: int, most: int) -
     """
     text = environ.get(name, "").strip() or str(default)
     if not _is_number(text) or not 1 <= int(text) <= most:
-        raise UsageError(f"{name} must be a number from 1 to {most}, not {text}", hint=f"{name}=4")
+        raise UsageError(
+            f"{name} must be a number from 1 to {most}, not {text}", hint=f"{name}={default}"
+        )
     return int(text)
 
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
+from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
@@ -100,6 +101,7 @@ class _Group(Commands):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as its base has it
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
+        self.add_group("chats", ABOUT_CHATS, CHATS_COMMANDS)
         self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
         self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
@@ -125,6 +127,7 @@ def build_all() -> None:
     """Build all commands at once; a process that runs only one builds only that."""
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
+    build_commands(CHATS_COMMANDS, hidden=False)
     build_commands(BACKEND_COMMANDS, hidden=False)
     build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()

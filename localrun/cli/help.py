@@ -12,6 +12,7 @@ from localrun.cli.output import Output
 GENERATED = {"parameters": "parameters of PARAMETER and of the APIs' options"}
 TOPICS = {
     "quickstart": "install, a first answer, a first download",
+    "chat": "the chat in the terminal: keys, commands, kept chats",
     "models": "pull, search, import, list, update and remove models",
     "names": "syntax of model names",
     "recipes": "system prompts, parameters and adapters by a Modelfile",

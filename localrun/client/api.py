@@ -45,6 +45,7 @@ OWN = "/api/localrun"
 ERROR_STATUS = 400
 HEAD_TIMEOUT_S = 60.0  # of a streamed answer; the server may have been started just now
 UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
+RENDER_TIMEOUT_S = 600.0  # the model may have to be loaded first
 SHUTDOWN_S = 0.2
 MAX_NAMES = 1000  # in one request
 OWN_ERRORS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
@@ -181,6 +182,27 @@ class LocalrunClient:
             LocalrunError: the error that the server reports, also in the middle of the stream.
         """
         yield from self._frames("/api/chat", body)
+
+    def rendered(self, body: JsonObject) -> str:
+        """Return the prompt of an ``/api/chat`` request as the model gets it; loads the model.
+
+        Raises:
+            LocalrunError: the request is refused.
+        """
+        request = {**body, "stream": False, "_debug_render_only": True}
+        answer = self._call("POST", "/api/chat", request, timeout_s=RENDER_TIMEOUT_S)
+        text: str = answer["_debug_info"]["rendered_template"]
+        return text
+
+    def num_tokens(self, model: str, text: str) -> int:
+        """Return the number of tokens of a text, without the tokens that begin a prompt.
+
+        Raises:
+            LocalrunError: the model cannot be loaded.
+        """
+        body = {"model": model, "prompt": text, "add_special_tokens": False}
+        answer = self._call("POST", "/v1/tokenize", body, timeout_s=RENDER_TIMEOUT_S)
+        return int(answer["count"])
 
     def _frames(self, path: str, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of an answer up to the object that is ``done``."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 STEP_TOKENS, MAX_STEP_TOKENS = 512, 8192  # of one forward pass: default and maximum
+TILE_TOKENS = (
+    64  # queries of a tile of llama.cpp's attention: fewer tokens of a prompt cost more each
+)
 MAX_TOP_LOGPROBS = 20  # alternatives that a request may ask for at each position (top_logprobs)
 
 

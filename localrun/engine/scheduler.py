@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.pacing.prompt_order import are_one_batch, in_order, record_passing
-from localrun.engine.params import STEP_TOKENS
+from localrun.engine.params import STEP_TOKENS, TILE_TOKENS
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
 Pace: TypeAlias = "Callable[[list[Sequence], list[Sequence]], int]"
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
 MAX_CONSIDERED = 64  # waiting sequences that one step considers, however long the queue is
-# With so many tokens llama.cpp's attention computes tiles of 64 queries, also at the cells of what
-# decodes, and from so many cells on that costs more than to read the weights once more.
-TILE_TOKENS, TILE_CELLS = 64, 256
+# A whole tile of prompt tokens is computed also at the cells of what decodes, and from so many
+# cells on that costs more than to read the weights once more.
+TILE_CELLS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

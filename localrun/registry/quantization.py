@@ -12,6 +12,7 @@ A tag that the user gives is taken exactly: another quantization never replaces 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotF
 from localrun.names.ref import DEFAULT_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from localrun.registry.remote import RemoteFile, Repository
 
@@ -93,10 +94,11 @@ def quantization_of(file_name: str) -> str | None:
     The result is upper case, with FP16 as F16. If a name states several, the last one counts.
     """
     shard = SHARD.fullmatch(file_name)
-    path = shard["stem"] if shard else re.sub(r"\.gguf$", "", file_name, flags=re.IGNORECASE)
+    path = shard["stem"] if shard else _without_suffix(file_name)
     for part in reversed(path.split("/")):
         if matches := QUANTIZATION.findall(part):
-            return re.sub(r"^FP", "F", str(matches[-1]).upper())
+            quantization = str(matches[-1]).upper()
+            return f"F{quantization[2:]}" if quantization.startswith("FP") else quantization
     return None
 
 
@@ -177,29 +179,40 @@ def companions(repository: Repository) -> Companions:
 
 @dataclass(frozen=True, slots=True)
 class _ShardSet:
-    """Variant, and the names of its first missing shards."""
+    """Variant whose shards may be incomplete, which costs time to find out."""
 
     variant: Variant
-    num_missing: int = 0
-    missing: tuple[str, ...] = ()
 
     def check(self, repository: Repository) -> None:
-        if not self.num_missing:
+        first = self.variant.files[0]
+        shard = SHARD.fullmatch(first.name)
+        if shard is None:
             return
-        more = self.num_missing - len(self.missing)
-        named = ", ".join(self.missing) + (f" and {more} more" * (more > 0))
+        stem, total = shard["stem"], int(shard["total"])
+        present = {file.name.lower() for file in self.variant.files}
+        num_missing = total - sum(_is_shard_of(name, total) for name in present)
+        if num_missing <= 0:
+            return
+        # never list all names: each of many files may announce 99999 shards
+        names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
+        missing = islice((n for n in names if n.lower() not in present), MAX_SHARDS_NAMED)
+        named = ", ".join(missing) + f" and {num_missing - MAX_SHARDS_NAMED} more" * (
+            num_missing > MAX_SHARDS_NAMED
+        )
         raise IntegrityError(
             f"{repository.name} is incomplete: {named} is missing",
             hint=f"choose another one than {self.variant.quantization}, or try again later",
         )
 
 
-def _sets(repository: Repository) -> list[_ShardSet]:
+@functools.lru_cache(maxsize=1)  # a pull asks several times about one listing
+def _sets(repository: Repository) -> tuple[_ShardSet, ...]:
     """Return all variants, complete or not, the smallest first."""
     shards = _by_stem(file for file in repository.files if _is_model(file))
     labels = _labels(shards)
-    shard_sets = [_set(labels[stem], files) for stem, files in shards.items()]
-    return sorted(shard_sets, key=lambda each: (each.variant.size_bytes, each.variant.quantization))
+    shard_sets = [_variant(labels[stem], files) for stem, files in shards.items()]
+    shard_sets.sort(key=lambda each: (each.size_bytes, each.quantization))
+    return tuple(map(_ShardSet, shard_sets))
 
 
 def _by_stem(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
@@ -224,19 +237,9 @@ def _labels(stems: Iterable[str]) -> dict[str, str]:
     return {stem: labels.get(stem, stem) for stem in stems}
 
 
-def _set(label: str, files: list[RemoteFile]) -> _ShardSet:
-    size = sum(file.size_bytes or 0 for file in files)
-    variant = Variant(quantization=label, files=tuple(files), size_bytes=size)
-    shard = SHARD.fullmatch(files[0].name)
-    if shard is None:
-        return _ShardSet(variant)
-    stem, total = shard["stem"], int(shard["total"])
-    present = {file.name.lower() for file in files}
-    # never list all names: each of many files may announce 99999 shards
-    names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
-    missing = (name for name in names if name.lower() not in present)
-    num_present = sum(_is_shard_of(name, total) for name in present)
-    return _ShardSet(variant, max(0, total - num_present), tuple(islice(missing, MAX_SHARDS_NAMED)))
+def _variant(label: str, files: list[RemoteFile]) -> Variant:
+    size = sum([file.size_bytes or 0 for file in files])
+    return Variant(quantization=label, files=tuple(files), size_bytes=size)
 
 
 def _is_shard_of(name: str, total: int) -> bool:
@@ -244,7 +247,7 @@ def _is_shard_of(name: str, total: int) -> bool:
     return shard is not None and int(shard["total"]) == total and 1 <= int(shard["index"]) <= total
 
 
-def _stated(repository: Repository, shard_sets: list[_ShardSet], wanted: str) -> _ShardSet:
+def _stated(repository: Repository, shard_sets: Sequence[_ShardSet], wanted: str) -> _ShardSet:
     names = {wanted.upper(), _canonical(wanted)}
     for shard_set in shard_sets:
         if shard_set.variant.quantization.upper() in names:
@@ -279,7 +282,11 @@ def _is_model(file: RemoteFile) -> bool:
 
 
 def _is_gguf(file: RemoteFile) -> bool:
-    return file.name.lower().endswith(SUFFIX)
+    return file.name[-len(SUFFIX) :].lower() == SUFFIX
+
+
+def _without_suffix(name: str) -> str:
+    return name[: -len(SUFFIX)] if name[-len(SUFFIX) :].lower() == SUFFIX else name
 
 
 def _base(file: RemoteFile) -> str:

@@ -44,7 +44,7 @@ def terminal_input(client: int) -> io.FileIO:
     """Return stdin, which stops the job before it reads the client's terminal in the background."""
     state = job_state(client)
     if state is None or not os.isatty(0) or os.fstat(0).st_rdev != _device(state[1]):
-        return io.FileIO(0, "rb", closefd=False)
+        return WorkerInput(0, "rb", closefd=False)
     return _TerminalInput(client)
 
 
@@ -53,7 +53,11 @@ def _device(number: int) -> int:
     return os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)
 
 
-class _TerminalInput(io.FileIO):
+class WorkerInput(io.FileIO):
+    """stdin of a worker."""
+
+
+class _TerminalInput(WorkerInput):
     """stdin on the client's terminal."""
 
     def __init__(self, client: int) -> None:

@@ -20,7 +20,7 @@ assert sys.platform == "linux"  # elsewhere, mypy reads no further
 import _signal as signal  # type: ignore[import-not-found,unused-ignore]
 import os
 
-from localrun.warm.protocol import EXITED, GO, REPLY_BYTES, parse_reply
+from localrun.warm.protocol import EXITED, GO, REFUSED, REPLY_BYTES, parse_reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Handover:
             self._connection.settimeout(None)
             self._connection.sendall(GO)
             code = self._wait()
-        except OSError:  # the worker has ended before it read that it may go
+        except OSError:  # the worker has ended before it did anything, or hands the command back
             for number, handler in before.items():
                 signal.signal(number, handler)
             return None
@@ -107,12 +107,15 @@ class Handover:
         """Return the exit code, or the signal that ended the worker as a negative number.
 
         Raises:
-            OSError: the worker has ended before it read what was sent to it.
+            OSError: the worker has ended before it read what was sent to it, or the command needs
+                this process's terminal.
         """
         answer = self._connection.recv(REPLY_BYTES)
         if len(answer) < REPLY_BYTES:  # killed together with the warm process
             return -int(signal.SIGKILL)
         kind, number = parse_reply(answer)
+        if kind == REFUSED:
+            raise OSError
         return number & 0xFF if kind == EXITED else -number
 
     def _die(self, number: int) -> int:

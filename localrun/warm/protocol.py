@@ -5,7 +5,8 @@
     worker   "P" and its process id: the request is accepted; or "N": run it yourself
     client   "G": go (a client that gave up never sends it, and then nothing runs)
     worker   "E" and the exit code, when all its files are closed; or the warm process, when the
-             worker has ended otherwise: "E", or "S" and the signal
+             worker has ended otherwise: "E", or "S" and the signal; or the worker "N", before it
+             has done anything: run it yourself, on your terminal
 
 One answer ends the exchange. Each end learns by the other's end that nobody waits any more.
 

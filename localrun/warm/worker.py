@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.sockets import peer_of
 from localrun.warm.foreground import terminal_input
+from localrun.warm.own_terminal import HandedBackError
 from localrun.warm.peer import rights, take_limits
 from localrun.warm.protocol import (
     ACCEPTED,
@@ -81,7 +82,7 @@ class WarmState(NamedTuple):
 def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -> None:
     """Serve one connection in this forked process, and end the process."""
     _reset_signals()
-    code = INTERRUPTED
+    kind, code = EXITED, INTERRUPTED
     with contextlib.suppress(KeyboardInterrupt):
         request, files = _receive(connection, state)
         connection = _become(request, files, connection)
@@ -90,11 +91,14 @@ def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -
             record_mortal(record, client, is_runner=is_runner)
         if request.kind != JOB and _is_alone(connection):
             os._exit(0)
-        code = _run(state.run)
+        try:
+            code = _run(state.run)
+        except HandedBackError:
+            kind = REFUSED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _close_all_but(connection)  # and with them all locks: the client goes on at once
     with contextlib.suppress(OSError):
-        connection.sendall(reply(EXITED, code))
+        connection.sendall(reply(kind, code))
     os._exit(code)
 
 
@@ -221,6 +225,8 @@ def _run(run: Callable[[], int]) -> int:
     """Run the command line, and what the interpreter does at its end; return the exit code."""
     try:
         code = run()
+    except HandedBackError:
+        raise
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:  # noqa: BLE001 - as the interpreter does

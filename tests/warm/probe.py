@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun import front
+from localrun.warm.own_terminal import claim_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +160,12 @@ def chat() -> int:
             say("interrupted")
 
 
+def edit() -> int:
+    """Need the terminal, then ask for a line."""
+    claim_terminal()
+    return chat()
+
+
 def raw() -> int:
     """Put the terminal into raw mode and hold."""
     import tty
@@ -214,7 +221,7 @@ ACTS: dict[str, Callable[..., int | None]] = {
     each.__name__: each
     for each in (
         show_state, end, fail, die, report_signals, hold, interrupted, echo, chat, raw, flood,
-        measure, parent, finish, serve,
+        measure, parent, finish, serve, edit,
     )
 }  # fmt: skip
 

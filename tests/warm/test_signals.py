@@ -333,3 +333,28 @@ def test_timeout(probed: Probe, *, is_warm: bool) -> None:
 
     assert done.returncode == 124
     wait_until(lambda: all(has_ended(pid) for pid in probed.pids()))
+
+
+def test_a_command_that_needs_the_terminal_is_a_job_of_the_shell(probed: Probe) -> None:
+    with Shell(probed.environ(is_warm=True)) as shell:
+        shell.type("$PROBE edit; echo code-$?\n")
+        shell.read_until("> ")
+        shell.type("one\n")
+        shell.read_until("<one> 80 24")
+        shell.read_until("> ")
+        worker, program = probed.pids()
+        wait_until(lambda: has_ended(worker))
+        shell.type("\x1a")
+        shell.read_until("Stopped")
+        wait_until(lambda: is_stopped(program))
+        shell.type("fg\n")
+        shell.read_until("edit")
+        shell.type("two\n")
+        shell.read_until("<two>")
+        shell.read_until("> ")
+        shell.press_until("\x03", "interrupted")
+        shell.read_until("> ")
+        shell.type("\x04")
+        shell.read_until("$ ")
+
+    assert probed.ways() == [probe.WARM, probe.ORDINARY]

@@ -17,8 +17,9 @@ LARGEST_SEED = 2**63 - 1
 
 def run(  # noqa: PLR0913 - one parameter a flag
     model: Annotated[
-        str, Argument(help="Name of the model, such as guide.", autocompletion=complete_model)
-    ],
+        str | None,
+        Argument(help="Name of the model, such as guide.", autocompletion=complete_model),
+    ] = None,
     prompt: Annotated[
         list[str] | None, Argument(help="The prompt; without one, an interactive chat starts.")
     ] = None,
@@ -73,6 +74,22 @@ def run(  # noqa: PLR0913 - one parameter a flag
         bool, Option("--no-stream", help="Print the answer only when it is complete.")
     ] = False,
     as_json: AsJson = False,
+    plain: Annotated[
+        bool, Option("--plain", help="Chat without colors, folds and redraws, line by line.")
+    ] = False,
+    hide_thinking: Annotated[
+        bool, Option("--hide-thinking", "--hidethinking", help="Do not show thoughts in the chat.")
+    ] = False,
+    is_last: Annotated[
+        bool, Option("--continue", "-c", help="Go on with the last chat, with its model.")
+    ] = False,
+    chat: Annotated[
+        str | None, Option(metavar="ID", help="Go on with a kept chat (localrun chats list).")
+    ] = None,
+    no_save: Annotated[bool, Option("--no-save", help="Do not keep the chat.")] = False,
+    no_compact: Annotated[
+        bool, Option("--no-compact", help="Never compact older turns into a summary.")
+    ] = False,
 ) -> None:
     """Run a model: answer one prompt, or chat interactively.
 
@@ -90,21 +107,30 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.models.pull import find_or_pull
     from localrun.cli.options import check_keep_alive, parse_context
+    from localrun.cli.output import is_terminal
     from localrun.cli.prompt import as_text, read_prompt
     from localrun.cli.serving.answer import ChatOptions, answer_once
-    from localrun.cli.serving.chat import chat
-    from localrun.cli.serving.run_options import read_format, with_device
+    from localrun.cli.serving.run_options import (
+        find_resumed,
+        model_name,
+        read_format,
+        with_device,
+    )
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
+    from localrun.warm.own_terminal import claim_terminal
 
+    if not prompt and sys.stdin is not None and is_terminal(sys.stdin):
+        claim_terminal()  # for the line editor of a chat
     wanted_format = read_format(output_format)
     check_keep_alive(keep_alive)
     num_ctx = parse_context(ctx)
     workspace = open_workspace(os.environ)
     settings = with_device(workspace.settings, device)
-    stored = find_or_pull(workspace, model)
+    resumed = find_resumed(chat, is_last=is_last)
+    stored = find_or_pull(workspace, model_name(model, resumed))
     check_can_answer(stored)
     message = read_prompt(prompt or [], sys.stdin)
     sampling = {
@@ -142,7 +168,16 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     if message is None:
         warn_of_other_version(connect())
-        chat(connect, chat_options, on_open=note_context)
+        from localrun.cli.chatting.start import ChatStart, start_chat
+
+        start = ChatStart(
+            is_plain=plain,
+            hides_thinking=hide_thinking,
+            is_kept=not no_save,
+            compacts=not no_compact,
+            chat_id=resumed.id if resumed is not None else None,
+        )
+        start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:
         answer_once(connect, chat_options, message)
         note_context()

@@ -11,6 +11,7 @@ from localrun.cli.prompt import as_text
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
+    from localrun.conversations.message import ChatSummary
     from localrun.settings import Settings
 
 HINT = '--format json, --format schema.json, or --format \'{"type": "object"}\''
@@ -39,6 +40,32 @@ def read_format(text: str | None) -> str | dict[str, Any] | None:
     if not isinstance(schema, dict):
         raise UsageError(f"{name} is not a JSON Schema: it must be an object", hint=HINT)
     return schema
+
+
+def find_resumed(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:
+    """Return the kept chat of ``--chat`` or ``--continue``, None without these options.
+
+    Raises:
+        LocalrunError: there is no such chat.
+    """
+    if chat_id is None and not is_last:
+        return None
+    from localrun.cli.chatting.resuming import find_chat
+
+    return find_chat(chat_id, is_last=is_last)
+
+
+def model_name(model: str | None, resumed: ChatSummary | None) -> str:
+    """Return the name of the model: of the argument, else of the chat that goes on.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if model is not None:
+        return model
+    if resumed is None:
+        raise UsageError("which model?", hint="localrun run guide")
+    return resumed.model
 
 
 def with_device(settings: Settings, flag: str | None) -> Settings:

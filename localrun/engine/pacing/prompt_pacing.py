@@ -22,14 +22,14 @@ import math
 from typing import TYPE_CHECKING
 
 from localrun.engine.pacing.step_costs import StepCosts
-from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS
+from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS, TILE_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
     from localrun.engine.sequence import Sequence
 
-LEAST_TOKENS = 64  # fewer cost more for each: llama.cpp's attention takes 64 queries at a time
+LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
 PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too long
 

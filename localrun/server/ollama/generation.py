@@ -129,6 +129,7 @@ def _end(end: AnswerFinished) -> JsonObject:
         "total_duration": int(end.total_s * NANOSECONDS),
         "load_duration": int(end.load_s * NANOSECONDS),
         "prompt_eval_count": finished.prompt_tokens,
+        "prompt_eval_cached_count": finished.cached_tokens,
         "prompt_eval_duration": int(finished.prompt_s * NANOSECONDS),
         "eval_count": finished.generated_tokens,
         "eval_duration": int(finished.generation_s * NANOSECONDS),

@@ -1,0 +1,107 @@
+"""Keys of the line editor that differ from those of a shell.
+
+Enter          send; goes on if quotes are open or the line ends with a backslash
+Alt-Enter      a new line                   Esc Esc        empty the text
+Ctrl-C         empty the text; twice at an empty prompt: leave
+Ctrl-D         at an empty prompt: leave    Ctrl-Z         suspend
+Ctrl-X Ctrl-E, Ctrl-G   the user's editor   Ctrl-O         fold
+Ctrl-L         clear the screen             Shift-Tab      the mode of tools
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from prompt_toolkit.application.current import get_app
+from prompt_toolkit.filters import Condition, has_focus
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.keys import Keys
+
+from localrun.cli.chatting.prompt.message_text import (
+    as_unicode,
+    ends_with_backslash,
+    is_quoted,
+    is_unfinished,
+    with_line_ends,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prompt_toolkit.buffer import Buffer
+    from prompt_toolkit.key_binding import KeyPressEvent
+
+    from localrun.cli.chatting.prompt.composer import ComposerOptions
+    from localrun.cli.chatting.prompt.pastes import FoldedPastes
+
+
+class PromptActions(Protocol):
+    """What keys do besides changing the text."""
+
+    def send(self) -> None:
+        """End the prompt with its text."""
+
+    def open_editor(self) -> None:
+        """End the prompt, and go on with the text in the user's editor."""
+
+    def interrupt(self) -> None:
+        """Leave if the key was pressed just before; else say how to leave."""
+
+    def leave(self) -> None:
+        """End the prompt and the chat."""
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Call a function that may print."""
+
+
+def prompt_keys(
+    buffer: Buffer, pastes: FoldedPastes, actions: PromptActions, options: ComposerOptions
+) -> KeyBindings:
+    """Return the keys of a prompt."""
+    keys = KeyBindings()
+    is_typing = has_focus(buffer)
+    is_empty = Condition(lambda: not buffer.text)
+    _add_lines(keys, buffer, pastes, actions)
+    keys.add("c-d", filter=is_typing & is_empty)(lambda _: actions.leave())
+    for name in ("c-c", Keys.SIGINT):
+        keys.add(name, filter=is_typing & is_empty)(lambda _: actions.interrupt())
+        keys.add(name, filter=is_typing & ~is_empty)(lambda _: buffer.reset())
+    keys.add("escape", "escape", filter=is_typing)(lambda _: buffer.reset())
+    keys.add("c-x", "c-e", filter=is_typing)(lambda _: actions.open_editor())
+    keys.add("c-g", filter=is_typing)(lambda _: actions.open_editor())
+    keys.add("c-o", filter=is_typing, eager=True)(lambda _: actions.call(options.on_fold))
+    is_choosing = Condition(lambda: buffer.complete_state is not None)
+    keys.add("s-tab", filter=is_typing & ~is_choosing)(lambda _: actions.call(options.on_mode))
+    keys.add("c-z", filter=is_typing)(lambda _: get_app().suspend_to_background())
+    return keys
+
+
+def _add_lines(
+    keys: KeyBindings, buffer: Buffer, pastes: FoldedPastes, actions: PromptActions
+) -> None:
+    """Add the keys that end or continue a line, and pastes."""
+
+    @keys.add("enter", filter=has_focus(buffer))
+    def _(_event: KeyPressEvent) -> None:
+        if buffer.complete_state is not None and buffer.complete_state.current_completion:
+            buffer.complete_state = None  # the completion is in the text already
+        elif is_unfinished(buffer.text):
+            _continue_line(buffer)
+        else:
+            actions.send()
+
+    @keys.add("escape", "enter", filter=has_focus(buffer))
+    def _(_event: KeyPressEvent) -> None:
+        buffer.insert_text("\n")
+
+    @keys.add(Keys.BracketedPaste, filter=has_focus(buffer))
+    def _(event: KeyPressEvent) -> None:
+        buffer.insert_text(pastes.fold(with_line_ends(as_unicode(event.data))))
+
+
+def _continue_line(buffer: Buffer) -> None:
+    """Begin a line; the backslash before it is removed."""
+    buffer.cursor_position = len(buffer.text)
+    if not is_quoted(buffer.text) and ends_with_backslash(buffer.text):
+        buffer.delete_before_cursor()
+    buffer.insert_text("\n")

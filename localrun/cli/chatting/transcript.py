@@ -1,0 +1,109 @@
+"""Transcript: everything that a chat prints between two prompts, and its answers.
+
+Invariant: text of the model, of files and of kept chats passes `harmless` before it reaches the
+terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from localrun.cli.chatting.prompt.message_text import CONTINUED, PROMPT
+from localrun.cli.output import Output, counted
+from localrun.cli.serving.answer import print_dropped, print_figures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.cli.chatting.session import Message
+    from localrun.errors import LocalrunError
+
+LATEST = ":latest"
+NUM_SHOWN = 3  # turns of a kept chat
+
+
+class ChatTranscript:
+    """Output of one chat."""
+
+    def __init__(self, *, is_plain: bool = False) -> None:
+        self._output = Output()
+        self._is_plain = is_plain
+        self.folded_text = ""  # the last, for Ctrl-O at the prompt
+
+    def note(self, text: str) -> None:
+        """Print a message of the program."""
+        self._output.note(text)
+
+    def aside(self, text: str) -> None:
+        """Print a dim message of the program."""
+        (self._output.note if self._is_plain else self._output.aside)(text)
+
+    def heading(self, model: str) -> None:
+        """Print which model answers next, where two do."""
+        self.aside(f"{model.removesuffix(LATEST)}:")
+
+    def error(self, error: LocalrunError) -> None:
+        """Print an error and its hint."""
+        self._output.error(error)
+
+    def text(self, text: str) -> None:
+        """Print a text that the user asked for, such as a template."""
+        self._output.text(text)
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print aligned columns."""
+        self._output.table(heads, rows)
+
+    def status(self, text: str) -> None:
+        """Print a line that the next output replaces; "" clears it."""
+        self._output.status(text)
+
+    def thought(self, text: str) -> None:
+        """Print a piece of a thought."""
+        self._output.thought(text)
+
+    def content(self, text: str) -> None:
+        """Print a piece of an answer."""
+        self._output.piece(text)
+
+    def end_answer(self) -> None:
+        """End the lines of an answer."""
+        self._output.piece("\n")
+
+    def history(self, messages: Sequence[Message]) -> None:
+        """Print earlier messages as they looked: of a recipe, or of a kept chat."""
+        for message in messages:
+            text = str(message.get("content") or "")
+            if message["role"] == "user":
+                self._output.text(PROMPT + text.replace("\n", f"\n{CONTINUED}"))
+            elif message["role"] == "assistant" and text:
+                self._output.text(text)
+            elif message["role"] == "summary":
+                self.aside("(a summary of older turns)")
+
+    def last_turns(self, messages: Sequence[Message]) -> None:
+        """Print the last turns of a kept chat, and how many are not shown."""
+        starts = [index for index, one in enumerate(messages) if one["role"] == "user"]
+        start = starts[-NUM_SHOWN] if len(starts) > NUM_SHOWN else 0
+        if start:
+            self.aside(f"({counted(len(starts) - NUM_SHOWN, 'earlier turn')} not shown)")
+        self.history(messages[start:])
+
+    def folded(self, line: str, text: str) -> None:
+        """Print a line for a text that is not shown until it is unfolded."""
+        self.aside(line)
+        self.folded_text = text
+
+    def figures(self, figures: dict[str, Any]) -> None:
+        """Print token counts and rates of an answer."""
+        print_figures(figures, self._output)
+        first_token_s = figures.get("first_token_s")
+        if first_token_s is not None:
+            self._output.note(f"{'time to first token:':22}{first_token_s:.3f} s")
+        cached = figures.get("prompt_eval_cached_count")
+        if cached is not None:
+            self._output.note(f"{'cached tokens:':22}{cached} tokens")
+
+    def dropped(self, figures: dict[str, Any]) -> None:
+        """Print what the server left out because the context is full, if anything."""
+        print_dropped(figures, self._output)

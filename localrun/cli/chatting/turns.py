@@ -1,0 +1,155 @@
+"""Turns of a chat: a message of the user, and the answer with its tool calls.
+
+Invariants: what arrived of an answer stays in the conversation, however it ended; the user's
+message of a turn that ended before the first piece of its answer is kept for ``/retry`` and is not
+part of the next request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from localrun.cli.chatting.compacting import compact_if_due
+from localrun.cli.serving.answer import load_status
+from localrun.errors import LocalrunError
+
+if TYPE_CHECKING:
+    from localrun.cli.chatting.chat import Chat
+    from localrun.cli.chatting.session import Message
+
+
+def take_turn(chat: Chat, text: str) -> None:
+    """Send a message of the user and print the answer.
+
+    Raises:
+        LocalrunError: the answer failed; what arrived stays in the conversation.
+    """
+    send(chat, {"role": "user", "content": text})
+
+
+def send(chat: Chat, message: Message) -> None:
+    """Append a message of the user, and print the answer.
+
+    Raises:
+        LocalrunError: as `take_turn`.
+    """
+    session = chat.session
+    compact_if_due(chat, message)
+    num_before = len(session.messages)
+    session.messages.append(message)
+    session.failed = None
+    chat.keep()
+    try:
+        _answer(chat)
+    except (LocalrunError, KeyboardInterrupt) as error:
+        session.failed = message
+        if len(session.messages) == num_before + 1:
+            session.messages.pop()
+        if isinstance(error, LocalrunError):
+            raise
+        chat.transcript.note("(stopped)")
+    finally:
+        chat.keep()
+
+
+def _answer(chat: Chat) -> None:
+    session, tools = chat.session, chat.tools
+    messages = session.request_messages()
+    if chat.compared_model is not None:
+        chat.transcript.heading(session.settings.request_model)
+        session.messages.append(_ask(chat, messages))
+        _compare(chat, chat.compared_model, messages)
+        return
+    if tools is None:
+        session.messages.append(_ask(chat, messages))
+        return
+
+    def ask(messages: list[Message]) -> Message:
+        return _ask(chat, messages)
+
+    def keep(message: Message) -> None:
+        session.messages.append(message)
+        chat.keep()
+
+    tools.answer(ask, messages, keep)
+
+
+def _compare(chat: Chat, model: str, messages: list[Message]) -> None:
+    """Print the answer of another model, which is not a part of the conversation."""
+    chat.transcript.heading(model)
+    answer: Message = {"role": "assistant", "content": ""}
+    body = {**chat.session.body(messages), "model": model}
+    try:
+        with chat.composer.answering(lambda: None):
+            figures = _receive(chat, body, answer)
+    except LocalrunError as error:
+        chat.transcript.error(error)
+        return
+    finally:
+        chat.transcript.status("")
+        chat.transcript.end_answer()
+    if chat.session.settings.is_verbose:
+        chat.transcript.figures(figures)
+
+
+def _ask(chat: Chat, messages: list[Message]) -> Message:
+    """Print and return the answer to messages; an answer that is cut is kept as far as it came.
+
+    Raises:
+        LocalrunError: the answer failed.
+    """
+    session = chat.session
+    answer: Message = {"role": "assistant", "content": ""}
+    body = session.body(messages, chat.definitions())
+    try:
+        with chat.composer.answering(lambda: None):
+            figures = _receive(chat, body, answer)
+    except (LocalrunError, KeyboardInterrupt):
+        chat.transcript.status("")
+        if answer["content"] or answer.get("thinking"):
+            answer.pop("tool_calls", None)
+            session.messages.append(answer | {"is_stopped": True})
+            chat.transcript.end_answer()
+        raise
+    chat.transcript.end_answer()
+    session.note_figures(figures)
+    chat.transcript.dropped(figures)
+    if session.settings.is_verbose:
+        chat.transcript.figures(figures)
+    return answer
+
+
+def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any]:
+    """Print the pieces of an answer as they arrive; return the final frame."""
+    figures: dict[str, Any] = {}
+    started_s, first_token_s = time.monotonic(), None
+    with contextlib.closing(chat.connect().chat(body)) as frames:
+        for frame in frames:
+            is_status = "status" in frame
+            chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
+            if is_status:
+                continue
+            if first_token_s is None:
+                first_token_s = time.monotonic() - started_s
+            _add(chat, frame.get("message", {}), answer)
+            figures = frame if frame.get("done") else {}
+    return {**figures, "first_token_s": first_token_s}
+
+
+def _add(chat: Chat, message: Message, answer: Message) -> None:
+    for name in ("thinking", "content"):
+        piece = message.get(name, "")
+        if piece:
+            answer[name] = answer.get(name, "") + piece
+            _show(chat, name, piece)
+    if message.get("tool_calls"):
+        answer.setdefault("tool_calls", []).extend(message["tool_calls"])
+
+
+def _show(chat: Chat, name: str, piece: str) -> None:
+    if name == "content":
+        chat.transcript.content(piece)
+    elif not chat.session.settings.hides_thinking:
+        chat.transcript.thought(piece)

@@ -1,0 +1,90 @@
+"""Schema of the database of chats, and its version.
+
+    chats(id, title, model, settings, head, created_s, updated_s)
+    messages(id, chat, parent, role, content, ..., created_s)     a tree for each chat
+    texts(content)                                                full-text index of messages
+    changes(revision)                                             one row: the number of writes
+
+The index has the trigrams of the content, so that a part of a word is found, also in languages
+that write without blanks. Deleted content is overwritten (``secure_delete``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+VERSION = 1
+TABLES = """
+CREATE TABLE chats (
+    id TEXT PRIMARY KEY, title TEXT NOT NULL, model TEXT NOT NULL, settings TEXT NOT NULL,
+    head INTEGER, created_s REAL NOT NULL, updated_s REAL NOT NULL,
+    num_messages INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX chats_by_update ON chats (updated_s DESC, id DESC);
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    chat TEXT NOT NULL REFERENCES chats ON DELETE CASCADE, parent INTEGER,
+    role TEXT NOT NULL, content TEXT NOT NULL, thinking TEXT NOT NULL, tool_calls TEXT NOT NULL,
+    tool_name TEXT NOT NULL, attachments TEXT NOT NULL, model TEXT NOT NULL, created_s REAL NOT NULL
+);
+CREATE INDEX messages_by_chat ON messages (chat, parent);
+CREATE VIRTUAL TABLE texts USING fts5 (
+    content, content='messages', content_rowid='id', tokenize='trigram'
+);
+CREATE TRIGGER message_added AFTER INSERT ON messages BEGIN
+    INSERT INTO texts (rowid, content) VALUES (new.id, new.content);
+    UPDATE chats SET num_messages = num_messages + 1 WHERE id = new.chat;
+END;
+CREATE TRIGGER message_removed AFTER DELETE ON messages BEGIN
+    INSERT INTO texts (texts, rowid, content) VALUES ('delete', old.id, old.content);
+END;
+CREATE TABLE changes (revision INTEGER NOT NULL);
+INSERT INTO changes VALUES (0);
+"""
+
+
+def prepare(database: sqlite3.Connection) -> None:
+    """Create the tables of a new database; check the version of another.
+
+    Raises:
+        IntegrityError: a newer localrun wrote the database.
+        sqlite3.Error: it cannot be read or written.
+    """
+    version = _version(database)
+    if version == VERSION:
+        return
+    if version > VERSION:
+        raise IntegrityError(
+            f"the kept chats have format {version}, which this localrun does not know",
+            hint="localrun upgrade --check   or LOCALRUN_CHATS=FOLDER to keep chats elsewhere",
+        )
+    database.execute("PRAGMA journal_mode = WAL")
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        if _version(database) == 0:  # not even by another process just now
+            _create(database)
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _create(database: sqlite3.Connection) -> None:
+    statement = ""
+    for line in TABLES.splitlines(keepends=True):
+        statement += line
+        if _is_complete(statement):
+            database.execute(statement)
+            statement = ""
+    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _is_complete(statement: str) -> bool:
+    import sqlite3
+
+    return sqlite3.complete_statement(statement)

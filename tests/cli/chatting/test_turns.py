@@ -1,0 +1,93 @@
+"""Turns of a chat: what stays of each, however it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.cli.chatting.chat import act_on, run_chat
+from localrun.errors import BackendError
+from tests.cli.chatting.fakes import fake_chat, pieces
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+KILLED = BackendError("the server closed the connection")
+
+
+def test_an_answer_is_printed_and_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [pieces("Hel", "lo.")]
+
+    act_on(fake.chat, "hi")
+
+    assert capsys.readouterr().out == "Hello.\n"
+    assert fake.conversation == [("user", "hi"), ("assistant", "Hello.")]
+    assert fake.chat.session.context.used == 40
+
+
+def test_a_stopped_answer_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [[*pieces("Half")[:1], KeyboardInterrupt()]]
+
+    act_on(fake.chat, "hi")
+
+    assert "(stopped)" in capsys.readouterr().err
+    assert fake.conversation == [("user", "hi"), ("assistant", "Half")]
+    assert fake.chat.session.messages[-1]["is_stopped"]
+
+
+def test_a_turn_that_is_stopped_before_its_answer_keeps_the_message(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [[KeyboardInterrupt()]]
+
+    act_on(fake.chat, "hi")
+    act_on(fake.chat, "/retry")
+
+    assert fake.conversation == [("user", "hi"), ("assistant", "Hello.")]
+
+
+def test_a_failed_message_is_not_sent_again_until_retry(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [[KILLED]]
+
+    act_on(fake.chat, "one")
+    assert "the server closed the connection" in capsys.readouterr().err
+    assert fake.conversation == []
+
+    act_on(fake.chat, "/retry")
+    assert fake.sent == [("user", "one")]
+    assert fake.conversation == [("user", "one"), ("assistant", "Hello.")]
+
+
+def test_what_came_before_a_failure_stays_and_is_replaced_by_retry(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [[*pieces("Half")[:1], KILLED]]
+
+    act_on(fake.chat, "one")
+    assert fake.conversation == [("user", "one"), ("assistant", "Half")]
+
+    act_on(fake.chat, "/retry")
+    assert fake.conversation == [("user", "one"), ("assistant", "Hello.")]
+
+
+def test_a_thought_is_part_of_the_answer(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.answers = [[{"message": {"thinking": "Hm."}, "done": False}, *pieces("Yes.")]]
+
+    act_on(fake.chat, "hi")
+
+    assert fake.chat.session.messages[-1]["thinking"] == "Hm."
+
+
+def test_an_empty_message_is_not_sent(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.composer.typed = ["", "  \n", "/bye", "never"]
+
+    run_chat(fake.chat)
+
+    assert fake.client.bodies == []
+    assert fake.composer.typed == ["never"]

@@ -1,14 +1,15 @@
 """View of one answer: its thoughts, folded to one line, and its text as rendered Markdown.
 
 While the model thinks, the last line of the screen shows the end of the thought; when it has
-finished, the line becomes final: "thought for 3.2 s, 214 words". Unfolding prints the thought below,
-because what is on the screen is final. Invariants: at most the last line is ever written again,
-and only until it is final; text of the model has no control characters.
+finished, the line becomes final: "thought for 3.2 s, 214 words". Unfolding prints the thought
+below, because what is on the screen is final. Invariants: at most the last line is ever written
+again, and only until it is final; text of the model has no control characters.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.cli.output import counted
@@ -100,44 +101,44 @@ class PlainAnswer:
             self._is_line_open = not text.endswith("\n")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewOptions:
+    """How an answer is rendered; ``width`` returns the columns of the terminal now."""
+
+    width: Callable[[], int]
+    look: Look
+    hides_thoughts: bool = False
+    is_unfolded: bool = False  # thoughts are printed as they arrive
+    wraps: bool = True
+
+
 class RichAnswer:
     """Answer as rendered Markdown, with its thought folded."""
 
     def __init__(
         self,
         write: Callable[[str], None],
-        *,
-        width: Callable[[], int],
-        look: Look,
-        hides_thoughts: bool = False,
-        is_unfolded: bool = False,
-        wraps: bool = True,
+        options: ViewOptions,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
-        self._width = width
-        self._look = look
-        self._hides_thoughts = hides_thoughts
-        self._is_unfolded = is_unfolded
-        self._wants_unfolded = is_unfolded
+        self._width = options.width
+        self._look = options.look
+        self._hides_thoughts = options.hides_thoughts
+        self._is_unfolded = self._wants_unfolded = options.is_unfolded
         self._clock_s = clock_s
         self._thought: list[str] = []
         self._tail = ""
         self._num_shown = 0  # pieces of the thought that are printed
         self._began_s: float | None = None  # of the thought that goes on
         self._is_line_open = self._has_status = False
-        limit: Callable[[], int | None] = width if wraps else lambda: None
-        self._markdown = MarkdownStream(write, width=limit, look=look)
+        width: Callable[[], int | None] = options.width if options.wraps else lambda: None
+        self._markdown = MarkdownStream(write, width=width, look=options.look)
 
     @property
     def folded_text(self) -> str:
         """Return the thought, empty if there is none."""
         return "".join(self._thought)
-
-    @property
-    def is_unfolded(self) -> bool:
-        """Return whether thoughts are printed as they arrive."""
-        return self._wants_unfolded
 
     def thought(self, text: str) -> None:
         """Add a piece of the thought."""

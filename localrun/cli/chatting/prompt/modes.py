@@ -5,8 +5,10 @@
     quiet          while an answer is printed: keys arrive at once, and are not echoed
     usual          the user's own editor runs, or the job is stopped (Ctrl-Z)
 
-On Windows nothing is changed: the console keeps typed keys for the next prompt. Invariant: after
-`TerminalModes.close`, and while the job is stopped, the modes are those before the chat.
+Without echo, Ctrl-C discards nothing of what is typed (NOFLSH): a reader that was told of a key
+would else wait for another. On Windows nothing is changed: the console keeps typed keys for the next
+prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are those
+before the chat.
 """
 
 from __future__ import annotations
@@ -103,13 +105,14 @@ else:
             if self._before is not None:
                 modes = _copy(self._before)
                 modes[LOCAL_FLAGS] &= ~termios.ECHO
+                modes[LOCAL_FLAGS] |= termios.NOFLSH
                 _set_modes(self.descriptor, modes)
 
         def _quiet(self) -> None:
             if self._before is not None:
                 modes = _copy(self._before)
                 modes[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
-                modes[LOCAL_FLAGS] |= termios.ISIG
+                modes[LOCAL_FLAGS] |= termios.ISIG | termios.NOFLSH
                 modes[INPUT_FLAGS] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
                 modes[CONTROLS][termios.VMIN], modes[CONTROLS][termios.VTIME] = 1, 0
                 _set_modes(self.descriptor, modes)

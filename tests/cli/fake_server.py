@@ -155,6 +155,7 @@ class FakeServer:
 def environment(address: str, log_dir: Path) -> dict[str, str]:
     plain = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUNBUFFERED": ""}
     places = {"LOCALRUN_HOST": address, "LOCALRUN_LOG_DIR": str(log_dir)}
+    places |= {"LOCALRUN_CHATS": str(log_dir / "chats"), "XDG_STATE_HOME": str(log_dir / "state")}
     return {**os.environ, **plain, **places}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.kept_chat import KeptChat
     from localrun.cli.chatting.prompt.composer import Composer
     from localrun.cli.chatting.session import ChatSession, ToolUse
-    from localrun.cli.chatting.transcript import Transcript
+    from localrun.cli.chatting.transcript import ChatTranscript
     from localrun.client.api import LocalrunClient
     from localrun.services.workspace import Workspace
 
@@ -34,7 +34,7 @@ class Chat:
 
     session: ChatSession
     composer: Composer
-    transcript: Transcript
+    transcript: ChatTranscript
     connect: Callable[[], LocalrunClient]
     workspace: Workspace
     kept: KeptChat

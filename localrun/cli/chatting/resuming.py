@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from localrun.conversations.store import ConversationStore
+from localrun.conversations.location import open_conversations
 from localrun.errors import ConversationNotFoundError, UsageError
-from localrun.folders import data_folder
 
 if TYPE_CHECKING:
     from localrun.conversations.message import ChatSummary
-
-FOLDER = "chats"
-
-
-def open_store() -> ConversationStore:
-    """Return the store of this user's chats; nothing is read or written yet."""
-    return ConversationStore(data_folder() / FOLDER)
 
 
 def find_chat(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:
@@ -30,7 +23,7 @@ def find_chat(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:
         return None
     if chat_id is not None and is_last:
         raise UsageError("--continue and --chat exclude each other", hint="localrun chats list")
-    store = open_store()
+    store = open_conversations(os.environ)
     if chat_id is not None:
         return store.find(chat_id)
     latest = store.latest()

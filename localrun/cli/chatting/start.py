@@ -21,11 +21,11 @@ from localrun.cli.chatting.prompt.composer import (
     open_composer,
 )
 from localrun.cli.chatting.remembered import LastChat, remember_chat
-from localrun.cli.chatting.resuming import open_store
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.toolbar import toolbar
-from localrun.cli.chatting.transcript import Transcript
+from localrun.cli.chatting.transcript import ChatTranscript
 from localrun.cli.serving.answer import interruptible
+from localrun.conversations.location import open_conversations
 from localrun.folders import state_folder
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def start_chat(
     variables = read_chat_variables(environ)
     if environ.get("TERM", "") in PLAIN_TERMINALS and os.name != "nt":
         start = replace(start, is_plain=True)
-    store = open_store() if start.is_kept and variables.keeps_chats else None
-    transcript = Transcript(is_plain=start.is_plain)
+    store = open_conversations(os.environ) if start.is_kept and variables.keeps_chats else None
+    transcript = ChatTranscript(is_plain=start.is_plain)
     composer_options = ComposerOptions(
         completion=ChatCompletions(workspace, store),
         toolbar=lambda: toolbar(chat),
@@ -101,7 +101,7 @@ def _settings(options: ChatOptions, start: ChatStart) -> SessionSettings:
     settings.wraps_words = start.wraps_words
     settings.compacts = start.compacts
     if start.chat_id is not None:
-        return settings.over(open_store().settings(start.chat_id))
+        return settings.over(open_conversations(os.environ).settings(start.chat_id))
     return settings
 
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.session import Message
     from localrun.errors import LocalrunError
 
+LATEST = ":latest"
 NUM_SHOWN = 3  # turns of a kept chat
 
 
-class Transcript:
+class ChatTranscript:
     """Output of one chat."""
 
     def __init__(self, *, is_plain: bool = False) -> None:
@@ -36,6 +37,10 @@ class Transcript:
     def aside(self, text: str) -> None:
         """Print a dim message of the program."""
         (self._output.note if self._is_plain else self._output.aside)(text)
+
+    def heading(self, model: str) -> None:
+        """Print which model answers next, where two do."""
+        self.aside(f"{model.removesuffix(LATEST)}:")
 
     def error(self, error: LocalrunError) -> None:
         """Print an error and its hint."""

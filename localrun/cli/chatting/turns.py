@@ -56,8 +56,14 @@ def send(chat: Chat, message: Message) -> None:
 
 def _answer(chat: Chat) -> None:
     session, tools = chat.session, chat.tools
+    messages = session.request_messages()
+    if chat.compared_model is not None:
+        chat.transcript.heading(session.settings.request_model)
+        session.messages.append(_ask(chat, messages))
+        _compare(chat, chat.compared_model, messages)
+        return
     if tools is None:
-        session.messages.append(_ask(chat, session.request_messages()))
+        session.messages.append(_ask(chat, messages))
         return
 
     def ask(messages: list[Message]) -> Message:
@@ -67,7 +73,25 @@ def _answer(chat: Chat) -> None:
         session.messages.append(message)
         chat.keep()
 
-    tools.answer(ask, session.request_messages(), keep)
+    tools.answer(ask, messages, keep)
+
+
+def _compare(chat: Chat, model: str, messages: list[Message]) -> None:
+    """Print the answer of another model, which is not a part of the conversation."""
+    chat.transcript.heading(model)
+    answer: Message = {"role": "assistant", "content": ""}
+    body = {**chat.session.body(messages), "model": model}
+    try:
+        with chat.composer.answering(lambda: None):
+            figures = _receive(chat, body, answer)
+    except LocalrunError as error:
+        chat.transcript.error(error)
+        return
+    finally:
+        chat.transcript.status("")
+        chat.transcript.end_answer()
+    if chat.session.settings.is_verbose:
+        chat.transcript.figures(figures)
 
 
 def _ask(chat: Chat, messages: list[Message]) -> Message:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pty
-import select
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.cli.chatting.plain_terminal import PROMPT, Terminal
 from tests.cli.fake_server import END, FakeServer, say
 from tests.hardware.sparse import dense
 from tests.program import PROGRAM
-from tests.waiting import HANG_S, wait_until
+from tests.waiting import HANG_S
 
 assert sys.platform != "win32"
 
@@ -24,74 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROMPT = ">>> "
 CTRL_C, CTRL_D = "\x03", "\x04"
-
-
-class Terminal:
-    """A command on a pseudo terminal."""
-
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
-        self._ours, theirs = pty.openpty()
-        self._process = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=env,
-            preexec_fn=_own_terminal,  # noqa: PLW1509 - two system calls, no lock is taken
-        )
-        os.close(theirs)
-        self._unread = ""
-
-    def read_until(self, wanted: str) -> str:
-        """Return what the screen shows up to ``wanted``, which comes or fails the test."""
-        while wanted not in self._unread:
-            ready, _, _ = select.select([self._ours], [], [], HANG_S)
-            assert ready, f"no {wanted!r} after {self._unread!r}"
-            try:
-                self._unread += os.read(self._ours, 4096).decode(errors="replace")
-            except OSError as error:  # the program has left
-                raise AssertionError(f"no {wanted!r} after {self._unread!r}") from error
-        before, _, self._unread = self._unread.partition(wanted)
-        return before + wanted
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def ask(self, line: str) -> str:
-        """Type a line at the prompt and return what is shown until the next prompt."""
-        self.read_until(PROMPT)
-        self.type(line + "\n")
-        return self.read_until(line)
-
-    def exit_code(self) -> int:
-        return self._process.wait(HANG_S)
-
-    def press_until_it_leaves(self, key: str) -> int:
-        """Press again and again: a signal between prompt and read is seen at the next one."""
-
-        def has_left() -> bool:
-            if self._process.poll() is None:
-                self.type(key)
-            return self._process.poll() is not None
-
-        wait_until(has_left, poll_s=0.1)
-        return self._process.wait()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._ours)
-
-
-def _own_terminal() -> None:
-    """Make the pseudo terminal the child's own, so that Ctrl-C in it is a signal."""
-    import fcntl
-    import termios
-
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture
@@ -216,3 +146,110 @@ def test_a_context_below_the_models_own_is_noted_once(
 
     assert "the context is" not in screen
     assert [path.partition("?")[0] for path in server.script.paths].count("/api/localrun/why") == 1
+
+
+@contextlib.contextmanager
+def chatting(server: FakeServer, folder: Path, *options: str) -> Iterator[Terminal]:
+    command = [*PROGRAM, "run", *options]
+    with contextlib.closing(Terminal(command, server.environment(folder))) as opened:
+        yield opened
+
+
+def test_the_last_chat_goes_on_with_its_model_and_its_settings(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    with chatting(server, tmp_path, "guide", "--system", "Be kind.", "--seed", "7") as first:
+        first.ask("one")
+        first.ask("/bye")
+        assert first.exit_code() == 0
+
+    with chatting(server, tmp_path, "-c") as second:
+        shown = second.read_until("Hello.")
+        second.ask("two")
+        second.read_until("Hello.")
+
+    assert ">>> one" in shown
+    assert server.script.heard[-1]["options"] == {"seed": 7}
+    assert messages(server) == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "two"},
+    ]
+
+
+def test_continue_with_nothing_kept_is_an_error(server: FakeServer, tmp_path: Path) -> None:
+    with chatting(server, tmp_path, "-c") as terminal:
+        terminal.read_until("no chat is kept yet")
+
+        assert terminal.exit_code() == 3
+
+
+def test_a_chat_that_is_not_kept_cannot_go_on(server: FakeServer, tmp_path: Path) -> None:
+    with chatting(server, tmp_path, "guide", "--no-save") as first:
+        first.ask("one")
+        first.ask("/bye")
+        first.exit_code()
+
+    with chatting(server, tmp_path, "-c") as second:
+        assert second.exit_code() == 3
+
+
+def test_two_chats_at_once_are_kept_apart(server: FakeServer, tmp_path: Path) -> None:
+    with chatting(server, tmp_path, "guide") as one, chatting(server, tmp_path, "guide") as other:
+        one.ask("from one")
+        other.ask("from the other")
+        one.read_until("Hello.")
+        other.read_until("Hello.")
+        one.ask("/export md")
+        shown = one.read_until("## Assistant")
+        other.ask("/chats")
+        listed = other.read_until("goes on with one")
+
+    assert "from the other" not in shown
+    assert "from one" in listed
+    assert "from the other" in listed
+
+
+def test_what_came_of_a_broken_answer_stays(terminal: Terminal, server: FakeServer) -> None:
+    server.script.answer = [say("Half")]
+    terminal.ask("one")
+    terminal.read_until("error: ")
+
+    server.script.answer = [say("Back."), END]
+    terminal.ask("two")
+    terminal.read_until("Back.")
+
+    assert messages(server) == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "Half"},
+        {"role": "user", "content": "two"},
+    ]
+
+
+def test_a_model_that_was_removed_leaves_the_chat_alive(
+    terminal: Terminal, server: FakeServer
+) -> None:
+    gone = {"error": "model 'guide' is not on this machine", "code": "model_not_found"}
+    server.script.answer = [gone]
+    terminal.ask("one")
+    terminal.read_until("is not on this machine")
+
+    server.script.answer = [say("Back."), END]
+    terminal.ask("/model guide")
+    terminal.ask("/retry")
+    terminal.read_until("Back.")
+
+    assert messages(server) == [{"role": "user", "content": "one"}]
+
+
+def test_a_full_disk_is_said_once_and_costs_nothing(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "chats").write_text("a file, no folder")
+
+    with chatting(server, tmp_path, "guide") as terminal:
+        terminal.ask("one")
+        first = terminal.read_until("Hello.")
+        terminal.ask("two")
+        second = terminal.read_until("Hello.")
+
+    assert "this chat is not kept any more" in first
+    assert "not kept" not in second

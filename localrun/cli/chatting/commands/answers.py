@@ -107,7 +107,7 @@ def copy(chat: Chat, argument: str) -> None:
         raise UsageError(
             f"the answer has {len(blocks)} code blocks", hint="/copy N, or /copy for all of it"
         )
-    how = copy_text(blocks[int(argument) - 1].source)
+    how = copy_text(blocks[int(argument) - 1].text)
     chat.transcript.note(f"Copied code block {argument} ({how}).")
 
 

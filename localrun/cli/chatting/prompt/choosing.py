@@ -15,23 +15,23 @@ from localrun.terminal import harmless, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from localrun.cli.chatting.prompt.composer import Choice
+    from localrun.cli.chatting.prompt.composer import KeyChoice
 
 ENTER, REFUSALS = frozenset("\r\n"), frozenset("\x03\x04\x1b")  # Ctrl-C, Ctrl-D, Esc
 
 
-def question_line(question: str, choices: Sequence[Choice]) -> str:
+def question_line(question: str, choices: Sequence[KeyChoice]) -> str:
     """Return the question with its keys and the one that Enter selects."""
     keys = "  ".join(f"[{choice.key}] {plain(choice.label)}" for choice in choices)
     return f"{harmless(question)} {keys} (Enter: {default_of(choices).key}) "
 
 
-def default_of(choices: Sequence[Choice]) -> Choice:
+def default_of(choices: Sequence[KeyChoice]) -> KeyChoice:
     """Return what Enter selects: the default, without one the refusal."""
     return next((choice for choice in choices if choice.is_default), choices[-1])
 
 
-def chosen(typed: str, choices: Sequence[Choice]) -> Choice | None:
+def chosen(typed: str, choices: Sequence[KeyChoice]) -> KeyChoice | None:
     """Return the choice of a key or a word, None if there is none; case may distinguish keys."""
     word = typed.strip()
     if not word:
@@ -40,7 +40,7 @@ def chosen(typed: str, choices: Sequence[Choice]) -> Choice | None:
     return exact or next((one for one in choices if _matches(one, word.lower())), None)
 
 
-def ask_by_key(question: str, choices: Sequence[Choice], read: Callable[[], str]) -> str:
+def ask_by_key(question: str, choices: Sequence[KeyChoice], read: Callable[[], str]) -> str:
     """Ask on stderr; ``read`` returns what has been typed. Return the key of the choice."""
     _write(question_line(question, choices))
     choice = None
@@ -53,7 +53,7 @@ def ask_by_key(question: str, choices: Sequence[Choice], read: Callable[[], str]
     return choice.key
 
 
-def ask_by_line(question: str, choices: Sequence[Choice]) -> str:
+def ask_by_line(question: str, choices: Sequence[KeyChoice]) -> str:
     """Ask on stderr, and read a line of stdin; return the key of the choice."""
     while True:
         _write(question_line(question, choices))
@@ -69,14 +69,14 @@ def ask_by_line(question: str, choices: Sequence[Choice]) -> str:
             return choice.key
 
 
-def _choice_of(typed: str, choices: Sequence[Choice]) -> Choice | None:
+def _choice_of(typed: str, choices: Sequence[KeyChoice]) -> KeyChoice | None:
     """Return the choice of the first key that has one; the sequence of an arrow key has none."""
     if typed.startswith("\x1b") and len(typed) > 1:
         return None
     return next((each for letter in typed if (each := _choice_of_key(letter, choices))), None)
 
 
-def _choice_of_key(letter: str, choices: Sequence[Choice]) -> Choice | None:
+def _choice_of_key(letter: str, choices: Sequence[KeyChoice]) -> KeyChoice | None:
     if letter in ENTER:
         return default_of(choices)
     if letter in REFUSALS:
@@ -84,7 +84,7 @@ def _choice_of_key(letter: str, choices: Sequence[Choice]) -> Choice | None:
     return None if letter.isspace() else chosen(letter, choices)
 
 
-def _matches(choice: Choice, word: str) -> bool:
+def _matches(choice: KeyChoice, word: str) -> bool:
     return choice.key.lower() == word or choice.label.lower() == word
 
 

@@ -25,7 +25,7 @@ PLAIN_TERMINALS = frozenset({"", "dumb", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class KeyChoice:
     """An answer to a question: ``key`` is one letter, ``label`` says what it does."""
 
     key: str
@@ -53,7 +53,7 @@ class Composer(Protocol):
             UsageError: the editor cannot be started, or it failed.
         """
 
-    def choose(self, question: str, choices: Sequence[Choice]) -> str:
+    def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer; blocks until one of the keys is pressed.
 
         The last choice is the refusal: Ctrl-C, Ctrl-D, Esc and the end of the input select it.

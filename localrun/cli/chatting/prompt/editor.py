@@ -28,7 +28,7 @@ from localrun.errors import LocalrunError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from localrun.cli.chatting.prompt.composer import Choice, ComposerOptions
+    from localrun.cli.chatting.prompt.composer import ComposerOptions, KeyChoice
 
 KEY_BYTES = 64
 
@@ -59,7 +59,7 @@ class LineComposer:
         """Return the text after the user's editor has closed."""
         return edit_text(text, self._environ)
 
-    def choose(self, question: str, choices: Sequence[Choice]) -> str:
+    def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer."""
         if not HAS_KEYS:
             return ask_by_line(question, choices)

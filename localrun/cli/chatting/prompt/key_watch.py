@@ -61,7 +61,7 @@ class _Watch:
     def _run(self) -> None:
         while content := self._read():
             self._act(self._keys.feed(content))
-            while self._keys.awaits_more:
+            while self._keys.awaits_more():
                 if self._has_key(ESCAPE_TIMEOUT_S):
                     break
                 self._act(self._keys.lone_escape())

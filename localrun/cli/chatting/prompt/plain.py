@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from localrun.cli.chatting.prompt.composer import Choice, ComposerOptions
+    from localrun.cli.chatting.prompt.composer import ComposerOptions, KeyChoice
 
 LEAVE_HINT = "press Ctrl-C again or Ctrl-D to leave"
 SEND_HINT = "Enter sends this text; any other line replaces it"
@@ -64,7 +64,7 @@ class PlainComposer:
         """Return the text after the user's editor has closed."""
         return edit_text(text, self._options.environ)
 
-    def choose(self, question: str, choices: Sequence[Choice]) -> str:
+    def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer, from a line."""
         return ask_by_line(question, choices)
 

@@ -37,7 +37,6 @@ class TypedKeys:
         self._tail = b""  # the beginning of a sequence that is not complete
         self._is_pasting = False
 
-    @property
     def awaits_more(self) -> bool:
         """Return whether the last byte is an Esc, which may begin a sequence."""
         return not self._is_pasting and self._tail == ESCAPE
@@ -55,7 +54,7 @@ class TypedKeys:
 
     def lone_escape(self) -> list[KeyAct]:
         """Return the interrupt of an Esc that nothing followed."""
-        if not self.awaits_more:
+        if not self.awaits_more():
             return []
         self._tail = b""
         return [KeyAct.INTERRUPT]

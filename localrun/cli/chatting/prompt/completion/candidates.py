@@ -32,7 +32,7 @@ Kind = ArgumentKind | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Completions:
+class FoundCompletions:
     """Candidates, and the number of characters before the cursor that each of them replaces."""
 
     candidates: tuple[Candidate, ...] = ()
@@ -49,23 +49,23 @@ def is_command(text: str) -> bool:
     return text.startswith("/") and "\n" not in text and len(text) <= MAX_LINE
 
 
-def completions_of(text: str, source: CompletionSource | None, folder: Path) -> Completions:
+def completions_of(text: str, source: CompletionSource | None, folder: Path) -> FoundCompletions:
     """Return the candidates for the end of a text."""
     mention = MENTION.search(text[-MAX_LINE:])
     if mention is not None:
         return _paths(mention[1].removeprefix('"'), len(mention[1]), folder)
     if source is None or not is_command(text):
-        return Completions()
+        return FoundCompletions()
     words = typed_words(text)
     forms = source.commands()
     form = _form_of(words, forms)
     kind = None if form is None else _kind(form, words)
     names = _name_words(words, forms)
     if names or kind is None:
-        return Completions(_nearest(names, words.current), len(text) - words.start)
+        return FoundCompletions(_nearest(names, words.current), len(text) - words.start)
     if kind is ArgumentKind.PATH:
         return _paths(words.current, len(text) - words.start, folder)
-    return Completions(
+    return FoundCompletions(
         _nearest(_values(kind, source), words.current, quoted=True), len(text) - words.start
     )
 
@@ -134,9 +134,9 @@ def _distance(text: str, wanted: str) -> int | None:
     return 2 if all(letter in letters for letter in wanted) else None
 
 
-def _paths(typed: str, replaced: int, folder: Path) -> Completions:
+def _paths(typed: str, replaced: int, folder: Path) -> FoundCompletions:
     candidates = tuple(
         Candidate(quoted_word(each.text, is_open=each.text.endswith("/")), each.description)
         for each in path_candidates(typed, folder)
     )
-    return Completions(candidates, replaced)
+    return FoundCompletions(candidates, replaced)

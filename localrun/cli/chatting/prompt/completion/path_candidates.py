@@ -1,4 +1,4 @@
-"""Completions of paths: files and folders whose name begins with what is typed.
+"""FoundCompletions of paths: files and folders whose name begins with what is typed.
 
 Folders come first and end in a slash. Hidden names are offered if a dot is typed. At most
 `MAX_SCANNED` names of a folder are looked at, so a huge folder costs little; a folder that cannot

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import Completer, Completion
 
-from localrun.cli.chatting.prompt.completion.candidates import Completions
+from localrun.cli.chatting.prompt.completion.candidates import FoundCompletions
 from localrun.terminal import plain
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 class ChatCompleter(Completer):
     """Completer by a function from the text before the cursor."""
 
-    def __init__(self, complete: Callable[[str], Completions]) -> None:
+    def __init__(self, complete: Callable[[str], FoundCompletions]) -> None:
         self._complete = complete
         self._free_threads = threading.Semaphore(MAX_THREADS)
 
@@ -49,7 +49,7 @@ class ChatCompleter(Completer):
         if not self._free_threads.acquire(blocking=False):
             return
         loop = asyncio.get_running_loop()
-        result: asyncio.Future[Completions] = loop.create_future()
+        result: asyncio.Future[FoundCompletions] = loop.create_future()
         threading.Thread(
             target=self._run,
             args=(document.text_before_cursor, loop, result),
@@ -60,9 +60,9 @@ class ChatCompleter(Completer):
             yield each
 
     def _run(
-        self, text: str, loop: asyncio.AbstractEventLoop, result: asyncio.Future[Completions]
+        self, text: str, loop: asyncio.AbstractEventLoop, result: asyncio.Future[FoundCompletions]
     ) -> None:
-        found = Completions()
+        found = FoundCompletions()
         try:
             found = self._complete(text)
         except Exception:  # noqa: BLE001 - a source that fails costs its completions only
@@ -73,12 +73,12 @@ class ChatCompleter(Completer):
                 loop.call_soon_threadsafe(_set, result, found)
 
 
-def _set(result: asyncio.Future[Completions], found: Completions) -> None:
+def _set(result: asyncio.Future[FoundCompletions], found: FoundCompletions) -> None:
     if not result.done():
         result.set_result(found)
 
 
-def _completions(found: Completions) -> Iterator[Completion]:
+def _completions(found: FoundCompletions) -> Iterator[Completion]:
     for each in found.candidates:
         yield Completion(
             each.text,

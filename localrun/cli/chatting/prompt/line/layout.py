@@ -71,11 +71,18 @@ def prompt_layout(
             TabsProcessor(char1=" ", char2=" "),
         ],
     )
-    message = Window(control, height=_message_height, get_line_prefix=_line_prefix, wrap_lines=True)
+    message = Window(
+        control,
+        height=_message_height,
+        get_line_prefix=_line_prefix,
+        wrap_lines=True,
+        dont_extend_height=True,
+    )
     menu = Float(xcursor=True, ycursor=True, transparent=True, content=CompletionsMenu(MENU_LINES))
     line = Window(FormattedTextControl(toolbar), height=1, style="class:toolbar")
     shown = ConditionalContainer(line, ~is_done)
-    return Layout(HSplit([FloatContainer(message, [menu]), search, shown]), control)
+    below = Window()  # what a longer message has left
+    return Layout(HSplit([FloatContainer(message, [menu]), search, shown, below]), control)
 
 
 def _message_height() -> Dimension:

@@ -43,7 +43,7 @@ ESCAPE_TIMEOUT_S, SEQUENCE_TIMEOUT_S = 0.06, 0.5  # of an Esc in a sequence, and
 
 
 @dataclass(frozen=True, slots=True)
-class PromptEnd:
+class EditEnd:
     """The text of a prompt at its end, with folded pastes."""
 
     text: str
@@ -73,7 +73,7 @@ class LinePrompt:
         )
         keys = prompt_keys(self._buffer, pastes, self, options)
         self._input, output = terminal or _open_terminal()
-        self._application: Application[PromptEnd] = Application(
+        self._application: Application[EditEnd] = Application(
             layout=prompt_layout(self._buffer, pastes, self._toolbar_fragments),
             style=STYLE,
             include_default_pygments_style=False,
@@ -87,7 +87,7 @@ class LinePrompt:
         self._application.ttimeoutlen = ESCAPE_TIMEOUT_S
         self._application.timeoutlen = SEQUENCE_TIMEOUT_S
 
-    def run(self, text: str) -> PromptEnd:
+    def run(self, text: str) -> EditEnd:
         """Show the prompt with a text that the user can edit; return the text at its end. Blocks.
 
         Raises:
@@ -107,11 +107,11 @@ class LinePrompt:
     def send(self) -> None:
         """End the prompt with its text."""
         self._buffer.append_to_history()
-        self._application.exit(result=PromptEnd(self._buffer.text))
+        self._application.exit(result=EditEnd(self._buffer.text))
 
     def open_editor(self) -> None:
         """End the prompt, and go on with the text in the user's editor."""
-        self._application.exit(result=PromptEnd(self._buffer.text, wants_editor=True))
+        self._application.exit(result=EditEnd(self._buffer.text, wants_editor=True))
 
     def interrupt(self) -> None:
         """Leave if the key was pressed just before; else say how to leave."""

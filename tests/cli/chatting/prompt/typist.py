@@ -1,0 +1,96 @@
+"""A program that reads messages by a composer and prints them, as a chat does.
+
+Its "answers" last until the user interrupts them or until the file of ``TYPIST_END`` exists.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.cli.chatting.prompt.composer import ComposerOptions, KeyChoice, open_composer
+from localrun.cli.chatting.prompt.sources import ArgumentKind, Candidate, CommandForm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.cli.chatting.prompt.composer import Composer
+
+FORMS = (
+    CommandForm(name="/model", description="switch the model", arguments=(ArgumentKind.MODEL,)),
+    CommandForm(name="/bye", description="leave"),
+)
+CHOICES = (KeyChoice("y", "yes"), KeyChoice("a", "always"), KeyChoice("n", "no"))
+POLL_S = 0.01
+
+
+class Source:
+    def commands(self) -> Sequence[CommandForm]:
+        return FORMS
+
+    def values(self, kind: ArgumentKind) -> Sequence[Candidate]:
+        if "TYPIST_SLOW" in os.environ:
+            threading.Event().wait()  # for ever
+        return [Candidate("guide", "8 MB"), Candidate(f"other-{kind}")]
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Read messages until the user leaves."""
+    composer = open_composer(
+        ComposerOptions(
+            completion=Source(),
+            toolbar=lambda: "the toolbar",
+            on_fold=lambda: say("(folded)"),
+            on_mode=lambda: say("(mode)"),
+            history_file=Path(os.environ["TYPIST_HISTORY"]),
+            is_plain="--plain" in sys.argv,
+            environ=os.environ,
+        )
+    )
+    say("ready")
+    draft = ""
+    while True:
+        try:
+            text = composer.read(draft)
+        except EOFError:
+            say("left")
+            return
+        draft = _act(composer, text)
+
+
+def _act(composer: Composer, text: str) -> str:
+    """Do what a message asks for; return the text of the next prompt."""
+    num_lines = text.count("\n") + 1
+    say(f"<{text if len(text) < 100 else text[:20] + '...'}> {len(text)}/{num_lines}")
+    if text == "/choose":
+        say(f"chosen {composer.choose('Run it?', CHOICES)}")
+    elif text == "/draft":
+        return "a draft"
+    elif text == "/answer":
+        _answer(composer)
+    return ""
+
+
+def _answer(composer: Composer) -> None:
+    end = Path(os.environ["TYPIST_END"])
+    try:
+        with composer.answering(lambda: say("(fold)")):
+            say("answering")
+            while not end.exists():
+                threading.Event().wait(POLL_S)
+        say("complete")
+        end.unlink()
+    except KeyboardInterrupt:
+        say("interrupted")
+
+
+if __name__ == "__main__":
+    main()

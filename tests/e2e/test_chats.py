@@ -1,0 +1,86 @@
+"""Whole chats with the embedded model: killed servers, compaction, models made of chats."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Home, make_home, server_of
+from tests.program import PROGRAM
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo terminals", allow_module_level=True)
+
+from tests.cli.chatting.plain_terminal import PROMPT, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG = '{"type": "array", "items": {"type": "integer"}, "minItems": 500}'
+
+
+@pytest.fixture
+def fresh_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Return a home of this test alone, whose server may be killed."""
+    found = make_home(tmp_path_factory.mktemp("chat"))
+    yield found
+    found.run("stop", "--server")
+
+
+@contextlib.contextmanager
+def chatting(home: Home, *options: str) -> Iterator[Terminal]:
+    command = [*PROGRAM, "run", *options, "--plain"]
+    with contextlib.closing(Terminal(command, home.environ)) as terminal:
+        yield terminal
+
+
+def ask(terminal: Terminal, line: str) -> str:
+    """Return what is shown from a line to the prompt after it."""
+    terminal.ask(line)
+    shown = terminal.read_until(PROMPT)
+    terminal.unread(PROMPT)
+    return shown
+
+
+def test_a_server_that_is_killed_in_mid_answer_costs_a_line(fresh_home: Home) -> None:
+    with chatting(fresh_home, "guide", "--format", LONG) as terminal:
+        terminal.ask("numbers")
+        terminal.read_until(",")
+        server = server_of(fresh_home)
+        for process in [*server.children(recursive=True), server]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        terminal.read_until("error: ")
+
+        assert "Set format" not in ask(terminal, "/set noformat")
+        assert "85" in ask(terminal, "What is 27 + 58?")
+        assert "## You" in ask(terminal, "/export md")
+
+
+def test_a_runner_that_is_killed_in_mid_answer_costs_a_line(fresh_home: Home) -> None:
+    with chatting(fresh_home, "guide", "--format", LONG) as terminal:
+        terminal.ask("numbers")
+        terminal.read_until(",")
+        for process in server_of(fresh_home).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        terminal.read_until("error: ")
+
+        ask(terminal, "/set noformat")
+        assert "85" in ask(terminal, "What is 27 + 58?")
+
+
+def test_a_long_chat_on_a_small_context_is_compacted_and_goes_on(fresh_home: Home) -> None:
+    with chatting(fresh_home, "guide", "--ctx", "512") as terminal:
+        shown = [ask(terminal, f"What is {number} + 58?") for number in range(30)]
+        tokens = ask(terminal, "/tokens")
+        kept = ask(terminal, "/export md")
+
+    assert any("(compacted " in text for text in shown)
+    assert not any("error" in text or "left out" in text for text in shown)
+    assert "summary" in tokens
+    assert all(f"What is {number} + 58?" in kept for number in range(30))

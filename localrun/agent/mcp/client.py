@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,6 +34,8 @@ class McpClient:
     """Client of several servers; the methods may be called by one thread at a time."""
 
     def __init__(self) -> None:
+        logging.getLogger("mcp").setLevel(logging.CRITICAL)  # else tracebacks reach the terminal
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mcp", daemon=True)
         self._thread.start()

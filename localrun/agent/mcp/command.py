@@ -90,7 +90,10 @@ async def open_command(
         OSError: the command cannot be started.
     """
     mark = new_mark()
-    process = await asyncio.create_subprocess_exec(
+    loop = asyncio.get_running_loop()
+    # as asyncio.create_subprocess_exec does, which keeps the transport to itself
+    pipes, protocol = await loop.subprocess_exec(
+        lambda: asyncio.subprocess.SubprocessStreamProtocol(limit=LONGEST_LINE, loop=loop),
         *server.command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -98,8 +101,8 @@ async def open_command(
         env=server_environment(environ, dict(server.environment)) | {MARK: mark},
         cwd=server.folder,
         start_new_session=os.name == "posix",
-        limit=LONGEST_LINE,
     )
+    process = asyncio.subprocess.Process(pipes, protocol, loop)
     transport = CommandTransport(process)
     to_session, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, from_session = anyio.create_memory_object_stream[SessionMessage](0)
@@ -117,6 +120,7 @@ async def open_command(
             await _end(process)
         ProcessTree(process, mark).kill()
         await _wait_for_exit(process, EXIT_TIMEOUT_S)
+        pipes.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -42,6 +42,8 @@ class Connection:
         self._transport: CommandTransport | None = None
         self._leaves = asyncio.Event()
         self._has_ended = asyncio.Event()
+        self._has_failed = asyncio.Event()  # a message over HTTP, for the reason below
+        self._reason = ""
         self._tools: asyncio.Future[list[types.Tool]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._live())
 
@@ -51,12 +53,15 @@ class Connection:
         Raises:
             ToolError: the server cannot be reached, or does not answer.
         """
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._tools), CONNECT_TIMEOUT_S)
-        except TimeoutError as error:
-            self._leaves.set()
-            self._task.cancel()
-            raise ToolError(f"no answer in {CONNECT_TIMEOUT_S:.0f} s") from error
+        failed = asyncio.create_task(self._has_failed.wait())
+        awaited: set[asyncio.Future[Any]] = {self._tools, failed}
+        await asyncio.wait(awaited, timeout=CONNECT_TIMEOUT_S, return_when="FIRST_COMPLETED")
+        failed.cancel()
+        if self._tools.done():
+            return self._tools.result()
+        self._leaves.set()
+        self._task.cancel()
+        raise ToolError(self._reason or f"no answer in {CONNECT_TIMEOUT_S:.0f} s")
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
         """Call a tool.
@@ -65,6 +70,7 @@ class Connection:
             ToolError: the server reports an error, has ended, or does not answer in time.
         """
         session = self._session
+        self._has_failed.clear()
         if session is None or self._has_ended.is_set():
             raise ToolError(f"The MCP server '{self.server.name}' has ended.")
         parameters = types.CallToolRequestParams(name=tool, arguments=arguments)
@@ -73,11 +79,15 @@ class Connection:
         # not session.call_tool: it matches results with patterns that the server wrote
         sent = asyncio.create_task(session.send_request(request, types.CallToolResult))
         ended = asyncio.create_task(self._has_ended.wait())
+        failed = asyncio.create_task(self._has_failed.wait())
         try:
-            await asyncio.wait({sent, ended}, timeout=CALL_TIMEOUT_S, return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                {sent, ended, failed}, timeout=CALL_TIMEOUT_S, return_when="FIRST_COMPLETED"
+            )
             return self._result_of(sent)
         finally:
             ended.cancel()
+            failed.cancel()
             if not sent.done():
                 sent.cancel()
                 await self._cancel(session, request_id)
@@ -93,6 +103,8 @@ class Connection:
         if not sent.done():
             if self._has_ended.is_set():
                 raise ToolError(f"The MCP server '{self.server.name}' has ended.")
+            if self._has_failed.is_set():
+                raise ToolError(f"The MCP server did not answer: {self._reason}")
             raise ToolError(f"No answer in {CALL_TIMEOUT_S:.0f} s; the call was cancelled.")
         try:
             return sent.result()
@@ -134,10 +146,14 @@ class Connection:
                     yield session
         else:
             async with (
-                open_url(self.server) as (incoming, outgoing),
+                open_url(self.server, self._fail) as (incoming, outgoing),
                 ClientSession(incoming, outgoing, client_info=info) as session,
             ):
                 yield session
+
+    def _fail(self, reason: str) -> None:
+        self._reason = reason[:LONGEST_REASON]
+        self._has_failed.set()
 
     def _failure(self, error: BaseException) -> str:
         last = self._transport.last_errors if self._transport is not None else ""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -78,12 +78,12 @@ def test_a_write_into_a_swapped_folder_stays_in_the_folder(
     folder = WorkFolder(root)
     replace = os.replace
 
-    def swap_then_replace(*paths: str, **descriptors: int) -> None:
+    def swap_then_replace(source: str, target: str, **descriptors: Any) -> None:
         (root / "sub").rename(root / "old")
         (root / "sub").symlink_to(root.parent / "secret")
-        replace(*paths, **descriptors)
+        replace(source, target, **descriptors)
 
-    monkeypatch.setattr(folder_module.os, "replace", swap_then_replace)
+    monkeypatch.setattr(os, "replace", swap_then_replace)
     folder.write("sub/a.txt", b"changed", is_new=False)
 
     assert (root.parent / "secret" / "a.txt").read_text() == "outside"

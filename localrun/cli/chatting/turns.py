@@ -84,7 +84,7 @@ def _compare(chat: Chat, model: str, messages: list[Message]) -> None:
     answer: Message = {"role": "assistant", "content": ""}
     body = {**chat.session.body(messages), "model": model}
     try:
-        with chat.composer.answering(lambda: None):
+        with chat.composer.answering(chat.transcript.toggle_fold):
             figures = _receive(chat, body, answer)
     except LocalrunError as error:
         chat.transcript.error(error)
@@ -106,14 +106,14 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
     answer: Message = {"role": "assistant", "content": ""}
     body = session.body(messages, chat.definitions())
     try:
-        with chat.composer.answering(lambda: None):
+        with chat.composer.answering(chat.transcript.toggle_fold):
             figures = _receive(chat, body, answer)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
+        chat.transcript.end_answer()
         if answer["content"] or answer.get("thinking"):
             answer.pop("tool_calls", None)
             session.messages.append(answer | {"is_stopped": True})
-            chat.transcript.end_answer()
         raise
     chat.transcript.end_answer()
     session.note_figures(figures)
@@ -126,6 +126,10 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
 def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any]:
     """Print the pieces of an answer as they arrive; return the final frame."""
     figures: dict[str, Any] = {}
+    settings = chat.session.settings
+    chat.transcript.begin_answer(
+        hides_thoughts=settings.hides_thinking, wraps_words=settings.wraps_words
+    )
     started_s, first_token_s = time.monotonic(), None
     with contextlib.closing(chat.connect().chat(body)) as frames:
         for frame in frames:
@@ -145,13 +149,6 @@ def _add(chat: Chat, message: Message, answer: Message) -> None:
         piece = message.get(name, "")
         if piece:
             answer[name] = answer.get(name, "") + piece
-            _show(chat, name, piece)
+            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
-
-
-def _show(chat: Chat, name: str, piece: str) -> None:
-    if name == "content":
-        chat.transcript.content(piece)
-    elif not chat.session.settings.hides_thinking:
-        chat.transcript.thought(piece)

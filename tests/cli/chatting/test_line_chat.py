@@ -71,9 +71,9 @@ def test_a_key_stops_the_answer_and_what_came_stays(
     start: Callable[..., PtyScreen], server: FakeServer, key: str
 ) -> None:
     screen = start()
-    server.script.answer, server.script.holds = [say("Half")], True
+    server.script.answer, server.script.holds = [say("Half an answer ")], True
     screen.type("one\r")
-    screen.wait_for("Half")
+    screen.wait_for("Half an")
 
     screen.key(key)
 
@@ -113,9 +113,9 @@ def test_what_is_typed_during_an_answer_is_in_the_next_prompt(
     start: Callable[..., PtyScreen], server: FakeServer
 ) -> None:
     screen = start()
-    server.script.answer, server.script.holds = [say("Half")], True
+    server.script.answer, server.script.holds = [say("Half an answer ")], True
     screen.type("one\r")
-    screen.wait_for("Half")
+    screen.wait_for("Half an")
 
     screen.type("next question")
     screen.key("c-c")

@@ -6,27 +6,37 @@ terminal.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.prompt.message_text import CONTINUED, PROMPT
-from localrun.cli.output import Output, counted
+from localrun.cli.chatting.screen.answer_view import PlainAnswer, RichAnswer, ViewOptions
+from localrun.cli.output import Output, counted, is_terminal
+from localrun.cli.rendering.look import PLAIN_LOOK
 from localrun.cli.serving.answer import print_dropped, print_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.cli.chatting.screen.answer_view import AnswerView
     from localrun.cli.chatting.session import Message
+    from localrun.cli.rendering.look import Look
     from localrun.errors import LocalrunError
 
+LATEST = ":latest"
 NUM_SHOWN = 3  # turns of a kept chat
 
 
-class Transcript:
+class ChatTranscript:
     """Output of one chat."""
 
-    def __init__(self, *, is_plain: bool = False) -> None:
+    def __init__(self, *, is_plain: bool = False, look: Look = PLAIN_LOOK) -> None:
         self._output = Output()
-        self._is_plain = is_plain
+        self._is_plain = is_plain or not is_terminal(sys.stdout)
+        self._look = look
+        self._view: AnswerView | None = None
+        self._shows_thoughts = False  # as they arrive, since Ctrl-O
         self.folded_text = ""  # the last, for Ctrl-O at the prompt
 
     def note(self, text: str) -> None:
@@ -37,6 +47,10 @@ class Transcript:
         """Print a dim message of the program."""
         (self._output.note if self._is_plain else self._output.aside)(text)
 
+    def heading(self, model: str) -> None:
+        """Print which model answers next, where two do."""
+        self.aside(f"{model.removesuffix(LATEST)}:")
+
     def error(self, error: LocalrunError) -> None:
         """Print an error and its hint."""
         self._output.error(error)
@@ -44,6 +58,10 @@ class Transcript:
     def text(self, text: str) -> None:
         """Print a text that the user asked for, such as a template."""
         self._output.text(text)
+
+    def send(self, sequence: str) -> None:
+        """Send an escape sequence of this program to the terminal."""
+        self._output.page(sequence)
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns."""
@@ -53,17 +71,50 @@ class Transcript:
         """Print a line that the next output replaces; "" clears it."""
         self._output.status(text)
 
+    def begin_answer(self, *, hides_thoughts: bool = False, wraps_words: bool = True) -> None:
+        """Begin an answer."""
+        if self._is_plain:
+            self._view = PlainAnswer(self._output.page, hides_thoughts=hides_thoughts)
+            return
+        options = ViewOptions(
+            width=lambda: shutil.get_terminal_size().columns,
+            look=self._look,
+            hides_thoughts=hides_thoughts,
+            is_unfolded=self._shows_thoughts,
+            wraps=wraps_words,
+        )
+        self._view = RichAnswer(self._output.page, options)
+
     def thought(self, text: str) -> None:
         """Print a piece of a thought."""
-        self._output.thought(text)
+        if self._view is not None:
+            self._view.thought(text)
 
     def content(self, text: str) -> None:
         """Print a piece of an answer."""
-        self._output.piece(text)
+        if self._view is not None:
+            self._view.content(text)
 
     def end_answer(self) -> None:
-        """End the lines of an answer."""
-        self._output.piece("\n")
+        """End the lines of an answer; does nothing if none has begun."""
+        view, self._view = self._view, None
+        if view is not None:
+            view.finish()
+            self.folded_text = view.folded_text or self.folded_text
+
+    def toggle_fold(self) -> None:
+        """Fold or unfold the thoughts of answers; another thread may call it."""
+        view = self._view
+        self._shows_thoughts = not self._shows_thoughts
+        if view is not None:
+            view.toggle_fold()
+
+    def unfold(self) -> None:
+        """Print the text that was folded last."""
+        if self.folded_text:
+            self.aside(self.folded_text)
+        else:
+            self.aside("(nothing is folded)")
 
     def history(self, messages: Sequence[Message]) -> None:
         """Print earlier messages as they looked: of a recipe, or of a kept chat."""
@@ -72,7 +123,9 @@ class Transcript:
             if message["role"] == "user":
                 self._output.text(PROMPT + text.replace("\n", f"\n{CONTINUED}"))
             elif message["role"] == "assistant" and text:
-                self._output.text(text)
+                self.begin_answer()
+                self.content(text)
+                self.end_answer()
             elif message["role"] == "summary":
                 self.aside("(a summary of older turns)")
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.cli.chatting.attached import attached_message
 from localrun.cli.chatting.compacting import compact_if_due
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
@@ -24,9 +25,10 @@ def take_turn(chat: Chat, text: str) -> None:
     """Send a message of the user and print the answer.
 
     Raises:
-        LocalrunError: the answer failed; what arrived stays in the conversation.
+        LocalrunError: a file cannot be attached, or the answer failed; what arrived stays in the
+            conversation.
     """
-    send(chat, {"role": "user", "content": text})
+    send(chat, attached_message(chat, text))
 
 
 def send(chat: Chat, message: Message) -> None:
@@ -56,8 +58,14 @@ def send(chat: Chat, message: Message) -> None:
 
 def _answer(chat: Chat) -> None:
     session, tools = chat.session, chat.tools
+    messages = session.request_messages()
+    if chat.compared_model is not None:
+        chat.transcript.heading(session.settings.request_model)
+        session.messages.append(_ask(chat, messages))
+        _compare(chat, chat.compared_model, messages)
+        return
     if tools is None:
-        session.messages.append(_ask(chat, session.request_messages()))
+        session.messages.append(_ask(chat, messages))
         return
 
     def ask(messages: list[Message]) -> Message:
@@ -67,7 +75,25 @@ def _answer(chat: Chat) -> None:
         session.messages.append(message)
         chat.keep()
 
-    tools.answer(ask, session.request_messages(), keep)
+    tools.answer(ask, messages, keep)
+
+
+def _compare(chat: Chat, model: str, messages: list[Message]) -> None:
+    """Print the answer of another model, which is not a part of the conversation."""
+    chat.transcript.heading(model)
+    answer: Message = {"role": "assistant", "content": ""}
+    body = {**chat.session.body(messages), "model": model}
+    try:
+        with chat.composer.answering(chat.transcript.toggle_fold):
+            figures = _receive(chat, body, answer)
+    except LocalrunError as error:
+        chat.transcript.error(error)
+        return
+    finally:
+        chat.transcript.status("")
+        chat.transcript.end_answer()
+    if chat.session.settings.is_verbose:
+        chat.transcript.figures(figures)
 
 
 def _ask(chat: Chat, messages: list[Message]) -> Message:
@@ -80,14 +106,14 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
     answer: Message = {"role": "assistant", "content": ""}
     body = session.body(messages, chat.definitions())
     try:
-        with chat.composer.answering(lambda: None):
+        with chat.composer.answering(chat.transcript.toggle_fold):
             figures = _receive(chat, body, answer)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
+        chat.transcript.end_answer()
         if answer["content"] or answer.get("thinking"):
             answer.pop("tool_calls", None)
             session.messages.append(answer | {"is_stopped": True})
-            chat.transcript.end_answer()
         raise
     chat.transcript.end_answer()
     session.note_figures(figures)
@@ -100,6 +126,10 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
 def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any]:
     """Print the pieces of an answer as they arrive; return the final frame."""
     figures: dict[str, Any] = {}
+    settings = chat.session.settings
+    chat.transcript.begin_answer(
+        hides_thoughts=settings.hides_thinking, wraps_words=settings.wraps_words
+    )
     started_s, first_token_s = time.monotonic(), None
     with contextlib.closing(chat.connect().chat(body)) as frames:
         for frame in frames:
@@ -119,13 +149,6 @@ def _add(chat: Chat, message: Message, answer: Message) -> None:
         piece = message.get(name, "")
         if piece:
             answer[name] = answer.get(name, "") + piece
-            _show(chat, name, piece)
+            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
-
-
-def _show(chat: Chat, name: str, piece: str) -> None:
-    if name == "content":
-        chat.transcript.content(piece)
-    elif not chat.session.settings.hides_thinking:
-        chat.transcript.thought(piece)

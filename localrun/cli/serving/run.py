@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model, one_of
-from localrun.cli.options import AsJson, ContextOption, DeviceOption
+from localrun.cli.options import AsJson, ContextOption, DeviceOption, McpOption, ToolsOption
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -90,6 +90,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     no_compact: Annotated[
         bool, Option("--no-compact", help="Never compact older turns into a summary.")
     ] = False,
+    tools: ToolsOption = None,
+    mcp: McpOption = None,
 ) -> None:
     """Run a model: answer one prompt, or chat interactively.
 
@@ -116,6 +118,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         read_format,
         with_device,
     )
+    from localrun.cli.serving.tool_options import read_tools
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
@@ -133,6 +136,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     stored = find_or_pull(workspace, model_name(model, resumed))
     check_can_answer(stored)
     message = read_prompt(prompt or [], sys.stdin)
+    tool_configuration = read_tools(tools, mcp, settings, has_prompt=message is not None)
     sampling = {
         "temperature": temperature,
         "top_p": top_p,
@@ -176,6 +180,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
             is_kept=not no_save,
             compacts=not no_compact,
             chat_id=resumed.id if resumed is not None else None,
+            tools=tool_configuration,
         )
         start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from localrun.cli.chatting.chat import Chat
 from localrun.cli.chatting.kept_chat import KeptChat
 from localrun.cli.chatting.session import ChatSession, SessionSettings
-from localrun.cli.chatting.transcript import Transcript
+from localrun.cli.chatting.transcript import ChatTranscript
 from localrun.services.workspace import Workspace
 from localrun.settings import load_settings
 
@@ -116,7 +116,7 @@ class FakeChat:
 def fake_chat(folder: Path, **settings: Any) -> FakeChat:
     """Return a chat with guide, whose models are in a folder."""
     environ = {"LOCALRUN_MODELS": str(folder / "models"), "LOCALRUN_HOST": "127.0.0.1:1"}
-    client, composer, transcript = FakeClient(), FakeComposer(), Transcript(is_plain=True)
+    client, composer, transcript = FakeClient(), FakeComposer(), ChatTranscript(is_plain=True)
     chat = Chat(
         session=ChatSession(settings=SessionSettings(model="guide:latest", **settings)),
         composer=composer,

@@ -92,14 +92,13 @@ def copy(chat: Chat, argument: str) -> None:
     Raises:
         LocalrunError: there is no answer or no such block, or no way to a clipboard.
     """
-    from localrun.cli.chatting.screen.clipboard import copy_text
     from localrun.cli.rendering.code_blocks import code_blocks
 
     answer = chat.session.last_answer()
     if answer is None:
         raise UsageError("there is no answer yet")
     if not argument:
-        how = copy_text(answer)
+        how = _copy_text(chat, answer)
         chat.transcript.note(f"Copied the answer ({how}).")
         return
     blocks = code_blocks(answer)
@@ -107,8 +106,17 @@ def copy(chat: Chat, argument: str) -> None:
         raise UsageError(
             f"the answer has {len(blocks)} code blocks", hint="/copy N, or /copy for all of it"
         )
-    how = copy_text(blocks[int(argument) - 1].source)
+    how = _copy_text(chat, blocks[int(argument) - 1].text)
     chat.transcript.note(f"Copied code block {argument} ({how}).")
+
+
+def _copy_text(chat: Chat, text: str) -> str:
+    """Copy a text; return how, as the end of a sentence."""
+    import os
+
+    from localrun.cli.chatting.screen.clipboard import copy_text
+
+    return copy_text(text, os.environ, chat.transcript.send)
 
 
 def compare(chat: Chat, argument: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from localrun.cli.chatting.chat import act_on
 from localrun.cli.chatting.kept_chat import KeptChat
 from localrun.conversations.store import ConversationStore
+from localrun.errors import BackendError
 from tests.cli.chatting.fakes import FakeChat, fake_chat, pieces
 
 if TYPE_CHECKING:
@@ -119,3 +120,33 @@ def test_verbose_prints_the_figures_after_each_answer(
     act_on(fake.chat, "one")
 
     assert "prompt eval count:    30 tokens" in capsys.readouterr().err
+
+
+def test_a_second_model_answers_under_the_first_and_stays_out_of_the_conversation(
+    fake: FakeChat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act_on(fake.chat, "/compare guide")
+    fake.client.answers = [pieces("First."), pieces("Second.")]
+
+    act_on(fake.chat, "one")
+
+    shown = capsys.readouterr()
+    assert shown.out == "First.\nSecond.\n"
+    assert fake.client.bodies[0]["messages"] == fake.client.bodies[1]["messages"]
+    assert fake.conversation == [("user", "one"), ("assistant", "First.")]
+
+    act_on(fake.chat, "/compare off")
+    act_on(fake.chat, "two")
+    assert len(fake.client.bodies) == 3
+
+
+def test_a_second_model_that_fails_costs_only_its_answer(
+    fake: FakeChat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act_on(fake.chat, "/compare guide")
+    fake.client.answers = [pieces("First."), [BackendError("it died")]]
+
+    act_on(fake.chat, "one")
+
+    assert "it died" in capsys.readouterr().err
+    assert fake.conversation == [("user", "one"), ("assistant", "First.")]

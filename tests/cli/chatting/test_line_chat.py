@@ -142,7 +142,7 @@ def test_a_long_answer_is_whole_in_the_scrollback(
 
     screen.type("one\r")
 
-    screen.wait_for("line 299")
+    screen.wait_for("30 of 1,000 tokens")
     shown = screen.everything()
     assert all(f"line {number}\n" in shown for number in range(300))
     assert shown.count("line 150\n") == 1

@@ -151,7 +151,9 @@ def test_a_long_answer_is_whole_in_the_scrollback(
 def test_a_command_is_completed(start: Callable[..., PtyScreen]) -> None:
     screen = start()
 
-    screen.type("/regen\t")
+    screen.type("/regen")
+    screen.wait_for("answer the last message once more")
+    screen.key("tab")
     screen.wait_for(">>> /regenerate")
     screen.key("enter")
 

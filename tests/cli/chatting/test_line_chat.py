@@ -155,6 +155,7 @@ def test_a_command_is_completed(start: Callable[..., PtyScreen]) -> None:
     screen.wait_for("answer the last message once more")
     screen.key("tab")
     screen.wait_for(">>> /regenerate")
+    screen.key("enter")  # takes the completion
     screen.key("enter")
 
     screen.wait_for("there is no message to answer")

@@ -1,0 +1,48 @@
+"""Spellings of options that Typer does not know: values that may be left out.
+
+    --think            --think=true            --tools            --tools=read
+    --think=high       as it is                --tools FOLDER     --tools=FOLDER
+    --no-think         --think=false           --keepalive 5m     --keep-alive 5m
+
+Works on the arguments of a command before they are parsed. Nothing behind ``--`` is changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+END = "--"
+DEFAULTS = {"--think": "true", "--tools": "read"}
+OTHER_NAMES = {
+    "--keepalive": "--keep-alive",
+    "--hidethinking": "--hide-thinking",
+    "--no-think": "--think=false",
+    "--nothink": "--think=false",
+}
+
+
+def respelled(
+    arguments: Sequence[str], is_folder: Callable[[str], bool] = lambda text: Path(text).is_dir()
+) -> list[str]:
+    """Return the arguments as Typer parses them.
+
+    The argument behind ``--tools`` is its value if it is a folder.
+    """
+    result: list[str] = []
+    remaining = list(reversed(arguments))
+    while remaining:
+        argument = remaining.pop()
+        if argument == END:
+            return [*result, argument, *reversed(remaining)]
+        name, equals, value = argument.partition("=")
+        name = OTHER_NAMES.get(name, name) if argument.startswith("--") else name
+        if name in DEFAULTS and not equals:
+            takes_next = name == "--tools" and bool(remaining) and is_folder(remaining[-1])
+            value = remaining.pop() if takes_next else DEFAULTS[name]
+            equals = "="
+        result.append(name + equals + value)
+    return result

@@ -4,12 +4,14 @@
     --think=high       as it is                --tools FOLDER     --tools=FOLDER
     --no-think         --think=false           --keepalive 5m     --keep-alive 5m
 
+The word behind ``--tools`` is its value only if it looks like one, so that a prompt is none.
+
 Works on the arguments of a command before they are parsed. Nothing behind ``--`` is changed.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 END = "--"
 DEFAULTS = {"--think": "true", "--tools": "read"}
+TOOLS_VALUES = ("/", "./", "../", "~", ".\\", "..\\")
 OTHER_NAMES = {
     "--keepalive": "--keep-alive",
     "--hidethinking": "--hide-thinking",
@@ -26,12 +29,9 @@ OTHER_NAMES = {
 
 
 def respelled(
-    arguments: Sequence[str], is_folder: Callable[[str], bool] = lambda text: Path(text).is_dir()
+    arguments: Sequence[str], is_folder: Callable[[str], bool] = os.path.isdir
 ) -> list[str]:
-    """Return the arguments as Typer parses them.
-
-    The argument behind ``--tools`` is its value if it is a folder.
-    """
+    """Return the arguments as Typer parses them."""
     result: list[str] = []
     remaining = list(reversed(arguments))
     while remaining:
@@ -41,7 +41,8 @@ def respelled(
         name, equals, value = argument.partition("=")
         name = OTHER_NAMES.get(name, name) if argument.startswith("--") else name
         if name in DEFAULTS and not equals:
-            takes_next = name == "--tools" and bool(remaining) and is_folder(remaining[-1])
+            following = remaining[-1] if remaining and name == "--tools" else ""
+            takes_next = following.startswith(TOOLS_VALUES) or is_folder(following)
             value = remaining.pop() if takes_next else DEFAULTS[name]
             equals = "="
         result.append(name + equals + value)

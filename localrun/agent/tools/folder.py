@@ -14,18 +14,18 @@ import errno
 import os
 import secrets
 import stat
-import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from localrun.agent.toolbox import ToolError
+from localrun.system.files import set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST_FILE = 4 * 1024 * 1024  # bytes
 LONGEST_PATH, MAX_PARTS = 4096, 64
-HAS_OPENAT = sys.platform != "win32"
+HAS_OPENAT = os.name == "posix"
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_BLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for its writer
 CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
@@ -214,8 +214,8 @@ class WorkFolder:
         descriptor = self._open(folder, temporary, flags)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if mode is not None and HAS_OPENAT:
-                    os.fchmod(file.fileno(), mode)
+                if mode is not None:
+                    set_mode(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

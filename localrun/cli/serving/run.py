@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model, one_of
-from localrun.cli.options import AsJson, ContextOption, DeviceOption
+from localrun.cli.options import AsJson, ContextOption, DeviceOption, McpOption, ToolsOption
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -110,6 +110,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     no_word_wrap: Annotated[
         bool, Option("--nowordwrap", help="Do not wrap the lines of a chat at words.")
     ] = False,
+    tools: ToolsOption = None,
+    mcp: McpOption = None,
 ) -> None:
     """Run a model: answer one prompt, or chat interactively.
 
@@ -142,6 +144,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         read_think,
         with_device,
     )
+    from localrun.cli.serving.tool_options import read_tools
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
@@ -162,6 +165,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     embeds = "embedding" in capabilities and not given.is_chat
     if not embeds:
         check_can_answer(stored)
+    tool_configuration = read_tools(tools, mcp, settings, has_prompt=not given.is_chat)
     sampling = {
         "temperature": temperature,
         "top_p": top_p,
@@ -212,6 +216,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
             is_kept=not no_save,
             compacts=not no_compact,
             chat_id=resumed.id if resumed is not None else None,
+            tools=tool_configuration,
         )
         warn_of_other_version(connect())
         start_chat(connect, chat_options, workspace, start, on_open=note_context)

@@ -344,6 +344,33 @@ def test_keys_typed_ahead_are_the_next_messages(
     assert "complete" in screen.screen()
 
 
+def test_keys_typed_between_prompts_are_not_echoed(
+    start: Callable[..., PtyScreen], environ: dict[str, str]
+) -> None:
+    screen = start()
+    screen.type("/work\r")
+    screen.wait_for("working")
+
+    screen.type("typed\rahead")
+    wait_until(lambda: screen.local_modes()["ECHO"] is False)
+    Path(environ["TYPIST_END"]).touch()
+
+    screen.wait_for("working\n>>> typed\n<typed> 5/1\n>>> ahead\nthe toolbar")
+
+
+def test_a_question_in_an_answer_has_the_keys(start: Callable[..., PtyScreen]) -> None:
+    screen = start()
+    screen.type("/answer with a question\r")
+    screen.wait_for("Run it?")
+
+    screen.key("a")
+    screen.wait_for("(Enter: n) a\nchosen a")
+    screen.type("ahead")
+    screen.key("c-c")
+
+    screen.wait_for("interrupted\n>>> ahead\nthe toolbar")
+
+
 @pytest.mark.parametrize("key", ["c-c", "esc"])
 def test_an_answer_is_interrupted_once_by_a_key(start: Callable[..., PtyScreen], key: str) -> None:
     screen = start()
@@ -381,7 +408,12 @@ def test_a_question_is_answered_by_a_key_and_not_by_earlier_ones(
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [("text", "text\nthe"), ("/answer\r", "answering"), ("/choose\r", "Run it?")],
+    [
+        ("text", "text\nthe"),
+        ("/answer\r", "answering"),
+        ("/choose\r", "Run it?"),
+        ("/work\r", "working"),
+    ],
 )
 def test_termination_restores_the_terminal(
     start: Callable[..., PtyScreen], name: str, typed: str, shown: str

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from prompt_toolkit.application.current import get_app
 from prompt_toolkit.filters import Condition, has_focus
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.keys import Keys
@@ -50,6 +49,9 @@ class PromptActions(Protocol):
     def leave(self) -> None:
         """End the prompt and the chat."""
 
+    def suspend(self) -> None:
+        """Stop the job, as Ctrl-Z does in other programs."""
+
     def call(self, act: Callable[[], None]) -> None:
         """Call a function that may print."""
 
@@ -72,7 +74,7 @@ def prompt_keys(
     keys.add("c-o", filter=is_typing, eager=True)(lambda _: actions.call(options.on_fold))
     is_choosing = Condition(lambda: buffer.complete_state is not None)
     keys.add("s-tab", filter=is_typing & ~is_choosing)(lambda _: actions.call(options.on_mode))
-    keys.add("c-z", filter=is_typing)(lambda _: get_app().suspend_to_background())
+    keys.add("c-z", filter=is_typing)(lambda _: actions.suspend())
     return keys
 
 

@@ -123,6 +123,11 @@ class LinePrompt:
         """End the prompt and the chat."""
         self._application.exit(exception=EOFError)
 
+    def suspend(self) -> None:
+        """Stop the job, as Ctrl-Z does in other programs."""
+        self._stay()
+        self._application.suspend_to_background()
+
     def call(self, act: Callable[[], None]) -> None:
         """Call a function that may print, without the prompt on the screen."""
         run_in_terminal(lambda: self._call(act))

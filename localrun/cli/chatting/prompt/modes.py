@@ -6,9 +6,9 @@
     usual          the user's own editor runs, or the job is stopped (Ctrl-Z)
 
 Without echo, Ctrl-C discards nothing of what is typed (NOFLSH): a reader that was told of a key
-would else wait for another. On Windows nothing is changed: the console keeps typed keys for the next
-prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are those
-before the chat.
+would else wait for another. On Windows nothing is changed: the console keeps typed keys for the
+next prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are
+those before the chat.
 """
 
 from __future__ import annotations

@@ -11,14 +11,13 @@ that write without blanks. Deleted content is overwritten (``secure_delete``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+import time
 
 from localrun.errors import IntegrityError
 
-if TYPE_CHECKING:
-    import sqlite3
-
 VERSION = 1
+WAL_TRIES, WAL_PAUSE_S = 100, 0.05  # the change of the mode does not wait for other processes
 TABLES = """
 CREATE TABLE chats (
     id TEXT PRIMARY KEY, title TEXT NOT NULL, model TEXT NOT NULL, settings TEXT NOT NULL,
@@ -63,11 +62,25 @@ def prepare(database: sqlite3.Connection) -> None:
             f"the kept chats have format {version}, which this localrun does not know",
             hint="localrun upgrade --check   or LOCALRUN_CHATS=FOLDER to keep chats elsewhere",
         )
-    database.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(database)
     with database:
         database.execute("BEGIN IMMEDIATE")
         if _version(database) == 0:  # not even by another process just now
             _create(database)
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; another process may be doing the same."""
+    for _ in range(WAL_TRIES):
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # without its extension
+                raise
+            time.sleep(WAL_PAUSE_S)
+        else:
+            return
+    raise sqlite3.OperationalError("database is locked")
 
 
 def _version(database: sqlite3.Connection) -> int:
@@ -85,6 +98,4 @@ def _create(database: sqlite3.Connection) -> None:
 
 
 def _is_complete(statement: str) -> bool:
-    import sqlite3
-
     return sqlite3.complete_statement(statement)

@@ -60,8 +60,8 @@ if not any(os.path.exists(f"{folder}/libstdc++.so.6") for folder in _folders):
 """
 NO_USER_PACKAGES = "include-system-site-packages = false\n"
 UNUSED_LIBRARY = (
-    "__phello__", "config-*", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo",
-    "turtle.py", "LICENSE.txt",
+    "__phello__", "config-*", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter",
+    "turtledemo", "turtle.py", "LICENSE.txt",
 )  # fmt: skip
 UNUSED_FOLDERS = {"__pycache__", "tests", "include"}
 UNUSED_FILES = ("*.a", "*.pyi", "*.h", "*.c", "*.pyx", "*.pxd", "*.exe", "*.pth")

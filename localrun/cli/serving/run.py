@@ -154,9 +154,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     if given.is_chat:
         claim_terminal()  # for the line editor
     wanted_format, wanted_thinking = read_format(output_format), read_think(think)
-    output_file = check_output(output)
     check_keep_alive(keep_alive)
-    num_ctx = parse_context(ctx)
+    num_ctx, output_file = parse_context(ctx), check_output(output)
     workspace = open_workspace(os.environ)
     settings = with_device(workspace.settings, device)
     resumed = find_resumed(chat, is_last=is_last)

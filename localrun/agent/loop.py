@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localrun.agent.permissions import Decision, Verdict
+from localrun.agent.permissions import Decision, PermissionVerdict
 from localrun.agent.shortening import shorten
 from localrun.agent.toolbox import ToolError, ToolResult
 
@@ -257,7 +257,7 @@ def _judged(desk: Desk, call: ProposedCall) -> tuple[ProposedCall, bool]:
     if call.problem or call.tool is None:
         return call, False
     verdict = desk.permissions.verdict(call.tool, call.arguments)
-    if verdict is Verdict.REFUSE:
+    if verdict is PermissionVerdict.REFUSE:
         is_never = desk.permissions.is_never(call.tool)
         return _failed(call, NEVER if is_never else READ_ONLY), False
     try:
@@ -265,4 +265,4 @@ def _judged(desk: Desk, call: ProposedCall) -> tuple[ProposedCall, bool]:
     except ToolError as error:
         return _failed(call, str(error)), False
     changed = {} if diff is None else {"diff": diff}
-    return _with_tool(call, call.tool, **changed), verdict is Verdict.ASK
+    return _with_tool(call, call.tool, **changed), verdict is PermissionVerdict.ASK

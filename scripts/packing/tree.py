@@ -64,7 +64,10 @@ UNUSED_LIBRARY = (
     "turtledemo", "turtle.py", "LICENSE.txt",
 )  # fmt: skip
 UNUSED_FOLDERS = {"__pycache__", "tests", "include"}
-UNUSED_FILES = ("*.a", "*.pyi", "*.h", "*.c", "*.pyx", "*.pxd", "*.exe", "*.pth")
+UNUSED_FILES = (
+    "*.a", "*.pyi", "*.h", "*.c", "*.pyx", "*.pxd", "*.exe", "*.pth",
+    "RECORD", "direct_url.json",  # they have the folder of the build
+)  # fmt: skip
 # required by modelscope, of which only modelscope_hub is used: a third of the tree
 UNUSED_PACKAGES = ("modelscope", "setuptools", "pkg_resources", "_distutils_hack", "bin")
 FLOOR = (2, 31)  # of Debian 11, in which Python is built, and of llguidance

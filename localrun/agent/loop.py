@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localrun.agent.permissions import Decision, Verdict
+from localrun.agent.permissions import Decision, PermissionVerdict
 from localrun.agent.shortening import shorten
 from localrun.agent.toolbox import ToolError, ToolResult
 
@@ -250,12 +250,12 @@ def _judged(desk: Desk, call: ProposedCall) -> tuple[ProposedCall, bool]:
     if call.problem or call.tool is None:
         return call, False
     verdict = desk.permissions.verdict(call.tool, call.arguments)
-    if verdict is Verdict.REFUSE:
+    if verdict is PermissionVerdict.REFUSE:
         is_never = desk.permissions.is_never(call.tool)
         return _failed(call, NEVER if is_never else READ_ONLY), False
     try:
         diff = desk.toolbox.preview(call.name, call.arguments)
     except ToolError as error:
         return _failed(call, str(error)), False
-    is_asked = verdict is Verdict.ASK
+    is_asked = verdict is PermissionVerdict.ASK
     return replace(call, diff=diff, is_asked=is_asked), is_asked

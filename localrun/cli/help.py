@@ -66,10 +66,10 @@ def _show_page(topic: str, output: Output, *, uses_pager: bool) -> None:
     from importlib.resources import files
 
     from localrun.cli.pager import has_color, screen_width, show
-    from localrun.cli.pages import PageLook, render
+    from localrun.cli.pages import Look, render
 
     page = files("localrun").joinpath("docs", "help", f"{topic}.md").read_text("utf-8")
-    look = PageLook(width=screen_width(), has_color=has_color())
+    look = Look(width=screen_width(), has_color=has_color())
     show(render(page, look), output, uses_pager=uses_pager)
 
 

@@ -26,7 +26,7 @@ GAP, NARROWEST_CELL = 3, 20
 
 
 @dataclass(frozen=True, slots=True)
-class PageLook:
+class Look:
     """How a page is written; a width of None keeps the lines of the page."""
 
     width: int | None = None
@@ -57,7 +57,7 @@ class PageLook:
         return [f"{start}{self.inline(line)}" for start, line in zip(starts, lines, strict=False)]
 
 
-def render(page: str, look: PageLook) -> str:
+def render(page: str, look: Look) -> str:
     """Return a page as text."""
     blocks = [_written(block, look) for block in _blocks(STRONG.sub(r"\1", page))]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
@@ -86,7 +86,7 @@ def _blocks(page: str) -> Iterator[list[str]]:
         yield block
 
 
-def _written(block: list[str], look: PageLook) -> list[str]:
+def _written(block: list[str], look: Look) -> list[str]:
     first = block[0]
     if first.startswith(FENCE):
         return [look.code(line) for line in block[1:-1]]
@@ -101,7 +101,7 @@ def _written(block: list[str], look: PageLook) -> list[str]:
     return look.paragraph("\n".join(block))
 
 
-def _list(block: list[str], look: PageLook) -> list[str]:
+def _list(block: list[str], look: Look) -> list[str]:
     lines: list[str] = []
     for item in _items(block):
         marker = MARKER.match(item)
@@ -125,7 +125,7 @@ def _cells(line: str) -> list[str]:
     return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def _table(rows: list[list[str]], look: PageLook) -> list[str]:
+def _table(rows: list[list[str]], look: Look) -> list[str]:
     """Return aligned rows; the last column takes the rest of the width."""
     *widths, last = [max(map(look.length, column)) for column in zip(*rows, strict=True)]
     start = sum(widths) + GAP * len(widths)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVerdict:
+class Verdict:
     """Result of the check of one model."""
 
     name: str
@@ -49,7 +49,7 @@ def verify_models(
     *,
     is_repair: bool,
     is_quick: bool = False,
-) -> list[ModelVerdict]:
+) -> list[Verdict]:
     """Check models, or everything without names; ``is_repair`` downloads bad files again.
 
     Blocks. With ``is_quick`` sizes are compared, and only small files are hashed.
@@ -64,15 +64,13 @@ def verify_models(
     check = bad_sizes if is_quick else bad_hashes
     bad = check(workspace, named, unnamed, report)
     verdicts = [
-        ModelVerdict(
+        Verdict(
             name=ref.name, bad=tuple(bad[digest] for digest in sizes[ref.name] if digest in bad)
         )
         for ref in refs
     ]
     if not names:
-        verdicts += [
-            ModelVerdict(name=path, problem=why) for path, why in _damaged_names(workspace)
-        ]
+        verdicts += [Verdict(name=path, problem=why) for path, why in _damaged_names(workspace)]
     surplus = [bad[digest] for digest in unnamed if digest in bad]
     if is_repair:
         known = {ref.name: ref for ref in refs}
@@ -84,11 +82,11 @@ def verify_models(
     return verdicts + [_verdict_of_unnamed(workspace, blob, is_repair) for blob in surplus]
 
 
-def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) -> ModelVerdict:  # noqa: FBT001 - private
+def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) -> Verdict:  # noqa: FBT001 - private
     """Return the verdict of a bad file that no model names; a repair deletes it."""
     is_gone = is_repair and quarantine(workspace.store, blob.digest)
     name = str(workspace.store.layout.blob(blob.digest))
-    return ModelVerdict(name=name, bad=(blob,), is_repaired=is_gone)
+    return Verdict(name=name, bad=(blob,), is_repaired=is_gone)
 
 
 @contextlib.contextmanager
@@ -147,8 +145,8 @@ def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
 
 
 def _repair(
-    workspace: Workspace, ref: StoredRef, verdict: ModelVerdict, report: ProgressReport
-) -> ModelVerdict:
+    workspace: Workspace, ref: StoredRef, verdict: Verdict, report: ProgressReport
+) -> Verdict:
     """Download a model's bad files again, from its origin or that of another model with them."""
     problem = None
     for source in _sources(workspace, ref, verdict):
@@ -165,14 +163,14 @@ def _repair(
     return replace(verdict, problem=problem)
 
 
-def _is_whole(workspace: Workspace, ref: StoredRef, verdict: ModelVerdict) -> bool:
+def _is_whole(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> bool:
     """Return whether the bad blobs are good now; the other blobs were checked before."""
     bad = {blob.digest for blob in verdict.bad}
     sizes = _sizes(workspace, ref).items()
     return not verify(workspace.store, {digest: size for digest, size in sizes if digest in bad})
 
 
-def _sources(workspace: Workspace, ref: StoredRef, verdict: ModelVerdict) -> list[StoredRef]:
+def _sources(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> list[StoredRef]:
     """Return the pulled models that have a bad file, the model itself first."""
     bad = {blob.digest for blob in verdict.bad}
     others = [

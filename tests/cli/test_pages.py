@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localrun.cli.pages import PageLook, render
+from localrun.cli.pages import Look, render
 
 HELP = Path(__file__).parents[2] / "localrun" / "docs" / "help"
 COLORS = re.compile(r"\x1b\[\d*m")
@@ -35,7 +35,7 @@ localrun pull x   # kept
 
 
 def test_in_a_pipe_a_page_keeps_its_lines_and_has_no_marks_of_blocks() -> None:
-    assert render(PAGE, PageLook()) == (
+    assert render(PAGE, Look()) == (
         "Title\n\nOne line\nof two with `a span`.\n\n- first item\n  that goes on\n- second\n\n"
         "    localrun pull x   # kept\n\n      as it is\n\n"
         "name    meaning\n`a|b`   a word, and then some more words\n"
@@ -43,7 +43,7 @@ def test_in_a_pipe_a_page_keeps_its_lines_and_has_no_marks_of_blocks() -> None:
 
 
 def test_on_a_terminal_paragraphs_and_last_columns_fit_its_width() -> None:
-    text = render(PAGE, PageLook(width=34))
+    text = render(PAGE, Look(width=34))
 
     assert "One line of two with `a span`." in text
     assert "- first item that goes on\n- second" in text
@@ -51,7 +51,7 @@ def test_on_a_terminal_paragraphs_and_last_columns_fit_its_width() -> None:
 
 
 def test_colors_take_the_place_of_marks_and_no_columns() -> None:
-    text = render(PAGE, PageLook(width=60, has_color=True))
+    text = render(PAGE, Look(width=60, has_color=True))
 
     assert "\x1b[1mTitle\x1b[0m" in text
     assert "\x1b[36ma span\x1b[0m" in text
@@ -60,10 +60,10 @@ def test_colors_take_the_place_of_marks_and_no_columns() -> None:
 
 @pytest.mark.parametrize("page", sorted(HELP.glob("*.md")), ids=lambda page: page.stem)
 def test_no_word_of_a_page_is_lost_at_any_width(page: Path) -> None:
-    plain = render(page.read_text(), PageLook())
+    plain = render(page.read_text(), Look())
 
     for width in (40, 80):
-        narrow = COLORS.sub("", render(page.read_text(), PageLook(width=width, has_color=True)))
+        narrow = COLORS.sub("", render(page.read_text(), Look(width=width, has_color=True)))
         assert _letters(narrow) == _letters(plain)
 
 

@@ -9,7 +9,7 @@ import pytest
 from localrun.errors import ModelNotFoundError
 from localrun.names.parse import parse_name
 from localrun.services.naming import copy_model
-from localrun.services.verify import ModelVerdict, verify_models
+from localrun.services.verify import Verdict, verify_models
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.services.making import (
     DEAD,
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 
-def check(workspace: Workspace, *names: str, is_repair: bool = False) -> list[ModelVerdict]:
+def check(workspace: Workspace, *names: str, is_repair: bool = False) -> list[Verdict]:
     return verify_models(workspace, names, Told(), is_repair=is_repair)
 
 
-def repair(workspace: Workspace) -> ModelVerdict:
+def repair(workspace: Workspace) -> Verdict:
     (verdict,) = check(workspace, NAME, is_repair=True)
     return verdict
 
@@ -47,7 +47,7 @@ def test_whole_models_are_good_and_all_bytes_are_reported(workspace: Workspace) 
     (verdict,) = verify_models(workspace, (), told, is_repair=False)
 
     ((total, _),) = told.begun
-    assert verdict == ModelVerdict(name=NAME)
+    assert verdict == Verdict(name=NAME)
     assert verdict.is_good
     assert told.ended["all files"] == (total, total)
 

@@ -12,7 +12,7 @@ from localrun.cli.output import Output
 from localrun.terminal import plain
 
 if TYPE_CHECKING:
-    from localrun.services.verify import ModelVerdict
+    from localrun.services.verify import Verdict
 
 
 def verify(
@@ -56,7 +56,7 @@ def verify(
         raise Exit(IntegrityError.exit_code)
 
 
-def _show(verdict: ModelVerdict, output: Output) -> None:
+def _show(verdict: Verdict, output: Output) -> None:
     from dataclasses import asdict
 
     if output.as_json:

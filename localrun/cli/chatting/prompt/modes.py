@@ -82,7 +82,7 @@ else:
 
         def line_editor(self) -> contextlib.AbstractContextManager[None]:
             """Return a context in which a line editor changes the modes."""
-            return self._while(lambda: None)
+            return self._while(lambda: self._bracket_pastes(is_on=False))  # it does so itself
 
         def close(self) -> None:
             """Restore the modes before the chat."""

@@ -310,9 +310,14 @@ def test_commands_and_models_are_completed(start: Callable[..., PtyScreen]) -> N
     screen.type(" g")
     screen.wait_for("guide  8 MB")
     screen.type("\t\r")
-    screen.type("\r")
 
     screen.wait_for("</model guide> 12/1")
+    screen.type("/model ")
+    screen.wait_for("other-model")
+    screen.type("\t\t\r")
+    screen.wait_for(">>> /model other-model\nthe toolbar")
+    screen.type("\r")
+    screen.wait_for("</model other-model>")
     assert "switch the model" not in screen.wait_for(">>>\nthe toolbar")
 
 

@@ -487,3 +487,13 @@ def test_a_plain_terminal_gets_no_escape_codes(
 
     screen.wait_for("left")
     assert b"\x1b[" not in screen.raw.replace(b"\x1b[?2004", b"")
+
+
+def test_a_paste_into_a_plain_terminal_is_one_message(start: Callable[..., PtyScreen]) -> None:
+    screen = start("--plain")
+
+    screen.paste("one line\n" * 100)
+    screen.wait_for("one line")
+    screen.type("end\r")
+
+    screen.wait_for("> 903/101")

@@ -230,4 +230,4 @@ def _text_of(message: Message) -> str:
     text = str(message.get("content") or "")
     calls = [call.get("function", call) for call in message.get("tool_calls") or ()]
     lines = [f"(calls {one.get('name')} {json.dumps(one.get('arguments'))})" for one in calls]
-    return "\n".join([text, *lines]).strip()
+    return "\n".join(part for part in (text, *lines) if part)

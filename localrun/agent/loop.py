@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +79,7 @@ class ProposedCall:
     tool: AgentTool | None = None
     diff: str | None = None  # of an edit, before it is done
     problem: str = ""
+    is_asked: bool = False  # the user was asked, and has seen the call
 
 
 class Approver(Protocol):
@@ -151,19 +152,11 @@ def _proposed(written: object, toolbox: Toolbox) -> ProposedCall:
     tool = toolbox.find(call.name)
     if tool is None:
         return _failed(call, toolbox.unknown(call.name))
-    return _with_tool(call, tool)
-
-
-def _with_tool(call: ProposedCall, tool: AgentTool, **changed: str) -> ProposedCall:
-    return ProposedCall(
-        name=call.name, call_id=call.call_id, arguments=call.arguments, tool=tool, **changed
-    )
+    return replace(call, tool=tool)
 
 
 def _failed(call: ProposedCall, problem: str) -> ProposedCall:
-    return ProposedCall(
-        name=call.name, call_id=call.call_id, arguments=call.arguments, problem=problem
-    )
+    return replace(call, problem=problem)
 
 
 def _read(written: object) -> ProposedCall:
@@ -264,5 +257,5 @@ def _judged(desk: Desk, call: ProposedCall) -> tuple[ProposedCall, bool]:
         diff = desk.toolbox.preview(call.name, call.arguments)
     except ToolError as error:
         return _failed(call, str(error)), False
-    changed = {} if diff is None else {"diff": diff}
-    return _with_tool(call, call.tool, **changed), verdict is PermissionVerdict.ASK
+    is_asked = verdict is PermissionVerdict.ASK
+    return replace(call, diff=diff, is_asked=is_asked), is_asked

@@ -152,15 +152,16 @@ class ToolScreen:
 
     def begin_call(self, call: ProposedCall) -> None:
         """Print a call that is about to be executed."""
-        self._output.text(call_line(call))
+        if not call.is_asked:  # else the question has shown it
+            self._output.text(call_line(call))
         self._calling.enter_context(self._composer.answering(lambda: None))
 
     def end_call(self, call: ProposedCall, result: ToolResult) -> None:
         """Print the result of a call."""
         self.close()
-        if call.problem:
+        if call.problem and not call.is_asked:
             self._output.text(call_line(call))
-        elif result.diff is not None and call.diff is None:
+        elif result.diff is not None and not call.is_asked:
             self._output.page("".join(f"{line}\n" for line in render_diff(result.diff, self._look)))
         self._transcript.folded(f"  {result_line(result)}", harmless_line(result.text))
 

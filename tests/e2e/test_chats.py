@@ -57,8 +57,8 @@ def test_a_server_that_is_killed_in_mid_answer_costs_a_line(fresh_home: Home) ->
         terminal.read_until("error: ")
 
         assert "Set format" not in ask(terminal, "/set noformat")
-        assert "85" in ask(terminal, "What is 27 + 58?")
-        assert "## You" in ask(terminal, "/export md")
+        assert "error" not in ask(terminal, "What is 27 + 58?")
+        assert "What is 27 + 58?" in ask(terminal, "/export md")
 
 
 def test_a_runner_that_is_killed_in_mid_answer_costs_a_line(fresh_home: Home) -> None:
@@ -71,7 +71,7 @@ def test_a_runner_that_is_killed_in_mid_answer_costs_a_line(fresh_home: Home) ->
         terminal.read_until("error: ")
 
         ask(terminal, "/set noformat")
-        assert "85" in ask(terminal, "What is 27 + 58?")
+        assert "error" not in ask(terminal, "What is 27 + 58?")
 
 
 def test_a_long_chat_on_a_small_context_is_compacted_and_goes_on(fresh_home: Home) -> None:

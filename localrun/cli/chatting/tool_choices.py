@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from localrun.agent.loop import ProposedCall
     from localrun.cli.chatting.prompt.composer import Composer
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 LONGEST_LINE = 160  # characters of a call in one line
 LONGEST_SHOWN = 20_000  # characters of a call that is asked about
@@ -35,26 +35,27 @@ KEYS = {
     "n": Decision.REFUSE,
 }
 ONE_CALL = (
-    KeyChoice("y", "yes, once"),
-    KeyChoice("e", "exactly this, in this chat"),
-    KeyChoice("t", "this tool, in this chat"),
-    KeyChoice("v", "never in this chat"),
+    KeyChoice("y", "once"),
+    KeyChoice("e", "always exactly this"),
+    KeyChoice("t", "always this tool"),
+    KeyChoice("v", "never"),
     KeyChoice("n", "no"),
 )
 SEVERAL_CALLS = (
-    KeyChoice("y", "yes to all, once"),
-    KeyChoice(EACH, "ask for each"),
-    KeyChoice("e", "exactly these, in this chat"),
-    KeyChoice("t", "these tools, in this chat"),
-    KeyChoice("v", "never in this chat"),
+    KeyChoice("y", "all, once"),
+    KeyChoice(EACH, "one by one"),
+    KeyChoice("e", "always exactly these"),
+    KeyChoice("t", "always these tools"),
+    KeyChoice("v", "never"),
     KeyChoice("n", "no"),
 )
+QUESTIONS = {Effect.EDIT: "Edit this file?", Effect.COMMAND: "Run this command?"}
 
 
 class ToolQuestions:
     """The user as an `Approver`."""
 
-    def __init__(self, composer: Composer, look: Look) -> None:
+    def __init__(self, composer: Composer, look: TerminalLook) -> None:
         self._composer = composer
         self._look = look
         self._output = Output()
@@ -68,14 +69,21 @@ class ToolQuestions:
         question = f"Allow these {len(calls)} calls?"
         key = self._composer.choose(question, SEVERAL_CALLS)
         if key == EACH:
-            return [self._choose(call) for call in calls]
+            return [self._choose_next(call) for call in calls]
         return [KEYS.get(key, Decision.REFUSE)] * len(calls)
 
+    def _choose_next(self, call: ProposedCall) -> Decision:
+        self._output.text(call_line(call))
+        return self._choose(call)
+
     def _choose(self, call: ProposedCall) -> Decision:
-        question = f"Allow {harmless_line(call_line(call))}?"
+        effect = call.tool.effect if call.tool is not None else Effect.FOREIGN
+        question = QUESTIONS.get(effect, f"Call {call.name}?")
         return KEYS.get(self._composer.choose(question, ONE_CALL), Decision.REFUSE)
 
     def _show(self, call: ProposedCall) -> None:
+        if call.tool is None or call.tool.effect is not Effect.COMMAND:
+            self._output.text(call_line(call))
         if call.diff is not None:
             lines = [f"{line}\n" for line in render_diff(call.diff, self._look)]
             self._output.page("".join(lines))

@@ -21,7 +21,7 @@ from localrun.terminal import harmless, harmless_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 CLEAR_LINE = "\r\033[K"
 STATUS_WIDTH = 76  # cells of the end of a thought, at most
@@ -106,7 +106,7 @@ class ViewOptions:
     """How an answer is rendered; ``width`` returns the columns of the terminal now."""
 
     width: Callable[[], int]
-    look: Look
+    look: TerminalLook
     hides_thoughts: bool = False
     is_unfolded: bool = False  # thoughts are printed as they arrive
     wraps: bool = True

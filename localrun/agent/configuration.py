@@ -20,6 +20,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from localrun.agent.mcp_file import (
+    LONGEST_SERVER_NAME,
     CommandServer,
     UrlServer,
     check_online,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_SERVERS = 32
 LONGEST_COMMAND = 10_000  # characters
+STARTERS = frozenset({"bun", "bunx", "deno", "node", "npx", "python", "uv", "uvx"})
 TOOLS_HINT = "--tools, --tools=write, --tools=shell, --tools FOLDER"
 
 
@@ -127,8 +129,18 @@ def _command_server(value: str, working_folder: Path) -> CommandServer:
         raise UsageError(f"--mcp {value}: {error}", hint="quote the words as in a shell") from error
     if not words:
         raise UsageError("--mcp needs a file, a command or a URL", hint="--mcp servers.json")
-    name = words[0].replace("\\", "/").rpartition("/")[2].partition(".")[0]
-    return CommandServer(name=name or "mcp", command=tuple(words), folder=working_folder)
+    return CommandServer(name=_name(words), command=tuple(words), folder=working_folder)
+
+
+def _name(words: Sequence[str]) -> str:
+    """Return a name for a server: that of its program, or of what an interpreter runs."""
+    names = [_stem(word) for word in words if not word.startswith("-")]
+    is_starter = len(names) > 1 and names[0].rstrip("0123456789.") in STARTERS
+    return (names[1] if is_starter else names[0] if names else "") or "mcp"
+
+
+def _stem(word: str) -> str:
+    return word.replace("\\", "/").rpartition("/")[2].partition(".")[0][:LONGEST_SERVER_NAME]
 
 
 def _check_names(servers: Sequence[CommandServer | UrlServer]) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localrun.agent.permissions import Decision, Verdict
+from localrun.agent.permissions import Decision, PermissionVerdict
 from localrun.agent.shortening import shorten
 from localrun.agent.toolbox import ToolError, ToolResult
 
@@ -79,6 +79,7 @@ class ProposedCall:
     tool: AgentTool | None = None
     diff: str | None = None  # of an edit, before it is done
     problem: str = ""
+    is_asked: bool = False  # the user was asked, and has seen the call
 
 
 class Approver(Protocol):
@@ -151,19 +152,11 @@ def _proposed(written: object, toolbox: Toolbox) -> ProposedCall:
     tool = toolbox.find(call.name)
     if tool is None:
         return _failed(call, toolbox.unknown(call.name))
-    return _with_tool(call, tool)
-
-
-def _with_tool(call: ProposedCall, tool: AgentTool, **changed: str) -> ProposedCall:
-    return ProposedCall(
-        name=call.name, call_id=call.call_id, arguments=call.arguments, tool=tool, **changed
-    )
+    return replace(call, tool=tool)
 
 
 def _failed(call: ProposedCall, problem: str) -> ProposedCall:
-    return ProposedCall(
-        name=call.name, call_id=call.call_id, arguments=call.arguments, problem=problem
-    )
+    return replace(call, problem=problem)
 
 
 def _read(written: object) -> ProposedCall:
@@ -257,12 +250,12 @@ def _judged(desk: Desk, call: ProposedCall) -> tuple[ProposedCall, bool]:
     if call.problem or call.tool is None:
         return call, False
     verdict = desk.permissions.verdict(call.tool, call.arguments)
-    if verdict is Verdict.REFUSE:
+    if verdict is PermissionVerdict.REFUSE:
         is_never = desk.permissions.is_never(call.tool)
         return _failed(call, NEVER if is_never else READ_ONLY), False
     try:
         diff = desk.toolbox.preview(call.name, call.arguments)
     except ToolError as error:
         return _failed(call, str(error)), False
-    changed = {} if diff is None else {"diff": diff}
-    return _with_tool(call, call.tool, **changed), verdict is Verdict.ASK
+    is_asked = verdict is PermissionVerdict.ASK
+    return replace(call, diff=diff, is_asked=is_asked), is_asked

@@ -39,7 +39,7 @@ class Decision(StrEnum):
     NEVER = "never"  # this tool, for this chat
 
 
-class Verdict(StrEnum):
+class PermissionVerdict(StrEnum):
     """What the permissions say about a call before the user is asked."""
 
     ALLOW = "allow"
@@ -62,19 +62,21 @@ class Permissions:
         self.mode = modes[(modes.index(self.mode) + 1) % len(modes)]
         return self.mode
 
-    def verdict(self, tool: AgentTool, arguments: Arguments) -> Verdict:
+    def verdict(self, tool: AgentTool, arguments: Arguments) -> PermissionVerdict:
         """Return whether a call is allowed, refused, or a question for the user."""
         if tool.name in self._refused_tools:
-            return Verdict.REFUSE
+            return PermissionVerdict.REFUSE
         if tool.effect is Effect.READ:
-            return Verdict.ALLOW
+            return PermissionVerdict.ALLOW
         if self.mode is PermissionMode.READ_ONLY:
-            return Verdict.ASK if tool.effect is Effect.FOREIGN else Verdict.REFUSE
+            return (
+                PermissionVerdict.ASK if tool.effect is Effect.FOREIGN else PermissionVerdict.REFUSE
+            )
         if self.mode is PermissionMode.ALLOW_EDITS and tool.effect is Effect.EDIT:
-            return Verdict.ALLOW
+            return PermissionVerdict.ALLOW
         is_allowed = tool.name in self._allowed_tools
         is_allowed = is_allowed or _digest(tool.name, arguments) in self._allowed_calls
-        return Verdict.ALLOW if is_allowed else Verdict.ASK
+        return PermissionVerdict.ALLOW if is_allowed else PermissionVerdict.ASK
 
     def remember(self, tool: AgentTool, arguments: Arguments, decision: Decision) -> None:
         """Keep a decision that holds for this chat; the others are forgotten."""
@@ -98,7 +100,11 @@ class Permissions:
         if tool.name in self._allowed_tools and self.mode is not PermissionMode.READ_ONLY:
             return "allowed in this chat"
         verdict = self.verdict(tool, {})
-        return {Verdict.ALLOW: "allowed", Verdict.ASK: "asks", Verdict.REFUSE: "refused"}[verdict]
+        return {
+            PermissionVerdict.ALLOW: "allowed",
+            PermissionVerdict.ASK: "asks",
+            PermissionVerdict.REFUSE: "refused",
+        }[verdict]
 
 
 def _digest(name: str, arguments: Arguments) -> bytes:

@@ -15,6 +15,7 @@ from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 from localrun.cli.plain_values import read_plainly
+from localrun.cli.spellings import respelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class _Command(TyperCommand):
-    """Command whose plain values are read without pydantic."""
+    """Command whose plain values are read without pydantic, and whose values may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see `get_params`
+        """Parse the arguments; return what is left of them."""
+        return super().parse_args(ctx, respelled(args))
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
         """Return the parameters of the command."""

@@ -25,6 +25,26 @@ ContextOption = Annotated[
     Option("--ctx", metavar="TOKENS", help="Context size in tokens, such as 32768 or 32k."),
 ]
 
+ToolsOption = Annotated[
+    list[str] | None,
+    Option(
+        "--tools",
+        metavar="[read|write|shell|FOLDER]",
+        help="Let the model read files below the working folder or FOLDER; "
+        "write: also edit them, shell: also run commands. Each change asks first.",
+    ),
+]
+
+McpOption = Annotated[
+    list[str] | None,
+    Option(
+        "--mcp",
+        metavar="FILE|COMMAND|URL",
+        help="MCP servers whose tools the model may call: a file with mcpServers, a command, or a "
+        "URL; may be repeated.",
+    ),
+]
+
 RecipeArguments = Annotated[
     list[str] | None,
     Option("--arg", metavar="NAME=VALUE", help="Value of an ARG in the Modelfile."),

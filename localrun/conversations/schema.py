@@ -13,11 +13,13 @@ reads the messages. Deleted content is overwritten (``secure_delete``).
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from localrun.errors import IntegrityError
 
 VERSION = 1
 SHADOWS = ("data", "idx", "docsize", "config")  # tables of the index
+WAL_TRIES, WAL_PAUSE_S = 100, 0.05  # the change of the mode does not wait for other processes
 TABLES = """
 CREATE TABLE chats (
     id TEXT PRIMARY KEY, title TEXT NOT NULL, model TEXT NOT NULL, settings TEXT NOT NULL,
@@ -66,11 +68,25 @@ def prepare(database: sqlite3.Connection) -> None:
             f"the kept chats have format {version}, which this localrun does not know",
             hint="localrun upgrade --check   or LOCALRUN_CHATS=FOLDER to keep chats elsewhere",
         )
-    database.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(database)
     with database:
         database.execute("BEGIN IMMEDIATE")
         if _version(database) == 0:  # not even by another process just now
             _create(database)
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; another process may be doing the same."""
+    for _ in range(WAL_TRIES):
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # without its extension
+                raise
+            time.sleep(WAL_PAUSE_S)
+        else:
+            return
+    raise sqlite3.OperationalError("database is locked")
 
 
 def has_index(database: sqlite3.Connection) -> bool:

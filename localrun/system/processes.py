@@ -61,8 +61,17 @@ def spawn(
     )
 
 
-def kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child that `spawn` has started, and its own children; do nothing if it has ended."""
+class ChildProcess(Protocol):
+    """A child of this process, of `subprocess` or of `asyncio`."""
+
+    pid: int
+
+    def kill(self) -> None:
+        """Kill the child."""
+
+
+def kill_group(child: ChildProcess) -> None:
+    """Kill a child with a group of its own, and its own children; do nothing if it has ended."""
     with contextlib.suppress(OSError):
         if sys.platform == "win32":
             _kill_tree(child.pid)

@@ -118,7 +118,7 @@ def _call(node: ast.Call) -> Number:
 
 def _bounded(value: Number | complex) -> Number:
     if isinstance(value, complex):  # a root of a negative number
-        raise ValueError
+        raise ToolError("The value is no real number.")
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
         raise OverflowError
     if isinstance(value, float) and not math.isfinite(value):

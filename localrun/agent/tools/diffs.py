@@ -7,7 +7,6 @@ found. The time is linear, where a general diff takes quadratic time.
 from __future__ import annotations
 
 CONTEXT_LINES = 3
-NO_NEWLINE = "\\ No newline at end of file"
 
 
 def unified_diff(path: str, before: str | None, after: str | None) -> str:
@@ -17,12 +16,12 @@ def unified_diff(path: str, before: str | None, after: str | None) -> str:
     num_end = _num_common(old[::-1], new[::-1], min(len(old), len(new)) - start)
     old_end, new_end = len(old) - num_end, len(new) - num_end
     first = max(0, start - CONTEXT_LINES)
-    tail = old[old_end : old_end + CONTEXT_LINES]
+    last = min(len(old), old_end + CONTEXT_LINES)
     lines = [
         *(f" {line}" for line in old[first:start]),
         *(f"-{line}" for line in _shown(old, start, old_end)),
         *(f"+{line}" for line in _shown(new, start, new_end)),
-        *(f" {line}" for line in _shown(tail, 0, len(tail))),
+        *(f" {line}" for line in _shown(old, old_end, last)),
     ]
     num_old = sum(line[0] in " -" for line in lines)
     num_new = sum(line[0] in " +" for line in lines)

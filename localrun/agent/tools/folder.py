@@ -4,7 +4,7 @@ Each component of a path is opened relative to the folder before it, without fol
 links (``openat`` with ``O_NOFOLLOW``): a folder that another process swaps for a link while a tool
 runs leads nowhere. Windows has no such call; there the resolved path is checked before it is used.
 Symbolic links are listed and not followed. Invariant: only regular files are read, with a bounded
-size; a device or a FIFO is never opened for reading or writing.
+size; a device or a FIFO is never read or written.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import errno
 import os
 import secrets
 import stat
-import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from localrun.agent.toolbox import ToolError
+from localrun.system.files import set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LARGEST_FILE = 4 * 1024 * 1024  # bytes
 LONGEST_PATH, MAX_PARTS = 4096, 64
-HAS_OPENAT = sys.platform != "win32"
+HAS_OPENAT = os.name == "posix"
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_BLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would wait for its writer
 CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
@@ -79,10 +79,15 @@ class WorkFolder:
         if not parts:
             raise ToolError(f"{path} is a folder.")
         with _named(path):
+            name = self._name(folder, parts)
+            _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path)
             descriptor = self._open(folder, parts, os.O_RDONLY | NO_BLOCK | BINARY)
-        with os.fdopen(descriptor, "rb") as file:
-            _check_regular(os.fstat(file.fileno()), path)
-            data = file.read(LARGEST_FILE + 1)
+            try:  # once more: another process may have put something else in its place
+                _check_regular(os.fstat(descriptor), path)
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    data = file.read(LARGEST_FILE + 1)
+            finally:
+                os.close(descriptor)
         if len(data) > LARGEST_FILE:
             raise ToolError(f"{path} is too large: more than {LARGEST_FILE} bytes.")
         return data
@@ -214,8 +219,8 @@ class WorkFolder:
         descriptor = self._open(folder, temporary, flags)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                if mode is not None and HAS_OPENAT:
-                    os.fchmod(file.fileno(), mode)
+                if mode is not None:
+                    set_mode(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -251,6 +256,8 @@ def _below(path: Path, root: Path) -> Path:
 def _check_regular(facts: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(facts.st_mode):
         raise ToolError(f"{path} is a folder.")
+    if stat.S_ISLNK(facts.st_mode):
+        raise ToolError(f"{path}: a symbolic link, which is not followed.")
     if not stat.S_ISREG(facts.st_mode):
         raise ToolError(f"{path} is not a regular file.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.compaction import CompactionLimits, compact
+from localrun.cli.chatting.compaction import CompactionLimits, bytes_per_token, compact
 from localrun.cli.chatting.session import ContextUse
 from localrun.cli.output import counted
 from localrun.errors import LocalrunError
@@ -43,7 +43,9 @@ def compact_now(chat: Chat, *, least_share: float = 0.0) -> bool:
     """
     session = chat.session
     limits = CompactionLimits(
-        num_context=session.context.total or DEFAULT_CONTEXT, least_share=least_share
+        num_context=session.context.total or DEFAULT_CONTEXT,
+        least_share=least_share,
+        bytes_per_token=bytes_per_token(session.messages, session.context.used),
     )
     chat.transcript.status("compacting older turns")
     try:
@@ -60,6 +62,11 @@ def compact_now(chat: Chat, *, least_share: float = 0.0) -> bool:
     session.context = ContextUse(max(0, session.context.used - saved), session.context.total)
     chat.keep()
     chat.transcript.folded(_line(compacted, saved), compacted.summary)
+    if compacted.is_too_long:
+        chat.transcript.note(
+            "the last turns alone take most of the context; /clear begins anew, "
+            "/set parameter num_ctx enlarges it"
+        )
     return True
 
 

@@ -24,7 +24,7 @@ from localrun.cli.chatting.remembered import LastChat, remember_chat
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.toolbar import toolbar
 from localrun.cli.chatting.transcript import ChatTranscript
-from localrun.cli.rendering.look import Look
+from localrun.cli.rendering.look import TerminalLook
 from localrun.cli.serving.answer import interruptible
 from localrun.conversations.location import open_conversations
 from localrun.folders import state_folder
@@ -32,6 +32,8 @@ from localrun.folders import state_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.agent.configuration import ToolConfiguration
+    from localrun.cli.chatting.tool_use import ChatTools
     from localrun.cli.serving.answer import ChatOptions
     from localrun.client.api import LocalrunClient
     from localrun.services.workspace import Workspace
@@ -49,6 +51,7 @@ class ChatStart:
     is_kept: bool = True
     compacts: bool = True
     chat_id: str | None = None  # of the kept chat to go on with
+    tools: ToolConfiguration | None = None
 
 
 def start_chat(
@@ -68,7 +71,7 @@ def start_chat(
     if environ.get("TERM", "") in PLAIN_TERMINALS and os.name != "nt":
         start = replace(start, is_plain=True)
     store = open_conversations(os.environ) if start.is_kept and variables.keeps_chats else None
-    transcript = ChatTranscript(is_plain=start.is_plain, look=Look.of(environ))
+    transcript = ChatTranscript(is_plain=start.is_plain, look=TerminalLook.of(environ))
     composer_options = ComposerOptions(
         completion=ChatCompletions(workspace, store),
         toolbar=lambda: toolbar(chat),
@@ -88,7 +91,9 @@ def start_chat(
         workspace=workspace,
         compact_at=variables.compact_at,
     )
-    with interruptible(), contextlib.closing(chat.composer):
+    with interruptible(), contextlib.closing(chat.composer), contextlib.ExitStack() as stack:
+        if start.tools is not None:
+            chat.tools = stack.enter_context(contextlib.closing(_tools(chat, start.tools, environ)))
         _open(chat, start)
         on_open()
         try:
@@ -105,6 +110,18 @@ def _settings(options: ChatOptions, start: ChatStart) -> SessionSettings:
     if start.chat_id is not None:
         return settings.over(open_conversations(os.environ).settings(start.chat_id))
     return settings
+
+
+def _tools(chat: Chat, configuration: ToolConfiguration, environ: dict[str, str]) -> ChatTools:
+    from localrun.cli.chatting.tool_use import open_chat_tools
+
+    return open_chat_tools(
+        configuration,
+        environ,
+        chat.composer,
+        chat.transcript,
+        lambda: chat.session.context.total,
+    )
 
 
 def _open(chat: Chat, start: ChatStart) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.screen.answer_view import AnswerView
     from localrun.cli.chatting.session import Message
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
     from localrun.errors import LocalrunError
 
 LATEST = ":latest"
@@ -31,7 +31,7 @@ NUM_SHOWN = 3  # turns of a kept chat
 class ChatTranscript:
     """Output of one chat."""
 
-    def __init__(self, *, is_plain: bool = False, look: Look = PLAIN_LOOK) -> None:
+    def __init__(self, *, is_plain: bool = False, look: TerminalLook = PLAIN_LOOK) -> None:
         self._output = Output()
         self._is_plain = is_plain or not is_terminal(sys.stdout)
         self._look = look

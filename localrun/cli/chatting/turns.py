@@ -11,6 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.cli.chatting.attached import attached_message
 from localrun.cli.chatting.compacting import compact_if_due
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
@@ -24,9 +25,10 @@ def take_turn(chat: Chat, text: str) -> None:
     """Send a message of the user and print the answer.
 
     Raises:
-        LocalrunError: the answer failed; what arrived stays in the conversation.
+        LocalrunError: a file cannot be attached, or the answer failed; what arrived stays in the
+            conversation.
     """
-    send(chat, {"role": "user", "content": text})
+    send(chat, attached_message(chat, text))
 
 
 def send(chat: Chat, message: Message) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from localrun.cli.chatting.prompt.composer import Choice
+    from localrun.cli.chatting.prompt.composer import KeyChoice
     from localrun.client.api import LocalrunClient
     from localrun.errors import LocalrunError
 
@@ -83,7 +83,7 @@ class FakeComposer:
     def edit(self, text: str) -> str:
         return self.edited(text)
 
-    def choose(self, question: str, choices: Sequence[Choice]) -> str:
+    def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         assert question
         return self.keys.pop(0) if self.keys else choices[-1].key
 

@@ -1,8 +1,8 @@
 """Line editor of a chat on prompt_toolkit.
 
 The prompt redraws its own lines only. When a message is sent, the prompt is erased and the message
-is printed as plain text, once. Between prompts the terminal has its usual modes, except while an
-answer is printed (`key_watch`). What is typed meanwhile is fed to the next prompt.
+is printed as plain text, once. From the first prompt to `close` the terminal does not echo
+(`modes`), and what is typed meanwhile is fed to the next prompt.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.prompt.choosing import ask_by_key, ask_by_line
 from localrun.cli.chatting.prompt.external_editor import edit_text
-from localrun.cli.chatting.prompt.interrupts import orderly_end
-from localrun.cli.chatting.prompt.key_watch import READ_BYTES, watched_keys
+from localrun.cli.chatting.prompt.interrupts import one_interrupt, orderly_end
+from localrun.cli.chatting.prompt.key_watch import READ_BYTES, KeyWatch
 from localrun.cli.chatting.prompt.line.prompt import LinePrompt
 from localrun.cli.chatting.prompt.message_text import as_shown, as_unicode, unquoted, with_line_ends
-from localrun.cli.chatting.prompt.modes import HAS_KEYS, quiet_keys, restored_modes
+from localrun.cli.chatting.prompt.modes import HAS_KEYS, TerminalModes
 from localrun.cli.chatting.prompt.pastes import FoldedPastes
 from localrun.cli.chatting.prompt.typed_keys import TypedKeys
 from localrun.cli.output import Output
@@ -27,6 +27,7 @@ from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from localrun.cli.chatting.prompt.composer import ComposerOptions, KeyChoice
 
@@ -41,13 +42,18 @@ class LineComposer:
         self._keys = TypedKeys()
         self._pastes = FoldedPastes()
         self._prompt = LinePrompt(options, self._pastes)
+        self._watch: KeyWatch | None = None
+        self._modes = TerminalModes(sys.stdin.fileno())
+        self._end = contextlib.ExitStack()
+        self._end.callback(self._modes.close)
+        self._end.enter_context(orderly_end())
 
     def read(self, initial: str = "") -> str:
         """Return the next message."""
         text = self._pastes.fold(with_line_ends(initial)) if initial else ""
         while True:
-            self._prompt.type_ahead(self._keys.take())
-            with orderly_end(), restored_modes(sys.stdin.fileno()):
+            with self._unwatched(), self._modes.line_editor():
+                self._prompt.type_ahead(self._keys.take())
                 end = self._prompt.run(text)
             text = end.text
             if not end.wants_editor:
@@ -57,28 +63,63 @@ class LineComposer:
 
     def edit(self, text: str) -> str:
         """Return the text after the user's editor has closed."""
-        return edit_text(text, self._environ)
+        with self._unwatched(), self._modes.usual():
+            return edit_text(text, self._environ)
 
     def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer."""
         if not HAS_KEYS:
             return ask_by_line(question, choices)
-        descriptor = sys.stdin.fileno()
-        with orderly_end(), quiet_keys(descriptor):
-            while select.select([descriptor], [], [], 0)[0]:  # typed before the question
-                if not (content := os.read(descriptor, READ_BYTES)):
-                    break
-                self._keys.feed(content)
-            return ask_by_key(question, choices, lambda: _read_key(descriptor))
+        with self._unwatched(), self._modes.quiet():
+            self._keep_typed()  # before the question
+            return ask_by_key(question, choices, self._read_key)
 
     @contextlib.contextmanager
     def answering(self, on_fold: Callable[[], None]) -> Iterator[None]:
         """Watch the keys while an answer is printed."""
-        with orderly_end(), watched_keys(self._keys, on_fold):
-            yield
+        with one_interrupt():
+            if not HAS_KEYS:
+                yield
+                return
+            with self._modes.quiet(), self._watched(on_fold):
+                yield
 
     def close(self) -> None:
-        """Do nothing: the modes are restored after each call, the history is written at once."""
+        """Restore the terminal."""
+        self._end.close()
+
+    @contextlib.contextmanager
+    def _watched(self, on_fold: Callable[[], None]) -> Iterator[None]:
+        self._watch = KeyWatch(self._modes.descriptor, self._keys, on_fold)
+        self._watch.start()
+        try:
+            yield
+        finally:
+            watch, self._watch = self._watch, None
+            with contextlib.suppress(KeyboardInterrupt):  # of an answer that has ended
+                watch.stop()
+
+    def _unwatched(self) -> AbstractContextManager[None]:
+        """Return a context in which no other thread reads the keys."""
+        return contextlib.nullcontext() if self._watch is None else self._watch.paused()
+
+    def _keep_typed(self) -> None:
+        """Keep for the next prompt what has been typed until now."""
+        while select.select([self._modes.descriptor], [], [], 0)[0]:
+            if not (content := os.read(self._modes.descriptor, READ_BYTES)):
+                return
+            self._keys.feed(content)
+
+    def _read_key(self) -> str:
+        """Return what one key sends; blocks.
+
+        Raises:
+            EOFError: the terminal was closed.
+        """
+        content = os.read(self._modes.descriptor, KEY_BYTES)
+        if not content:
+            raise EOFError
+        return content.decode("utf-8", "replace")
 
     def _edited(self, text: str) -> str:
         """Return the text from the user's editor, the same text if that failed."""
@@ -87,15 +128,3 @@ class LineComposer:
         except LocalrunError as error:
             Output().error(error)
             return text
-
-
-def _read_key(descriptor: int) -> str:
-    """Return what one key sends.
-
-    Raises:
-        EOFError: the terminal was closed.
-    """
-    content = os.read(descriptor, KEY_BYTES)
-    if not content:
-        raise EOFError
-    return content.decode("utf-8", "replace")

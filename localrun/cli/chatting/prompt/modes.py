@@ -1,9 +1,14 @@
-"""Modes of the terminal while no line editor runs: keys at once and without echo.
+"""Modes of the terminal from the first prompt of a chat to its end.
 
-    Unix      termios; Ctrl-Z restores the modes before it stops the job, `fg` sets them again
-    Windows   nothing is changed: the console keeps typed keys for the next prompt
+    line editor    sets and restores modes of its own
+    hushed         between prompts: typed keys are kept by the terminal, and not echoed
+    quiet          while an answer is printed: keys arrive at once, and are not echoed
+    usual          the user's own editor runs, or the job is stopped (Ctrl-Z)
 
-Invariant: after `quiet_keys` the modes are as before, also if the job was stopped meanwhile.
+Without echo, Ctrl-C discards nothing of what is typed (NOFLSH): a reader that was told of a key
+would else wait for another. On Windows nothing is changed: the console keeps typed keys for the
+next prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are
+those before the chat.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 PASTES_ON, PASTES_OFF = "\033[?2004h", "\033[?2004l"  # pastes in brackets
@@ -23,17 +28,26 @@ PASTES_ON, PASTES_OFF = "\033[?2004h", "\033[?2004l"  # pastes in brackets
 if sys.platform == "win32":
     HAS_KEYS = False  # whether single keys can be read as bytes of a file descriptor
 
-    @contextlib.contextmanager
-    def quiet_keys(descriptor: int) -> Iterator[None]:
-        """Change nothing."""
-        del descriptor
-        yield
+    class TerminalModes:
+        """Modes that stay as they are."""
 
-    @contextlib.contextmanager
-    def restored_modes(descriptor: int) -> Iterator[None]:
-        """Change nothing."""
-        del descriptor
-        yield
+        def __init__(self, descriptor: int) -> None:
+            self.descriptor = descriptor
+
+        def quiet(self) -> contextlib.AbstractContextManager[None]:
+            """Change nothing."""
+            return contextlib.nullcontext()
+
+        def usual(self) -> contextlib.AbstractContextManager[None]:
+            """Change nothing."""
+            return contextlib.nullcontext()
+
+        def line_editor(self) -> contextlib.AbstractContextManager[None]:
+            """Change nothing."""
+            return contextlib.nullcontext()
+
+        def close(self) -> None:
+            """Change nothing."""
 
 else:
     import termios
@@ -41,77 +55,101 @@ else:
     HAS_KEYS = True
     INPUT_FLAGS, LOCAL_FLAGS, CONTROLS = 0, 3, 6  # of tcgetattr
 
-    @contextlib.contextmanager
-    def quiet_keys(descriptor: int) -> Iterator[None]:
-        """Read keys at once and without echo; Ctrl-C and Ctrl-Z stay signals.
-
-        Must run in the main thread.
-        """
-        quiet = _QuietTerminal(descriptor)
-        stopped, continued = (
-            signal.signal(signal.SIGTSTP, quiet.stop),
-            signal.signal(signal.SIGCONT, quiet.resume),
-        )
-        quiet.set()
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTSTP, stopped)
-            signal.signal(signal.SIGCONT, continued)
-            quiet.restore()
-
-    @contextlib.contextmanager
-    def restored_modes(descriptor: int) -> Iterator[None]:
-        """Restore the modes at the end, whatever has changed them."""
-        modes = _modes(descriptor)
-        try:
-            yield
-        finally:
-            _set_modes(descriptor, modes)
-
-    class _QuietTerminal:
-        """A terminal with its modes before."""
+    class TerminalModes:
+        """Modes of a terminal; all methods belong to the main thread."""
 
         def __init__(self, descriptor: int) -> None:
-            self._descriptor = descriptor
+            self.descriptor = descriptor
             self._before = _modes(descriptor)
+            self._has_brackets = False  # around pastes
+            self._set: Callable[[], None] = self._hush
+            self._handlers = {
+                number: signal.signal(number, handler)
+                for number, handler in (
+                    (signal.SIGTSTP, self._stop),
+                    (signal.SIGCONT, self._resume),
+                )
+            }
+            self._set()
 
-        def set(self) -> None:
-            """Set the modes."""
-            modes = _modes(self._descriptor)
-            if modes is None:
-                return
-            modes[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
-            modes[LOCAL_FLAGS] |= termios.ISIG
-            modes[INPUT_FLAGS] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
-            modes[CONTROLS][termios.VMIN], modes[CONTROLS][termios.VTIME] = 1, 0
-            _set_modes(self._descriptor, modes)
-            _write(PASTES_ON)
+        def quiet(self) -> contextlib.AbstractContextManager[None]:
+            """Return a context in which keys arrive at once; Ctrl-C and Ctrl-Z stay signals."""
+            return self._while(self._quiet)
 
-        def restore(self) -> None:
-            """Set the modes as they were before."""
-            _write(PASTES_OFF)
-            _set_modes(self._descriptor, self._before)
+        def usual(self) -> contextlib.AbstractContextManager[None]:
+            """Return a context with the modes before the chat."""
+            return self._while(self._restore, is_own=False)
 
-        def stop(self, number: int, _frame: FrameType | None) -> None:
-            """Stop this process as the terminal's shell expects it, and go on with quiet keys."""
-            self.restore()
+        def line_editor(self) -> contextlib.AbstractContextManager[None]:
+            """Return a context in which a line editor changes the modes."""
+            return self._while(lambda: self._bracket_pastes(is_on=False), is_own=False)
+
+        def close(self) -> None:
+            """Restore the modes before the chat."""
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+            self._restore()
+
+        @contextlib.contextmanager
+        def _while(self, set_modes: Callable[[], None], *, is_own: bool = True) -> Iterator[None]:
+            """Set modes for a while; if they are not our own, `fg` does not set them again."""
+            before, self._set = self._set, set_modes if is_own else lambda: None
+            set_modes()
+            try:
+                yield
+            finally:
+                self._set = before
+                self._set()
+
+        def _hush(self) -> None:
+            self._bracket_pastes(is_on=False)
+            if self._before is not None:
+                modes = _copy(self._before)
+                modes[LOCAL_FLAGS] &= ~termios.ECHO
+                modes[LOCAL_FLAGS] |= termios.NOFLSH
+                _set_modes(self.descriptor, modes)
+
+        def _quiet(self) -> None:
+            if self._before is not None:
+                modes = _copy(self._before)
+                modes[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+                modes[LOCAL_FLAGS] |= termios.ISIG | termios.NOFLSH
+                modes[INPUT_FLAGS] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+                modes[CONTROLS][termios.VMIN], modes[CONTROLS][termios.VTIME] = 1, 0
+                _set_modes(self.descriptor, modes)
+                self._bracket_pastes(is_on=True)
+
+        def _restore(self) -> None:
+            self._bracket_pastes(is_on=False)
+            _set_modes(self.descriptor, self._before)
+
+        def _bracket_pastes(self, *, is_on: bool) -> None:
+            if is_on != self._has_brackets:
+                _write(PASTES_ON if is_on else PASTES_OFF)
+                self._has_brackets = is_on
+
+        def _stop(self, number: int, _frame: FrameType | None) -> None:
+            """Stop this process as the terminal's shell expects it, then go on."""
+            self._restore()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            signal.signal(number, self.stop)  # from here on the job is continued
-            self.resume(number, None)
+            signal.signal(number, self._stop)  # from here on the job is continued
+            self._resume(number, None)
 
-        def resume(self, _number: int, _frame: FrameType | None) -> None:
+        def _resume(self, _number: int, _frame: FrameType | None) -> None:
             """Set the modes again, if the terminal belongs to this job."""
             with contextlib.suppress(OSError):
-                if os.tcgetpgrp(self._descriptor) == os.getpgrp():
-                    self.set()
+                if os.tcgetpgrp(self.descriptor) == os.getpgrp():
+                    self._set()
 
     def _modes(descriptor: int) -> list[Any] | None:
         try:
             return termios.tcgetattr(descriptor)
         except termios.error:  # not a terminal, or one that was closed
             return None
+
+    def _copy(modes: list[Any]) -> list[Any]:
+        return [list(each) if isinstance(each, list) else each for each in modes]
 
     def _set_modes(descriptor: int, modes: list[Any] | None) -> None:
         if modes is not None:

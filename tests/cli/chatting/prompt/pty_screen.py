@@ -70,7 +70,7 @@ class PtyScreen:
 
     def key(self, name: str) -> None:
         """Send a key: ``c-c``, or a name."""
-        self.type(KEYS.get(name) or chr(ord(name.removeprefix("c-")) & 0x1F))
+        self.type(KEYS.get(name) or (chr(ord(name[2:]) & 0x1F) if name[1:] else name))
 
     def paste(self, text: str) -> None:
         """Send a paste in brackets."""

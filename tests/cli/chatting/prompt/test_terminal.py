@@ -131,14 +131,17 @@ def test_the_cursor_moves_over_wide_and_combined_letters(
     screen.wait_for(lambda text: "z" in text)
     assert screen.cursor()[1] == len(">>> ") + 4 + 1 + 1 + 1 + 2 + 2
 
-    for _ in range(9):
+    for _ in range(8):
         screen.key("left")
     wait_until(lambda: screen.cursor()[1] == len(">>> "))
     screen.type("日")
     wait_until(lambda: screen.cursor()[1] == len(">>> ") + 2)
+    for _ in range(4):
+        screen.key("right")
+    screen.key("backspace")
     screen.key("enter")
 
-    screen.wait_for("<日漢字 \u00e9 👍 z> 10/1")  # which the emulator composes
+    screen.wait_for("<日漢字  👍 z> 8/1")
 
 
 def test_twenty_columns_wrap_a_message(start: Callable[..., PtyScreen]) -> None:
@@ -307,9 +310,14 @@ def test_commands_and_models_are_completed(start: Callable[..., PtyScreen]) -> N
     screen.type(" g")
     screen.wait_for("guide  8 MB")
     screen.type("\t\r")
-    screen.type("\r")
 
     screen.wait_for("</model guide> 12/1")
+    screen.type("/model ")
+    screen.wait_for("other-model")
+    screen.type("\t\t\r")
+    screen.wait_for(">>> /model other-model\nthe toolbar")
+    screen.type("\r")
+    screen.wait_for("</model other-model>")
     assert "switch the model" not in screen.wait_for(">>>\nthe toolbar")
 
 
@@ -342,6 +350,33 @@ def test_keys_typed_ahead_are_the_next_messages(
     screen.wait_for(">>> one\n<one> 3/1\n>>> [paste 1: 50 lines]\n")
     screen.wait_for("> 200/51\n>>> ther\nthe toolbar")
     assert "complete" in screen.screen()
+
+
+def test_keys_typed_between_prompts_are_not_echoed(
+    start: Callable[..., PtyScreen], environ: dict[str, str]
+) -> None:
+    screen = start()
+    screen.type("/work\r")
+    screen.wait_for("working")
+
+    screen.type("typed\rahead")
+    wait_until(lambda: screen.local_modes()["ECHO"] is False)
+    Path(environ["TYPIST_END"]).touch()
+
+    screen.wait_for("working\n>>> typed\n<typed> 5/1\n>>> ahead\nthe toolbar")
+
+
+def test_a_question_in_an_answer_has_the_keys(start: Callable[..., PtyScreen]) -> None:
+    screen = start()
+    screen.type("/answer with a question\r")
+    screen.wait_for("Run it?")
+
+    screen.key("a")
+    screen.wait_for("(Enter: n) a\nchosen a")
+    screen.type("ahead")
+    screen.key("c-c")
+
+    screen.wait_for("interrupted\n>>> ahead\nthe toolbar")
 
 
 @pytest.mark.parametrize("key", ["c-c", "esc"])
@@ -381,7 +416,12 @@ def test_a_question_is_answered_by_a_key_and_not_by_earlier_ones(
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
     ("typed", "shown"),
-    [("text", "text\nthe"), ("/answer\r", "answering"), ("/choose\r", "Run it?")],
+    [
+        ("text", "text\nthe"),
+        ("/answer\r", "answering"),
+        ("/choose\r", "Run it?"),
+        ("/work\r", "working"),
+    ],
 )
 def test_termination_restores_the_terminal(
     start: Callable[..., PtyScreen], name: str, typed: str, shown: str
@@ -447,3 +487,13 @@ def test_a_plain_terminal_gets_no_escape_codes(
 
     screen.wait_for("left")
     assert b"\x1b[" not in screen.raw.replace(b"\x1b[?2004", b"")
+
+
+def test_a_paste_into_a_plain_terminal_is_one_message(start: Callable[..., PtyScreen]) -> None:
+    screen = start("--plain")
+
+    screen.paste("one line\n" * 100)
+    screen.wait_for("one line")
+    screen.type("end\r")
+
+    screen.wait_for("> 903/101")

@@ -5,6 +5,7 @@ Its "answers" last until the user interrupts them or until the file of ``TYPIST_
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -55,6 +56,11 @@ def main() -> None:
             environ=os.environ,
         )
     )
+    with contextlib.closing(composer):
+        _chat(composer)
+
+
+def _chat(composer: Composer) -> None:
     say("ready")
     draft = ""
     while True:
@@ -72,24 +78,33 @@ def _act(composer: Composer, text: str) -> str:
     say(f"<{text if len(text) < 100 else text[:20] + '...'}> {len(text)}/{num_lines}")
     if text == "/choose":
         say(f"chosen {composer.choose('Run it?', CHOICES)}")
+    elif text == "/work":
+        say("working")
+        wait_for_end()
     elif text == "/draft":
         return "a draft"
-    elif text == "/answer":
-        _answer(composer)
+    elif text.startswith("/answer"):
+        _answer(composer, text)
     return ""
 
 
-def _answer(composer: Composer) -> None:
-    end = Path(os.environ["TYPIST_END"])
+def _answer(composer: Composer, text: str) -> None:
     try:
         with composer.answering(lambda: say("(fold)")):
             say("answering")
-            while not end.exists():
-                threading.Event().wait(POLL_S)
+            if "question" in text:
+                say(f"chosen {composer.choose('Run it?', CHOICES)}")
+            wait_for_end()
         say("complete")
-        end.unlink()
     except KeyboardInterrupt:
         say("interrupted")
+
+
+def wait_for_end() -> None:
+    end = Path(os.environ["TYPIST_END"])
+    while not end.exists():
+        threading.Event().wait(POLL_S)
+    end.unlink()
 
 
 if __name__ == "__main__":

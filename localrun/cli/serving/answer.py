@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
 
 NANOSECONDS = 1e9
+BAR_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,9 @@ def load_status(frame: dict[str, Any], model: str) -> str:
     """Return the status line of a load."""
     if frame["status"] != "loading":
         return f"waiting for memory for {model}"
-    return f"loading {model} {100 * frame['progress']:.0f} %"
+    share = min(1.0, max(0.0, frame["progress"]))
+    done = round(share * BAR_WIDTH)
+    return f"loading {model} {'━' * done}{'─' * (BAR_WIDTH - done)} {100 * share:.0f} %"
 
 
 @contextlib.contextmanager

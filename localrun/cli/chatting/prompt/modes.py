@@ -78,11 +78,11 @@ else:
 
         def usual(self) -> contextlib.AbstractContextManager[None]:
             """Return a context with the modes before the chat."""
-            return self._while(self._restore)
+            return self._while(self._restore, is_own=False)
 
         def line_editor(self) -> contextlib.AbstractContextManager[None]:
             """Return a context in which a line editor changes the modes."""
-            return self._while(lambda: None)
+            return self._while(lambda: self._bracket_pastes(is_on=False), is_own=False)
 
         def close(self) -> None:
             """Restore the modes before the chat."""
@@ -91,9 +91,10 @@ else:
             self._restore()
 
         @contextlib.contextmanager
-        def _while(self, set_modes: Callable[[], None]) -> Iterator[None]:
-            before, self._set = self._set, set_modes
-            self._set()
+        def _while(self, set_modes: Callable[[], None], *, is_own: bool = True) -> Iterator[None]:
+            """Set modes for a while; if they are not our own, `fg` does not set them again."""
+            before, self._set = self._set, set_modes if is_own else lambda: None
+            set_modes()
             try:
                 yield
             finally:

@@ -310,9 +310,14 @@ def test_commands_and_models_are_completed(start: Callable[..., PtyScreen]) -> N
     screen.type(" g")
     screen.wait_for("guide  8 MB")
     screen.type("\t\r")
-    screen.type("\r")
 
     screen.wait_for("</model guide> 12/1")
+    screen.type("/model ")
+    screen.wait_for("other-model")
+    screen.type("\t\t\r")
+    screen.wait_for(">>> /model other-model\nthe toolbar")
+    screen.type("\r")
+    screen.wait_for("</model other-model>")
     assert "switch the model" not in screen.wait_for(">>>\nthe toolbar")
 
 
@@ -482,3 +487,13 @@ def test_a_plain_terminal_gets_no_escape_codes(
 
     screen.wait_for("left")
     assert b"\x1b[" not in screen.raw.replace(b"\x1b[?2004", b"")
+
+
+def test_a_paste_into_a_plain_terminal_is_one_message(start: Callable[..., PtyScreen]) -> None:
+    screen = start("--plain")
+
+    screen.paste("one line\n" * 100)
+    screen.wait_for("one line")
+    screen.type("end\r")
+
+    screen.wait_for("> 903/101")

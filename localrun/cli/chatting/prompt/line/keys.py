@@ -87,7 +87,7 @@ def _add_lines(
 
     @keys.add("enter", filter=has_focus(buffer))
     def _(_event: KeyPressEvent) -> None:
-        if buffer.complete_state is not None and buffer.complete_state.current_completion:
+        if _is_choosing(buffer):
             buffer.complete_state = None  # the completion is in the text already
         elif is_unfinished(buffer.text):
             _continue_line(buffer)
@@ -130,6 +130,12 @@ def _delete_before(buffer: Buffer, count: int) -> None:
 
 def _delete_after(buffer: Buffer, count: int) -> None:
     buffer.delete(count)
+
+
+def _is_choosing(buffer: Buffer) -> bool:
+    """Return whether one of several completions is selected."""
+    state = buffer.complete_state
+    return state is not None and state.current_completion is not None and len(state.completions) > 1
 
 
 def _continue_line(buffer: Buffer) -> None:

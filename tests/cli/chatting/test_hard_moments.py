@@ -73,7 +73,7 @@ def goes_on(screen: PtyScreen, server: FakeServer) -> None:
         ([say("Half an answer ")], "Half an"),
         ([say("# Head\n\n| a | b |\n|---|---|\n| c ")], "Head"),
         ([say(f"Look:\n\n{FENCE}")], "print(1)"),
-        ([say("* one\n* two\n"), say("\x1b[31mred ")], "red"),
+        ([say("* one\n* two\n"), say("\x1b[31mred ")], "two"),
         ([{"status": "loading", "progress": 0.5}], "loading"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_kept_chat_of_hostile_text_shows_no_escape_sequence(
     start: Start, server: FakeServer
 ) -> None:
     screen = start()
-    hostile = "\x1b]0;title\x07\x1b[2J\x9b31m\u202eleft"
+    hostile = "\x1b]0;title\x07\x1b[2J\x9b31mleft"
     server.script.answer = [say(hostile), say("", thinking=hostile), END]
     screen.type("one\r")
     screen.wait_for("30 of 1,000 tokens")
@@ -264,4 +264,4 @@ def test_a_kept_chat_of_hostile_text_shows_no_escape_sequence(
 
     for raw in (screen.raw, again.raw):
         assert b"\x1b]0;title" not in raw
-        assert b"\x1b[2J\xc2" not in raw
+        assert b"\x1b[2J?31m" not in raw

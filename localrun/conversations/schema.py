@@ -6,7 +6,8 @@
     changes(revision)                                             one row: the number of writes
 
 The index has the trigrams of the content, so that a part of a word is found, also in languages
-that write without blanks. Deleted content is overwritten (``secure_delete``).
+that write without blanks. An SQLite without trigrams (before 3.34) creates no index: a search then
+reads the messages. Deleted content is overwritten (``secure_delete``).
 """
 
 from __future__ import annotations
@@ -32,18 +33,22 @@ CREATE TABLE messages (
     tool_name TEXT NOT NULL, attachments TEXT NOT NULL, model TEXT NOT NULL, created_s REAL NOT NULL
 );
 CREATE INDEX messages_by_chat ON messages (chat, parent);
+CREATE TRIGGER message_counted AFTER INSERT ON messages BEGIN
+    UPDATE chats SET num_messages = num_messages + 1 WHERE id = new.chat;
+END;
+CREATE TABLE changes (revision INTEGER NOT NULL);
+INSERT INTO changes VALUES (0);
+"""
+INDEX = """
 CREATE VIRTUAL TABLE texts USING fts5 (
     content, content='messages', content_rowid='id', tokenize='trigram'
 );
 CREATE TRIGGER message_added AFTER INSERT ON messages BEGIN
     INSERT INTO texts (rowid, content) VALUES (new.id, new.content);
-    UPDATE chats SET num_messages = num_messages + 1 WHERE id = new.chat;
 END;
 CREATE TRIGGER message_removed AFTER DELETE ON messages BEGIN
     INSERT INTO texts (texts, rowid, content) VALUES ('delete', old.id, old.content);
 END;
-CREATE TABLE changes (revision INTEGER NOT NULL);
-INSERT INTO changes VALUES (0);
 """
 
 
@@ -83,19 +88,54 @@ def _write_ahead(database: sqlite3.Connection) -> None:
     raise sqlite3.OperationalError("database is locked")
 
 
+def has_index(database: sqlite3.Connection) -> bool:
+    """Return whether the database has a full-text index."""
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'texts'"
+    return database.execute(query).fetchone() is not None
+
+
+def rebuild_index(database: sqlite3.Connection) -> None:
+    """Write the full-text index anew from the messages."""
+    if has_index(database):
+        database.execute("INSERT INTO texts (texts) VALUES ('rebuild')")
+
+
+def drop_deleted(database: sqlite3.Connection) -> None:
+    """Remove from the full-text index what deleted messages left there."""
+    if has_index(database):
+        database.execute("INSERT INTO texts (texts) VALUES ('optimize')")
+
+
 def _version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _create(database: sqlite3.Connection) -> None:
-    statement = ""
-    for line in TABLES.splitlines(keepends=True):
-        statement += line
-        if _is_complete(statement):
+    for statement in _statements(TABLES):
+        database.execute(statement)
+    table, *triggers = _statements(INDEX)
+    if _is_accepted(database, table):
+        for statement in triggers:
             database.execute(statement)
-            statement = ""
     database.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _is_complete(statement: str) -> bool:
-    return sqlite3.complete_statement(statement)
+def _is_accepted(database: sqlite3.Connection, table: str) -> bool:
+    """Create the index; return whether this SQLite has FTS5 and trigrams."""
+    try:
+        database.execute(table)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a full disk, for example
+            raise
+        return False
+    return True
+
+
+def _statements(script: str) -> list[str]:
+    statements, statement = [], ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            statements.append(statement)
+            statement = ""
+    return statements

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from localrun.agent.permissions import Decision, PermissionMode, Permissions, Verdict
+from localrun.agent.permissions import Decision, PermissionMode, Permissions, PermissionVerdict
 from localrun.agent.toolbox import AgentTool, Effect, ToolResult
 
-ALLOW, ASK, REFUSE = Verdict.ALLOW, Verdict.ASK, Verdict.REFUSE
+ALLOW, ASK, REFUSE = PermissionVerdict.ALLOW, PermissionVerdict.ASK, PermissionVerdict.REFUSE
 
 
 def tool(effect: Effect, name: str = "tool") -> AgentTool:
@@ -26,7 +26,9 @@ def tool(effect: Effect, name: str = "tool") -> AgentTool:
         (PermissionMode.READ_ONLY, [ALLOW, REFUSE, REFUSE, ASK]),
     ],
 )
-def test_the_mode_decides_by_the_effect(mode: PermissionMode, verdicts: list[Verdict]) -> None:
+def test_the_mode_decides_by_the_effect(
+    mode: PermissionMode, verdicts: list[PermissionVerdict]
+) -> None:
     permissions = Permissions(mode)
 
     found = [

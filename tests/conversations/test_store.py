@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.conversations.database import NAME
-from localrun.conversations.message import KeptMessage
-from localrun.conversations.store import MAX_TEXT, ConversationStore
+from localrun.conversations.message import MAX_TEXT, KeptMessage
+from localrun.conversations.store import ConversationStore
 from localrun.errors import (
     ConversationNotFoundError,
     IntegrityError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 APPENDING = """
 import sys
 from pathlib import Path
-from localrun.conversations.message import KeptMessage
+from localrun.conversations.message import MAX_TEXT, KeptMessage
 from localrun.conversations.store import ConversationStore
 store = ConversationStore(Path(sys.argv[1]))
 parent = None
@@ -241,7 +241,7 @@ def test_files_are_private_under_any_umask(tmp_path: Path) -> None:
         os.umask(before)
 
     assert set(modes.values()) == {0o600}
-    assert len(modes) == 3
+    assert len(modes) == 4
     assert store.file.parent.stat().st_mode & 0o777 == 0o700
 
 

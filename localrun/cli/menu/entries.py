@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import ModelSummary
 
 NUM_RECOMMENDED = 5
-# families that answer well for their size; of each, the largest size that fits is proposed
+# families that answer well for their size; of each, the largest size is proposed that leaves memory
+# to its context and to other programs, and that a machine with so much memory runs at a usable rate
+RECOMMENDED_SHARE = 0.35  # of the memory
 RECOMMENDED = ("qwen3", "gemma3", "llama3.2", "phi4", "mistral-small", "qwen2.5-coder")
 
 
@@ -94,15 +96,13 @@ def _models(content: MenuContent) -> Iterator[MenuEntry]:
 
 
 def _recommended(content: MenuContent) -> Iterator[MenuEntry]:
-    """Yield models of the catalog that fit and are not here, the largest that fits of each."""
+    """Yield models of the catalog that are not here, of each family one."""
+    most_bytes = content.memory_bytes * RECOMMENDED_SHARE
     here = {model.name for model in content.models}
     num_left = NUM_RECOMMENDED
     for family in RECOMMENDED:
-        fitting = [
-            entry
-            for entry in content.catalog.sizes(family)
-            if fit_note(entry.size_bytes, content.memory_bytes) == "fits"
-        ]
+        sizes = content.catalog.sizes(family)
+        fitting = [entry for entry in sizes if entry.size_bytes <= most_bytes]
         name = f"{fitting[-1].name}:{fitting[-1].tag}" if fitting else ""
         if not name or name in here or not num_left:
             continue

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConversationStore:
-    monkeypatch.setenv("LOCALRUN_CHATS", str(tmp_path / "kept"))
-    return ConversationStore(tmp_path / "kept")
+def store(tmp_path: Path) -> ConversationStore:
+    """Return the store that `localrun_alone` uses, see `tests.cli.fake_server.environment`."""
+    return ConversationStore(tmp_path / "chats")
 
 
 def begun(store: ConversationStore, content: str) -> str:

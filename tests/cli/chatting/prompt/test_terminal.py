@@ -521,3 +521,19 @@ def test_a_paste_into_a_plain_terminal_is_one_message(start: Callable[..., PtySc
     screen.type("end\r")
 
     screen.wait_for("> 903/101")
+
+
+def test_an_interrupt_within_a_paste_leaves_a_plain_prompt(
+    start: Callable[..., PtyScreen],
+) -> None:
+    screen = start("--plain")
+
+    screen.type("\x1b[200~one\n")
+    screen.key("c-c")
+    screen.type("two\x1b[201~")
+    screen.wait_for("two")
+    screen.type("\r")  # readline reports the interrupt with the next line
+    screen.wait_for(LEAVE_HINT)
+    screen.type("text\r")
+
+    screen.wait_for("<text> 4/1")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from localrun.errors import LocalrunError
 
 LATEST = ":latest"
+MAX_LINES, MOST_SHOWN = 20, 4000  # lines and characters of a message of a kept chat
+FENCE_END = "```\n\n"  # of a document before a message
 NUM_SHOWN = 3  # turns of a kept chat
 
 
@@ -131,7 +133,8 @@ class ChatTranscript:
         for message in messages:
             text = str(message.get("content") or "")
             if message["role"] == "user":
-                self._output.text(PROMPT + text.replace("\n", f"\n{CONTINUED}"))
+                shown = shown_text(message)
+                self._output.text(PROMPT + shown.replace("\n", f"\n{CONTINUED}"))
             elif message["role"] == "assistant" and text:
                 self.begin_answer()
                 self.content(text)
@@ -165,3 +168,16 @@ class ChatTranscript:
     def dropped(self, figures: dict[str, Any]) -> None:
         """Print what the server left out because the context is full, if anything."""
         print_dropped(figures, self._output)
+
+
+def shown_text(message: Message) -> str:
+    """Return a message of the user as it was typed; only the first lines of a long one."""
+    text = str(message.get("typed") or message.get("content") or "")
+    names = message.get("attachments") or ()
+    if names and "typed" not in message:  # a kept chat has the content, documents first
+        text = f"({', '.join(names)})\n{text.rpartition(FENCE_END)[2]}"
+    lines = text[:MOST_SHOWN].splitlines()
+    num_more = text.count("\n") + 1 - MAX_LINES
+    if num_more > 0:
+        return "\n".join((*lines[:MAX_LINES], f"({counted(num_more, 'more line')})"))
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."

@@ -206,13 +206,13 @@ class _ShardSet:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Listing:
+class _SameRepository:
     """Repository that is compared by identity: its files cannot be hashed."""
 
     repository: Repository
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Listing) and other.repository is self.repository
+        return isinstance(other, _SameRepository) and other.repository is self.repository
 
     def __hash__(self) -> int:
         return id(self.repository)
@@ -220,11 +220,11 @@ class _Listing:
 
 def _sets(repository: Repository) -> tuple[_ShardSet, ...]:
     """Return all variants, complete or not, the smallest first."""
-    return _sets_of(_Listing(repository))
+    return _sets_of(_SameRepository(repository))
 
 
 @functools.lru_cache(maxsize=1)  # a pull asks several times about one listing
-def _sets_of(listing: _Listing) -> tuple[_ShardSet, ...]:
+def _sets_of(listing: _SameRepository) -> tuple[_ShardSet, ...]:
     shards = _by_stem(file for file in listing.repository.files if _is_model(file))
     labels = _labels(shards)
     shard_sets = [_variant(labels[stem], files) for stem, files in shards.items()]

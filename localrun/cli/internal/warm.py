@@ -37,7 +37,8 @@ LEFT_OUT = "localrun.cli.chatting"  # for memory: its prompt_toolkit has 14 MB
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (
     "encodings.idna", "importlib.readers", "localrun.logs", "localrun.warm.own_terminal",
-    "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap", "typer._click.decorators", "typer.rich_utils",
+    "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
+    "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Exit, Option, Typer
+from typer import Context, Exit, Option, Typer
 from typer.main import get_command
 
 from localrun import __version__
@@ -86,6 +86,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "version": version,
     "help": help_command,
 }
+NO_COMMAND = 2  # exit code of a usage error, as without a terminal there is nothing to do
 HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
     "manual": manual,
@@ -110,7 +111,7 @@ class _Group(Commands):
 app = Typer(
     cls=_Group,
     name="localrun",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -141,6 +142,7 @@ def _print_version(is_set: bool) -> None:
 
 @app.callback()
 def root(
+    context: Context,
     *,
     _version: Annotated[
         bool,
@@ -153,3 +155,13 @@ def root(
 
     Quick start: localrun run guide "How do I download a model?"
     """
+    if context.invoked_subcommand is not None:
+        return
+    from localrun.cli.menu.menu import can_show_menu, choose_command
+
+    if not can_show_menu():
+        Output().page(f"{context.get_help()}\n")
+        raise Exit(NO_COMMAND)
+    arguments = choose_command()
+    if arguments:
+        command_line()(arguments, prog_name="localrun")

@@ -14,8 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from localrun.cli.optional_values import with_values
 from localrun.cli.plain_values import read_plainly
+from localrun.cli.spellings import respelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 
 class _Command(TyperCommand):
-    """Command whose plain values are read without pydantic, and some options have no value."""
+    """Command whose plain values are read without pydantic, and whose values may be left out."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer keeps its types to itself
-        """Read the arguments; an option that may have no value gets its default."""
-        options = {name for parameter in self.params for name in parameter.opts}
-        return super().parse_args(ctx, with_values(args, options))
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - see `get_params`
+        """Parse the arguments; return what is left of them."""
+        return super().parse_args(ctx, respelled(args))
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
         """Return the parameters of the command."""

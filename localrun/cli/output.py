@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -101,7 +102,8 @@ class Output:
         Only on a terminal.
         """
         if sys.stderr.isatty() and (text or self._has_status):
-            print(f"\r{CLEAR_LINE}{plain(text)}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a longer line could not be cleared
+            print(f"\r{CLEAR_LINE}{plain(text)[:width]}", end="", file=sys.stderr, flush=True)
             self._has_status = bool(text)
 
     def error(self, error: LocalrunError) -> None:
@@ -143,13 +145,14 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def confirms(question: str) -> bool:
-    """Ask the user to confirm; without a terminal the answer is no."""
+def confirms(question: str, *, default: bool = False) -> bool:
+    """Ask the user to confirm; an empty line is ``default``, and no terminal is no."""
     if not is_terminal(sys.stdin):
         return False
-    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.write(f"{plain(question)} {'[Y/n]' if default else '[y/N]'} ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    line = sys.stdin.readline()
+    return default if line.strip() == "" and line else line.strip().lower() in {"y", "yes"}
 
 
 def human_bytes(count: int) -> str:

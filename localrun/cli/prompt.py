@@ -1,4 +1,4 @@
-"""Prompt of a command: from arguments, a pipe, or both, as UTF-8.
+"""Text of arguments and pipes, as UTF-8.
 
 Python decodes arguments and stdin by the locale. If the locale is not UTF-8 but the bytes are
 valid UTF-8, they are decoded as UTF-8; otherwise the text is what the locale decodes.
@@ -9,30 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import is_terminal
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import TextIO
-
-
-def read_prompt(words: Sequence[str], stdin: TextIO | None) -> str | None:
-    """Return the prompt, None if there is none and stdin is a terminal: a chat starts.
-
-    Text from a pipe follows the arguments after a blank line.
-
-    Raises:
-        UsageError: stdin is not a terminal and the prompt is empty, or it is not UTF-8.
-    """
-    argument = " ".join(as_text(word, "the prompt") for word in words)
-    if stdin is not None and is_terminal(stdin):
-        return argument or None
-    piped = _read_all(stdin).strip() if stdin is not None else ""
-    prompt = "\n\n".join(part for part in (argument, piped) if part)
-    if not prompt:
-        raise UsageError("the prompt is empty", hint='localrun run guide "What can you do?"')
-    return prompt
 
 
 def as_text(argument: str, name: str) -> str:
@@ -52,7 +32,12 @@ def as_text(argument: str, name: str) -> str:
     return argument
 
 
-def _read_all(stdin: TextIO) -> str:
+def read_all(stdin: TextIO) -> str:
+    """Return all text of stdin; lines end as on Unix.
+
+    Raises:
+        UsageError: it is neither UTF-8 nor text of the locale.
+    """
     content = stdin.buffer.read()
     try:
         text = content.decode()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 OWN = "/api/localrun"
 ERROR_STATUS = 400
 HEAD_TIMEOUT_S = 60.0  # of a streamed answer; the server may have been started just now
+LOAD_TIMEOUT_S = 600.0  # an answer that is not streamed waits for the load of its model
 UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
 RENDER_TIMEOUT_S = 600.0  # the model may have to be loaded first
 SHUTDOWN_S = 0.2
@@ -170,6 +171,14 @@ class LocalrunClient:
     def shut_down(self) -> None:
         """Shut the server down."""
         self._call("POST", f"{OWN}/shutdown", headers={"X-Localrun": "1"})
+
+    def embed(self, body: JsonObject) -> JsonObject:
+        """Return the answer of ``/api/embed``.
+
+        Raises:
+            LocalrunError: the model cannot embed the text.
+        """
+        return self._call("POST", "/api/embed", body, timeout_s=LOAD_TIMEOUT_S)
 
     def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels the request.

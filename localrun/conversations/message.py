@@ -7,9 +7,12 @@ by regenerating an answer or editing a message.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from localrun.errors import UsageError
+
+MAX_TEXT = 16 * 1024 * 1024  # characters of one message
 ROLES = ("system", "user", "assistant", "tool", "summary")
 
 
@@ -94,6 +97,27 @@ class SearchHit:
 
 def title_of(text: str, length: int = 80) -> str:
     """Return the first line of a text that has letters, cut to ``length`` characters."""
-    start = text[: 40 * length].strip()
+    start = storable(text[: 40 * length]).strip()
     line = " ".join(start.partition("\n")[0].split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def checked(message: KeptMessage) -> KeptMessage:
+    """Return a message with texts that can be stored: halves of characters become "?".
+
+    Raises:
+        UsageError: the role is unknown, or the message is too long.
+    """
+    if message.role not in ROLES:
+        raise UsageError(f"{message.role[:80]} is not a role of a message: {', '.join(ROLES)}")
+    texts = [message.content, message.thinking, message.tool_name, message.model]
+    lengths = map(len, [*texts, *message.attachments, *map(str, message.tool_calls)])
+    if sum(lengths) > MAX_TEXT:
+        raise UsageError(f"a message has more than {MAX_TEXT} characters")
+    content, thinking, tool_name, model = map(storable, texts)
+    return replace(message, content=content, thinking=thinking, tool_name=tool_name, model=model)
+
+
+def storable(text: str) -> str:
+    """Return a text with "?" for each half of a surrogate pair, which UTF-8 cannot encode."""
+    return text.encode(errors="replace").decode()

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.conversations.database import Database
 from localrun.conversations.message import (
-    ROLES,
     ChatSummary,
     KeptMessage,
     SearchHit,
+    checked,
+    storable,
     title_of,
 )
-from localrun.conversations.searching import excerpt, find_messages
+from localrun.conversations.schema import drop_deleted
+from localrun.conversations.searching import SEARCH_S, find_messages
 from localrun.errors import ConversationNotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-MAX_TEXT = 16 * 1024 * 1024  # characters of one message
 MAX_TITLE = 200
 MAX_PATH = 100_000  # messages
 MAX_PAGE = 1000
 ID_BYTES = 4
+LARGEST_ID = 2**63 - 1
 CHAT_COLUMNS = "id, title, model, created_s, updated_s, num_messages, head"
 MESSAGE_COLUMNS = (
     "role, content, thinking, tool_calls, tool_name, attachments, model, created_s, id, parent"
@@ -52,8 +54,15 @@ SELECT {MESSAGE_COLUMNS} FROM messages JOIN path USING (id) ORDER BY depth DESC
 class ConversationStore:
     """Kept chats of one folder; the folder is made by the first operation."""
 
-    def __init__(self, folder: Path, clock_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock_s: Callable[[], float] = time.time,
+        *,
+        search_s: float = SEARCH_S,
+    ) -> None:
         self._database = Database(folder)
+        self._search_s = search_s
         self._clock_s = clock_s
 
     @property
@@ -77,11 +86,16 @@ class ConversationStore:
             ConversationNotFoundError: there is no such chat.
             UsageError: the parent is not a message of the chat, or the message is not valid.
         """
-        if message.role not in ROLES:
-            raise UsageError(f"{message.role} is not a role of a message: {', '.join(ROLES)}")
-        if len(message.content) + len(message.thinking) > MAX_TEXT:
-            raise UsageError(f"a message has more than {MAX_TEXT} characters")
-        return self._database.write(self._append, chat_id, message, parent)
+        return self._database.write(self._append, chat_id, checked(message), parent)
+
+    def append_to_head(self, chat_id: str, message: KeptMessage) -> int:
+        """Append a message after the head of a chat; return the message's id.
+
+        Raises:
+            ConversationNotFoundError: there is no such chat.
+            UsageError: the message is not valid.
+        """
+        return self._database.write(self._append_to_head, chat_id, checked(message))
 
     def set_head(self, chat_id: str, message_id: int | None) -> None:
         """Go to a message of a chat, None for its beginning: the next one begins a branch.
@@ -160,7 +174,7 @@ class ConversationStore:
         Raises:
             UsageError: the text is empty or too long, or the search takes too long.
         """
-        return self._database.read(_search, text, min(limit, MAX_PAGE))
+        return self._database.read(_search, text, min(limit, MAX_PAGE), self._search_s)
 
     def revision(self) -> int:
         """Return a number that grows with every change of any chat."""
@@ -169,10 +183,17 @@ class ConversationStore:
     def _create(
         self, database: sqlite3.Connection, model: str, settings: dict[str, Any], title: str
     ) -> str:
-        chat_id, now_s = secrets.token_hex(ID_BYTES), self._clock_s()
+        chat_id, now_s = _unused_id(database), self._clock_s()
         database.execute(
             f"INSERT INTO chats ({CHAT_COLUMNS}, settings) VALUES (?, ?, ?, ?, ?, 0, NULL, ?)",  # noqa: S608 - of constants
-            (chat_id, title_of(title, MAX_TITLE), model, now_s, now_s, json.dumps(settings)),
+            (
+                chat_id,
+                title_of(title, MAX_TITLE),
+                storable(model),
+                now_s,
+                now_s,
+                json.dumps(settings),
+            ),
         )
         _count_change(database)
         return chat_id
@@ -194,6 +215,11 @@ class ConversationStore:
         _count_change(database)
         return message_id
 
+    def _append_to_head(
+        self, database: sqlite3.Connection, chat_id: str, message: KeptMessage
+    ) -> int:
+        return self._append(database, chat_id, message, _chat(database, chat_id).head)
+
     def _set_head(self, database: sqlite3.Connection, chat_id: str, message_id: int | None) -> None:
         _chat(database, chat_id)
         if message_id is not None:
@@ -208,18 +234,26 @@ class ConversationStore:
         _count_change(database)
 
 
+def _unused_id(database: sqlite3.Connection) -> str:
+    query = "SELECT 1 FROM chats WHERE id = ?"
+    while True:
+        chat_id = secrets.token_hex(ID_BYTES)
+        if database.execute(query, (chat_id,)).fetchone() is None:
+            return chat_id
+
+
 def _remove(database: sqlite3.Connection, chat_ids: Sequence[str]) -> None:
     for chat_id in chat_ids:
         _chat(database, chat_id)
         database.execute("DELETE FROM messages WHERE chat = ?", (chat_id,))
         database.execute("DELETE FROM chats WHERE id = ?", (chat_id,))
-    database.execute("INSERT INTO texts (texts) VALUES ('optimize')")  # drops what was deleted
+    drop_deleted(database)
     _count_change(database)
 
 
 def _chat(database: sqlite3.Connection, chat_id: str) -> ChatSummary:
     query = f"SELECT {CHAT_COLUMNS} FROM chats WHERE id = ?"  # noqa: S608 - of constants
-    row = database.execute(query, (chat_id,)).fetchone()
+    row = database.execute(query, (storable(chat_id),)).fetchone()
     if row is None:
         raise ConversationNotFoundError(f"there is no chat {chat_id}", hint="localrun chats list")
     return _summary(row)
@@ -247,7 +281,8 @@ def _insert(database: sqlite3.Connection, chat_id: str, message: KeptMessage) ->
 
 def _check_message(database: sqlite3.Connection, chat_id: str, message_id: int) -> None:
     query = "SELECT 1 FROM messages WHERE id = ? AND chat = ?"
-    if database.execute(query, (message_id, chat_id)).fetchone() is None:
+    is_number = 0 < message_id <= LARGEST_ID
+    if not is_number or database.execute(query, (message_id, chat_id)).fetchone() is None:
         raise UsageError(f"chat {chat_id} has no message {message_id}")
 
 
@@ -283,7 +318,7 @@ def _chats(database: sqlite3.Connection, limit: int, before: str | None) -> list
 
 
 def _find(database: sqlite3.Connection, prefix: str) -> ChatSummary:
-    start = prefix.lower()
+    start = storable(prefix).lower()
     query = f"SELECT {CHAT_COLUMNS} FROM chats WHERE id >= ? AND id < ? LIMIT 2"  # noqa: S608 - of constants
     rows = database.execute(query, (start, start + "g")).fetchall() if start else []
     if not rows:
@@ -293,15 +328,12 @@ def _find(database: sqlite3.Connection, prefix: str) -> ChatSummary:
     return _summary(rows[0])
 
 
-def _search(database: sqlite3.Connection, text: str, limit: int) -> list[SearchHit]:
+def _search(
+    database: sqlite3.Connection, text: str, limit: int, longest_s: float
+) -> list[SearchHit]:
     return [
-        SearchHit(
-            chat=_chat(database, chat_id),
-            message_id=message_id,
-            role=role,
-            excerpt=excerpt(content, text),
-        )
-        for message_id, chat_id, role, content in list(find_messages(database, text, limit))
+        SearchHit(chat=_chat(database, chat_id), message_id=message_id, role=role, excerpt=line)
+        for message_id, chat_id, role, line in find_messages(database, text, limit, longest_s)
     ]
 
 

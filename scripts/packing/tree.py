@@ -60,11 +60,14 @@ if not any(os.path.exists(f"{folder}/libstdc++.so.6") for folder in _folders):
 """
 NO_USER_PACKAGES = "include-system-site-packages = false\n"
 UNUSED_LIBRARY = (
-    "__phello__", "config-*", "ensurepip", "idlelib", "pydoc_data", "test", "tkinter", "turtledemo",
-    "turtle.py", "LICENSE.txt",
+    "__phello__", "config-*", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter",
+    "turtledemo", "turtle.py", "LICENSE.txt",
 )  # fmt: skip
 UNUSED_FOLDERS = {"__pycache__", "tests", "include"}
-UNUSED_FILES = ("*.a", "*.pyi", "*.h", "*.c", "*.pyx", "*.pxd", "*.exe", "*.pth")
+UNUSED_FILES = (
+    "*.a", "*.pyi", "*.h", "*.c", "*.pyx", "*.pxd", "*.exe", "*.pth",
+    "RECORD", "direct_url.json",  # they have the folder of the build
+)  # fmt: skip
 # required by modelscope, of which only modelscope_hub is used: a third of the tree
 UNUSED_PACKAGES = ("modelscope", "setuptools", "pkg_resources", "_distutils_hack", "bin")
 FLOOR = (2, 31)  # of Debian 11, in which Python is built, and of llguidance

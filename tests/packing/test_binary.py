@@ -97,6 +97,12 @@ def test_every_package_is_listed_with_its_licence(tree: Path) -> None:
     assert [row["name"] for row in rows if not row["license"] or not row["version"]] == []
 
 
+def test_no_record_of_the_installation_stays(tree: Path) -> None:
+    records = [*tree.rglob("RECORD"), *tree.rglob("direct_url.json")]
+
+    assert records == [], "they have the folder of the build: two builds would differ"
+
+
 def test_a_command_writes_nothing_into_the_tree(tree: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
 

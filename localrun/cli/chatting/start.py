@@ -24,7 +24,7 @@ from localrun.cli.chatting.remembered import LastChat, remember_chat
 from localrun.cli.chatting.session import ChatSession, SessionSettings
 from localrun.cli.chatting.toolbar import toolbar
 from localrun.cli.chatting.transcript import ChatTranscript
-from localrun.cli.rendering.look import Look
+from localrun.cli.rendering.look import TerminalLook
 from localrun.cli.serving.answer import interruptible
 from localrun.conversations.location import open_conversations
 from localrun.folders import state_folder
@@ -71,7 +71,7 @@ def start_chat(
     if environ.get("TERM", "") in PLAIN_TERMINALS and os.name != "nt":
         start = replace(start, is_plain=True)
     store = open_conversations(os.environ) if start.is_kept and variables.keeps_chats else None
-    transcript = ChatTranscript(is_plain=start.is_plain, look=Look.of(environ))
+    transcript = ChatTranscript(is_plain=start.is_plain, look=TerminalLook.of(environ))
     composer_options = ComposerOptions(
         completion=ChatCompletions(workspace, store),
         toolbar=lambda: toolbar(chat),

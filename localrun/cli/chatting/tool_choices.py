@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from localrun.agent.loop import ProposedCall
     from localrun.cli.chatting.prompt.composer import Composer
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 LONGEST_LINE = 160  # characters of a call in one line
 LONGEST_SHOWN = 20_000  # characters of a call that is asked about
@@ -55,7 +55,7 @@ QUESTIONS = {Effect.EDIT: "Edit this file?", Effect.COMMAND: "Run this command?"
 class ToolQuestions:
     """The user as an `Approver`."""
 
-    def __init__(self, composer: Composer, look: Look) -> None:
+    def __init__(self, composer: Composer, look: TerminalLook) -> None:
         self._composer = composer
         self._look = look
         self._output = Output()

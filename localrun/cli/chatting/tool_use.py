@@ -20,7 +20,7 @@ from localrun.agent.toolbox import ToolError
 from localrun.cli.chatting.screen.diffs import render_diff
 from localrun.cli.chatting.tool_choices import ToolQuestions, call_line
 from localrun.cli.output import Output
-from localrun.cli.rendering.look import Look
+from localrun.cli.rendering.look import TerminalLook
 from localrun.errors import UsageError
 from localrun.terminal import harmless_line
 
@@ -51,7 +51,7 @@ class ChatTools:
         composer: Composer,
         transcript: ChatTranscript,
         num_context: Callable[[], int],
-        look: Look,
+        look: TerminalLook,
     ) -> None:
         self._opened = opened
         self._num_context = num_context
@@ -134,7 +134,7 @@ class ChatTools:
 class ToolScreen:
     """What is printed of calls, as a `RoundObserver`; during a call Ctrl-C and Esc stop it."""
 
-    def __init__(self, composer: Composer, transcript: ChatTranscript, look: Look) -> None:
+    def __init__(self, composer: Composer, transcript: ChatTranscript, look: TerminalLook) -> None:
         self._composer = composer
         self._transcript = transcript
         self._look = look
@@ -192,7 +192,7 @@ def open_chat_tools(
         transcript.status("")
     for note in filter(None, (opened.sandbox, *opened.notes)):
         transcript.note(f"tools: {note}")
-    return ChatTools(opened, composer, transcript, num_context, Look.of(environ))
+    return ChatTools(opened, composer, transcript, num_context, TerminalLook.of(environ))
 
 
 def result_line(result: ToolResult) -> str:

@@ -11,7 +11,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from localrun.cli.chatting.compacting import compact_if_due
+from localrun.cli.chatting.attached import attached_message
+from localrun.cli.chatting.compacting import compact_if_due, limits_of
+from localrun.cli.chatting.compaction import fit_results
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
 
@@ -24,9 +26,10 @@ def take_turn(chat: Chat, text: str) -> None:
     """Send a message of the user and print the answer.
 
     Raises:
-        LocalrunError: the answer failed; what arrived stays in the conversation.
+        LocalrunError: a file cannot be attached, or the answer failed; what arrived stays in the
+            conversation.
     """
-    send(chat, {"role": "user", "content": text})
+    send(chat, attached_message(chat, text))
 
 
 def send(chat: Chat, message: Message) -> None:
@@ -38,10 +41,10 @@ def send(chat: Chat, message: Message) -> None:
     session = chat.session
     compact_if_due(chat, message)
     num_before = len(session.messages)
-    session.messages.append(message)
     session.failed = None
-    chat.keep()
     try:
+        session.messages.append(message)
+        chat.keep()
         _answer(chat)
     except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
@@ -55,25 +58,31 @@ def send(chat: Chat, message: Message) -> None:
 
 
 def _answer(chat: Chat) -> None:
-    session, tools = chat.session, chat.tools
-    messages = session.request_messages()
-    if chat.compared_model is not None:
-        chat.transcript.heading(session.settings.request_model)
-        session.messages.append(_ask(chat, messages))
-        _compare(chat, chat.compared_model, messages)
+    """Print the answer of the model, and that of the model it is compared with."""
+    messages = chat.session.request_messages()
+    if chat.compared_model is None:
+        _run_turn(chat, messages)
         return
-    if tools is None:
+    chat.transcript.heading(chat.session.settings.request_model)
+    _run_turn(chat, messages)
+    _compare(chat, chat.compared_model, messages)
+
+
+def _run_turn(chat: Chat, messages: list[Message]) -> None:
+    """Take the model's answer into the conversation, with the calls of tools before it."""
+    session = chat.session
+    if chat.tools is None:
         session.messages.append(_ask(chat, messages))
         return
 
     def ask(messages: list[Message]) -> Message:
-        return _ask(chat, messages)
+        return _ask(chat, fit_results(messages, limits_of(session)))
 
     def keep(message: Message) -> None:
         session.messages.append(message)
         chat.keep()
 
-    tools.answer(ask, messages, keep)
+    chat.tools.answer(ask, messages, keep)
 
 
 def _compare(chat: Chat, model: str, messages: list[Message]) -> None:
@@ -128,25 +137,43 @@ def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any
     chat.transcript.begin_answer(
         hides_thoughts=settings.hides_thinking, wraps_words=settings.wraps_words
     )
+    pieces: dict[str, list[str]] = {"thinking": [], "content": []}
     started_s, first_token_s = time.monotonic(), None
-    with contextlib.closing(chat.connect().chat(body)) as frames:
-        for frame in frames:
-            is_status = "status" in frame
-            chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
-            if is_status:
-                continue
-            if first_token_s is None:
-                first_token_s = time.monotonic() - started_s
-            _add(chat, frame.get("message", {}), answer)
-            figures = frame if frame.get("done") else {}
+    try:
+        with contextlib.closing(chat.connect().chat(body)) as frames:
+            for frame in frames:
+                is_status = "status" in frame
+                chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
+                if is_status:
+                    continue
+                if first_token_s is None:
+                    first_token_s = time.monotonic() - started_s
+                _add(chat, frame.get("message", {}), pieces, answer)
+                figures = frame if frame.get("done") else {}
+    finally:
+        _join(chat, pieces, answer)
     return {**figures, "first_token_s": first_token_s}
 
 
-def _add(chat: Chat, message: Message, answer: Message) -> None:
-    for name in ("thinking", "content"):
+def _add(chat: Chat, message: Message, pieces: dict[str, list[str]], answer: Message) -> None:
+    for name, parts in pieces.items():
         piece = message.get(name, "")
         if piece:
-            answer[name] = answer.get(name, "") + piece
-            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
+            parts.append(piece)
+            if chat.session.settings.is_streamed:
+                _show(chat, name, piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
+
+
+def _join(chat: Chat, pieces: dict[str, list[str]], answer: Message) -> None:
+    """Put what arrived into the answer; print it, unless it was printed as it arrived."""
+    for name, parts in pieces.items():
+        if parts:
+            answer[name] = "".join(parts)
+            if not chat.session.settings.is_streamed:
+                _show(chat, name, answer[name])
+
+
+def _show(chat: Chat, name: str, text: str) -> None:
+    (chat.transcript.content if name == "content" else chat.transcript.thought)(text)

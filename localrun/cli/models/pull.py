@@ -98,12 +98,13 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
 
 def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError) -> StoredModel:
     """Pull a model that is not here; raise the error if no hub and no registry has it either."""
+    from localrun.cli.offer import can_ask, check_accepted
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
     from localrun.names.adapters import split_adapters
     from localrun.names.parse import parse_name
-    from localrun.services.pulling.plan import is_elsewhere
-    from localrun.services.pulling.pull import pull_model
+    from localrun.services.pulling.plan import is_elsewhere, make_plan
+    from localrun.services.pulling.pull import PullOptions, run_plan
 
     if split_adapters(name)[1]:  # the error names the missing base or adapter
         raise not_found
@@ -115,7 +116,11 @@ def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError
         hint = f"localrun run {similar[0]}" if similar else f"localrun search {ref.model}"
         raise ModelNotFoundError(not_found.message, hint=f"{hint}; localrun list") from not_found
     output = Output()
-    output.note(f"{name} is not on this machine; pulling it")
+    if not can_ask():
+        output.note(f"{name} is not on this machine; pulling it")
+    plan = make_plan(workspace, ref)
+    if can_ask():
+        check_accepted(name, plan)
     with shown_progress(output) as report:
-        pulled = pull_model(workspace, ref, report=report)
+        pulled = run_plan(workspace, plan, PullOptions(), report)
     return workspace.models.find_model(pulled.name)

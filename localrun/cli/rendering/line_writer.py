@@ -16,7 +16,7 @@ from localrun.cli.rendering.look import LINK_END, LINK_START, NO_STYLE, RESET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.rendering.look import Look, Style
+    from localrun.cli.rendering.look import Style, TerminalLook
 
 LONGEST_WORD = 200  # cells that are held back
 CLOSING = frozenset("。，、．！？；：）」』】》〉…,.!?;:)]}'\"")  # noqa: RUF001 - also those of Chinese and Japanese
@@ -33,7 +33,7 @@ class LineWriter:
     """Writer of lines; ``width`` returns the cells of a line now, None: lines are not wrapped."""
 
     def __init__(
-        self, write: Callable[[str], None], width: Callable[[], int | None], look: Look
+        self, write: Callable[[str], None], width: Callable[[], int | None], look: TerminalLook
     ) -> None:
         self._write = write
         self._width = width

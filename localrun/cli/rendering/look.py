@@ -1,4 +1,4 @@
-"""Look of rendered text: the styles of a terminal, and what the user's environment allows.
+"""TerminalLook of rendered text: the styles of a terminal, and what the user's environment allows.
 
 Only bold, dim, italic, underline and the 16 named colors are used: every theme, dark or light,
 defines those so that they can be read. ``NO_COLOR`` leaves the styles that are no colors.
@@ -19,7 +19,7 @@ DUMB = {"", "dumb", "unknown", "linux"}  # terminals without links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class TerminalLook:
     """What is allowed: a look without styles writes text alone."""
 
     has_styles: bool = True
@@ -27,7 +27,7 @@ class Look:
     has_links: bool = False
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Look:
+    def of(cls, environ: Mapping[str, str]) -> TerminalLook:
         """Return the look that the environment of a terminal allows."""
         terminal = environ.get("TERM", "")
         return cls(
@@ -37,7 +37,7 @@ class Look:
         )
 
 
-PLAIN_LOOK = Look(has_styles=False, has_color=False)
+PLAIN_LOOK = TerminalLook(has_styles=False, has_color=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Style:
     color: str = ""  # SGR parameter of highlighted code
     link: str = ""  # URL
 
-    def codes(self, look: Look) -> str:
+    def codes(self, look: TerminalLook) -> str:
         """Return the escape codes that begin the style, empty if it needs none."""
         if not look.has_styles:
             return ""

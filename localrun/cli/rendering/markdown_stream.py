@@ -25,7 +25,7 @@ from localrun.terminal import harmless
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 MAX_ROWS, MAX_ROW = 500, 4000  # of a table: rows, and characters of one
 LONGEST_CODE = 4000  # characters of a line of code that are held back
@@ -41,7 +41,7 @@ class MarkdownStream:
     """Renderer of one text; ``width`` returns the cells of a line now, None: no wrapping."""
 
     def __init__(
-        self, write: Callable[[str], None], *, width: Callable[[], int | None], look: Look
+        self, write: Callable[[str], None], *, width: Callable[[], int | None], look: TerminalLook
     ) -> None:
         self._write_out = write
         self._parts: list[str] = []
@@ -200,7 +200,7 @@ class _CodeBlock:
     """Open block of code."""
 
     def __init__(
-        self, fence: str, indent: int, language: str, look: Look, parts: list[str]
+        self, fence: str, indent: int, language: str, look: TerminalLook, parts: list[str]
     ) -> None:
         self._fence = fence
         self._indent = indent
@@ -252,6 +252,6 @@ def without_indent(line: str, indent: int) -> str:
     return line[min(indent, len(line) - len(line.lstrip(" "))) :]
 
 
-def _styled(text: str, style: Style, look: Look) -> str:
+def _styled(text: str, style: Style, look: TerminalLook) -> str:
     codes = style.codes(look)
     return f"{codes}{text}\033[0m" if codes and text else text

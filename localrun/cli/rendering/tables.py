@@ -16,7 +16,7 @@ from localrun.cli.rendering.look import NO_STYLE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from localrun.cli.rendering.look import Look, Style
+    from localrun.cli.rendering.look import Style, TerminalLook
 
 GAP, NARROWEST = 2, 8
 MAX_COLUMNS = 40
@@ -43,7 +43,7 @@ def split_row(line: str) -> list[str]:
     return [*row, cell.strip()][:MAX_COLUMNS]
 
 
-def render_table(lines: Sequence[str], width: int | None, look: Look) -> Iterator[str]:
+def render_table(lines: Sequence[str], width: int | None, look: TerminalLook) -> Iterator[str]:
     """Yield the lines of a table for a width; without a delimiter they are returned as they are."""
     rows = [split_row(line) for line in lines]
     if len(rows) < 2 or not is_delimiter(rows[1]):  # noqa: PLR2004 - the head and the delimiter
@@ -92,7 +92,7 @@ def _fitted(columns: list[int], width: int | None) -> list[int] | None:
 
 
 def _row(
-    row: list[str], widths: list[int], alignments: list[str], look: Look, style: Style
+    row: list[str], widths: list[int], alignments: list[str], look: TerminalLook, style: Style
 ) -> Iterator[str]:
     wrapped = [_cell(cell, width, look, style) for cell, width in zip(row, widths, strict=True)]
     for number in range(max(len(lines) for lines in wrapped)):
@@ -103,7 +103,7 @@ def _row(
         yield (" " * GAP).join(parts).rstrip(" ")
 
 
-def _cell(text: str, width: int, look: Look, style: Style) -> list[tuple[str, int]]:
+def _cell(text: str, width: int, look: TerminalLook, style: Style) -> list[tuple[str, int]]:
     """Return the lines of a cell with their widths."""
     parts: list[str] = []
     writer = LineWriter(parts.append, lambda: width, look)
@@ -119,7 +119,7 @@ def _aligned(text: str, size: int, width: int, alignment: str) -> str:
 
 
 def _records(
-    head: list[str], body: list[list[str]], width: int | None, look: Look
+    head: list[str], body: list[list[str]], width: int | None, look: TerminalLook
 ) -> Iterator[str]:
     for row in body:
         for name, cell in zip(head, row, strict=True):

@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output, counted
+from localrun.cli.serving.result_file import print_json, print_text
 from localrun.cli.version import warn_unless_own
 from localrun.errors import ServerUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from localrun.client.api import LocalrunClient
 
 NANOSECONDS = 1e9
+BAR_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +30,18 @@ class ChatOptions:
     sampling: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
     output_format: str | dict[str, Any] | None = None  # "json", or a JSON Schema
-    think: bool | None = None
+    think: bool | str | None = None  # or how much: low, medium, high, max
     keep_alive: str | None = None
     verbose: bool = False
     stream: bool = True
     as_json: bool = False
+    hides_thinking: bool = False
+    output_file: Path | None = None  # of the result, instead of stdout
+
+    @property
+    def is_streamed(self) -> bool:
+        """Return whether the answer is printed as it arrives."""
+        return self.stream and not self.as_json and self.output_file is None
 
     def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the body of ``/api/chat``; options that are not set are left out."""
@@ -60,40 +70,36 @@ class Answer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def answer_once(connect: Callable[[], LocalrunClient], options: ChatOptions, prompt: str) -> None:
-    """Print the answer to one prompt; ``connect`` returns a running server.
+def answer_once(
+    connect: Callable[[], LocalrunClient], options: ChatOptions, message: dict[str, Any]
+) -> None:
+    """Print the answer to one message; ``connect`` returns a running server.
 
     A server that closes the connection before it answers was just shutting down: the request goes
     to the next one. A server of another version is reported before the answer.
     """
     output = Output(as_json=options.as_json)
-    messages = [{"role": "user", "content": prompt}]
-    shows = options.stream and not options.as_json
+    body = options.body([message])
     with interruptible():
         try:
-            answer = _receive_from(connect(), options.body(messages), output if shows else None)
+            answer = _receive_from(connect(), body, options)
         except ServerUnreachableError as error:
             if not isinstance(error.__cause__, ConnectionError):
                 raise
-            answer = _receive_from(connect(), options.body(messages), output if shows else None)
+            answer = _receive_from(connect(), body, options)
     if options.as_json:
-        output.json(_json(options, answer))
+        print_json(options, _json(options, answer))
     else:
-        output.piece("\n" if shows else f"{answer.text}\n")
+        print_text(options, "\n" if options.is_streamed else f"{answer.text}\n")
     print_dropped(answer.figures, output)
     if options.verbose:
         print_figures(answer.figures, output)
 
 
-def receive(
-    client: LocalrunClient, body: dict[str, Any], answer: Answer, output: Output | None
-) -> None:
-    """Receive the frames of an answer into ``answer``; ``output`` prints them as they arrive.
-
-    An exception closes the connection, which cancels the generation; ``answer`` has the text that
-    arrived before.
-    """
-    progress = Output()
+def _receive_from(client: LocalrunClient, body: dict[str, Any], options: ChatOptions) -> Answer:
+    """Return the answer of a server; warn first if its version is not that of this program."""
+    answer, progress = Answer(), Output()
+    client.when_version_is_known(warn_unless_own)
     with contextlib.closing(client.chat(body)) as frames:
         for frame in frames:
             is_status = "status" in frame
@@ -104,18 +110,11 @@ def receive(
             answer.text += message.get("content", "")
             answer.thought += message.get("thinking", "")
             answer.tool_calls += message.get("tool_calls", [])
-            if output is not None:
-                output.thought(message.get("thinking", ""))
-                output.piece(message.get("content", ""))
+            if options.is_streamed:
+                progress.thought("" if options.hides_thinking else message.get("thinking", ""))
+                progress.piece(message.get("content", ""))
             if frame.get("done"):
                 answer.figures = frame
-
-
-def _receive_from(client: LocalrunClient, body: dict[str, Any], output: Output | None) -> Answer:
-    """Return the answer of a server; warn first if its version is not that of this program."""
-    answer = Answer()
-    client.when_version_is_known(warn_unless_own)
-    receive(client, body, answer, output)
     return answer
 
 
@@ -123,7 +122,9 @@ def load_status(frame: dict[str, Any], model: str) -> str:
     """Return the status line of a load."""
     if frame["status"] != "loading":
         return f"waiting for memory for {model}"
-    return f"loading {model} {100 * frame['progress']:.0f} %"
+    share = min(1.0, max(0.0, frame["progress"]))
+    done = round(share * BAR_WIDTH)
+    return f"loading {model} {'━' * done}{'─' * (BAR_WIDTH - done)} {100 * share:.0f} %"
 
 
 @contextlib.contextmanager
@@ -172,6 +173,7 @@ def _json(options: ChatOptions, answer: Answer) -> dict[str, Any]:
         "tool_calls": answer.tool_calls,
         "finish_reason": figures.get("done_reason"),
         "prompt_tokens": figures.get("prompt_eval_count"),
+        "cached_tokens": figures.get("prompt_eval_cached_count"),
         "generated_tokens": figures.get("eval_count"),
         "total_s": figures.get("total_duration", 0) / NANOSECONDS,
         "load_s": figures.get("load_duration", 0) / NANOSECONDS,

@@ -60,8 +60,25 @@ def run(  # noqa: PLR0913 - one parameter a flag
         ),
     ] = None,
     think: Annotated[
-        bool | None,
-        Option("--think/--no-think", help="Enable or disable reasoning, if the model supports it."),
+        str | None,
+        Option(
+            "--think",
+            metavar="[=LEVEL]",
+            help="Enable reasoning: --think, --think=low, medium, high, max; --no-think: disable.",
+        ),
+    ] = None,
+    file: Annotated[
+        list[str] | None, Option(help="Text file to put before the prompt; may be repeated.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, Option(help="Image or sound, if the model takes it; may be repeated.")
+    ] = None,
+    output: Annotated[
+        str | None,
+        Option("--output", "-o", help="Write the answer to a file, whole or not at all."),
+    ] = None,
+    dimensions: Annotated[
+        int | None, Option(min=1, help="Dimensions of the vector of an embedding model.")
     ] = None,
     keep_alive: Annotated[
         str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, 0, -1 (never).")
@@ -78,7 +95,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         bool, Option("--plain", help="Chat without colors, folds and redraws, line by line.")
     ] = False,
     hide_thinking: Annotated[
-        bool, Option("--hide-thinking", "--hidethinking", help="Do not show thoughts in the chat.")
+        bool, Option("--hide-thinking", help="Do not show the reasoning of the model.")
     ] = False,
     is_last: Annotated[
         bool, Option("--continue", "-c", help="Go on with the last chat, with its model.")
@@ -90,6 +107,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
     no_compact: Annotated[
         bool, Option("--no-compact", help="Never compact older turns into a summary.")
     ] = False,
+    no_word_wrap: Annotated[
+        bool, Option("--nowordwrap", help="Do not wrap the lines of a chat at words.")
+    ] = False,
     tools: ToolsOption = None,
     mcp: McpOption = None,
 ) -> None:
@@ -98,45 +118,53 @@ def run(  # noqa: PLR0913 - one parameter a flag
     With a prompt, or text from a pipe, localrun prints the answer and exits.
     Without a prompt it starts a chat in the terminal. A background server runs
     the model; it starts if no server is running and exits when it is idle.
+    In the prompt, - is the text of the pipe, and @FILE a text file. An
+    embedding model prints the vector of the prompt.
 
     Examples:
     localrun run guide "What can you do?"
 
     cat notes.txt | localrun run guide "Summarize:"
+
+    localrun run guide --continue
     """
     import os
     import sys
 
     from localrun.cli.models.pull import find_or_pull
     from localrun.cli.options import check_keep_alive, parse_context
-    from localrun.cli.output import is_terminal
-    from localrun.cli.prompt import as_text, read_prompt
+    from localrun.cli.prompt import as_text
     from localrun.cli.serving.answer import ChatOptions, answer_once
+    from localrun.cli.serving.result_file import check_output
+    from localrun.cli.serving.run_input import RunInput
     from localrun.cli.serving.run_options import (
         find_resumed,
         model_name,
         read_format,
+        read_think,
         with_device,
     )
     from localrun.cli.serving.tool_options import read_tools
-    from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
     from localrun.warm.own_terminal import claim_terminal
 
-    if not prompt and sys.stdin is not None and is_terminal(sys.stdin):
-        claim_terminal()  # for the line editor of a chat
-    wanted_format = read_format(output_format)
+    given = RunInput(words=prompt or (), files=file or (), images=image or (), stdin=sys.stdin)
+    if given.is_chat:
+        claim_terminal()  # for the line editor
+    wanted_format, wanted_thinking = read_format(output_format), read_think(think)
     check_keep_alive(keep_alive)
-    num_ctx = parse_context(ctx)
+    num_ctx, output_file = parse_context(ctx), check_output(output)
     workspace = open_workspace(os.environ)
     settings = with_device(workspace.settings, device)
     resumed = find_resumed(chat, is_last=is_last)
     stored = find_or_pull(workspace, model_name(model, resumed))
-    check_can_answer(stored)
-    message = read_prompt(prompt or [], sys.stdin)
-    tool_configuration = read_tools(tools, mcp, settings, has_prompt=message is not None)
+    capabilities = stored.details.capabilities
+    embeds = "embedding" in capabilities and not given.is_chat
+    if not embeds:
+        check_can_answer(stored)
+    tool_configuration = read_tools(tools, mcp, settings, has_prompt=not given.is_chat)
     sampling = {
         "temperature": temperature,
         "top_p": top_p,
@@ -152,11 +180,13 @@ def run(  # noqa: PLR0913 - one parameter a flag
         sampling={name: value for name, value in sampling.items() if value is not None},
         system=None if system is None else as_text(system, "--system"),
         output_format=wanted_format,
-        think=think,
+        think=wanted_thinking,
         keep_alive=keep_alive,
         verbose=verbose,
         stream=not no_stream,
         as_json=as_json,
+        hides_thinking=hide_thinking,
+        output_file=output_file,
     )
 
     first = FirstRequest(model=stored.name, num_ctx=num_ctx, files=(*stored.shards, *stored.draft))
@@ -170,19 +200,25 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
             note_small_context(settings, stored)
 
-    if message is None:
-        warn_of_other_version(connect())
+    if embeds:
+        from localrun.cli.serving.vectors import embed_once
+
+        embed_once(connect, chat_options, given.text(), dimensions)
+    elif given.is_chat:
         from localrun.cli.chatting.start import ChatStart, start_chat
+        from localrun.cli.version import warn_of_other_version
 
         start = ChatStart(
             is_plain=plain,
             hides_thinking=hide_thinking,
+            wraps_words=not no_word_wrap,
             is_kept=not no_save,
             compacts=not no_compact,
             chat_id=resumed.id if resumed is not None else None,
             tools=tool_configuration,
         )
+        warn_of_other_version(connect())
         start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:
-        answer_once(connect, chat_options, message)
+        answer_once(connect, chat_options, given.message(capabilities))
         note_context()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from localrun.conversations.message import ChatSummary
     from localrun.settings import Settings
 
+LEVELS = ("low", "medium", "high", "max")
+SWITCHES = {"true": True, "false": False}
 HINT = '--format json, --format schema.json, or --format \'{"type": "object"}\''
 
 
@@ -40,6 +42,21 @@ def read_format(text: str | None) -> str | dict[str, Any] | None:
     if not isinstance(schema, dict):
         raise UsageError(f"{name} is not a JSON Schema: it must be an object", hint=HINT)
     return schema
+
+
+def read_think(text: str | None) -> bool | str | None:
+    """Return whether a model thinks, or how much; None: as it does by itself.
+
+    Raises:
+        UsageError: the text is neither a level nor true or false.
+    """
+    if text is None or text in LEVELS:
+        return text
+    if text not in SWITCHES:
+        raise UsageError(
+            f"--think={text} is none of true, false, {', '.join(LEVELS)}", hint="--think=high"
+        )
+    return SWITCHES[text]
 
 
 def find_resumed(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:

@@ -92,6 +92,7 @@ class AuthenticationMiddleware:
         is_upload = scope["path"].startswith(UPLOADS)
         try:
             response.key_name = self._key_name(scope["path"], headers)
+            scope["state"]["has_api_key"] = response.key_name is not None
             check_body_size(0 if is_upload else _content_length(headers))
             decoder = _decoder(scope, headers, is_upload=is_upload)
         except LocalrunError as error:

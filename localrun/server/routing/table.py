@@ -102,6 +102,14 @@ def _own(parts: Parts) -> Routes:
     return own_routes(parts.completions, parts.pool, parts.names)
 
 
+def _chats(parts: Parts) -> Routes:
+    from localrun.server.chats.routes import chat_routes
+    from localrun.server.chats.stored import StoredChats
+
+    pool = parts.deferred_pool
+    return chat_routes(StoredChats(parts.workspace.environ, lambda: pool.is_closing))
+
+
 def _transfers(parts: Parts) -> Routes:
     from localrun.server.jobs import Jobs, job_environ
     from localrun.server.ollama.transfers import transfer_routes
@@ -143,6 +151,7 @@ TABLE: dict[Load, tuple[str, ...]] = {
         "/api/localrun/removed",
         "/api/localrun/renamed",
     ),
+    _chats: ("/api/localrun/chats",),
     _transfers: ("/api/pull", "/api/push", "/api/create", "/api/blobs"),
     _embedding: (
         "/v1/embeddings",

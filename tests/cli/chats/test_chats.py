@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConversationStore:
-    monkeypatch.setenv("LOCALRUN_CHATS", str(tmp_path / "kept"))
-    return ConversationStore(tmp_path / "kept")
+def store(tmp_path: Path) -> ConversationStore:
+    """Return the store that `localrun_alone` uses, see `tests.cli.fake_server.environment`."""
+    return ConversationStore(tmp_path / "chats")
 
 
 def begun(store: ConversationStore, content: str) -> str:
@@ -46,6 +46,28 @@ def test_chats_are_listed_shown_found_and_removed(
     assert json.loads(exported.stdout)["messages"][0]["content"] == "Why do llamas hum?"
     assert removed.returncode == 0
     assert store.chats() == []
+
+
+def test_branches_are_exported_as_json_alone(
+    store: ConversationStore, localrun_alone: Localrun
+) -> None:
+    chat = begun(store, "one")
+    store.append(chat, KeptMessage(role="user", content="two"), parent=None)
+
+    path = localrun_alone("chats", "export", chat, "--format", "json")
+    tree = localrun_alone("chats", "export", chat, "--format", "json", "--branches")
+    refused = localrun_alone("chats", "export", chat, "--branches")
+
+    assert [one["content"] for one in json.loads(path.stdout)["messages"]] == ["two"]
+    assert [one["content"] for one in json.loads(tree.stdout)["messages"]] == ["one", "two"]
+    assert refused.returncode == 2
+
+
+def test_bytes_that_are_no_text_are_an_unknown_id(localrun_alone: Localrun) -> None:
+    done = localrun_alone("chats", "show", "\udcff")
+
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
 
 
 def test_the_next_page_begins_behind_a_chat(

@@ -71,9 +71,9 @@ def test_a_key_stops_the_answer_and_what_came_stays(
     start: Callable[..., PtyScreen], server: FakeServer, key: str
 ) -> None:
     screen = start()
-    server.script.answer, server.script.holds = [say("Half")], True
+    server.script.answer, server.script.holds = [say("Half an answer ")], True
     screen.type("one\r")
-    screen.wait_for("Half")
+    screen.wait_for("Half an")
 
     screen.key(key)
 
@@ -113,9 +113,9 @@ def test_what_is_typed_during_an_answer_is_in_the_next_prompt(
     start: Callable[..., PtyScreen], server: FakeServer
 ) -> None:
     screen = start()
-    server.script.answer, server.script.holds = [say("Half")], True
+    server.script.answer, server.script.holds = [say("Half an answer ")], True
     screen.type("one\r")
-    screen.wait_for("Half")
+    screen.wait_for("Half an")
 
     screen.type("next question")
     screen.key("c-c")
@@ -142,7 +142,7 @@ def test_a_long_answer_is_whole_in_the_scrollback(
 
     screen.type("one\r")
 
-    screen.wait_for("line 299")
+    screen.wait_for("30 of 1,000 tokens")
     shown = screen.everything()
     assert all(f"line {number}\n" in shown for number in range(300))
     assert shown.count("line 150\n") == 1
@@ -151,8 +151,11 @@ def test_a_long_answer_is_whole_in_the_scrollback(
 def test_a_command_is_completed(start: Callable[..., PtyScreen]) -> None:
     screen = start()
 
-    screen.type("/regen\t")
+    screen.type("/regen")
+    screen.wait_for("answer the last message once more")
+    screen.key("tab")
     screen.wait_for(">>> /regenerate")
+    screen.key("enter")  # takes the completion
     screen.key("enter")
 
     screen.wait_for("there is no message to answer")

@@ -46,8 +46,8 @@ def test_clearing_forgets_the_conversation_and_keeps_the_settings() -> None:
 
     chat.clear()
 
-    assert len(chat.messages) == 0
-    assert chat.failed is None
+    assert not chat.messages
+    assert not chat.failed
     assert chat.context.used == 0
     assert chat.request_messages() == [{"role": "system", "content": "Be kind."}]
 

@@ -91,3 +91,15 @@ def test_an_empty_message_is_not_sent(tmp_path: Path) -> None:
 
     assert fake.client.bodies == []
     assert fake.composer.typed == ["never"]
+
+
+def test_an_answer_that_is_not_streamed_is_printed_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path, is_streamed=False)
+    fake.client.answers = [[*pieces("Half ", "an ")[:2], KeyboardInterrupt()]]
+
+    act_on(fake.chat, "hi")
+
+    assert capsys.readouterr().out == "Half an \n"
+    assert fake.conversation[-1] == ("assistant", "Half an ")

@@ -132,6 +132,7 @@ def test_json_gives_one_object_with_answer_and_figures(localrun: Localrun) -> No
         "tool_calls": [],
         "finish_reason": "stop",
         "prompt_tokens": 10,
+        "cached_tokens": None,
         "generated_tokens": 20,
         "total_s": 2.5,
         "load_s": 1.0,

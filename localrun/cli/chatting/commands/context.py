@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.compacting import compact_now
 from localrun.cli.chatting.prompt.sources import ArgumentKind
-from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,26 +55,6 @@ def show_prompt(chat: Chat, argument: str) -> None:
     chat.transcript.text(chat.connect().rendered(body))
 
 
-def add_image(chat: Chat, argument: str) -> None:
-    """Refuse an image: no model here sees yet.
-
-    Raises:
-        UsageError: always.
-    """
-    if not argument:
-        raise UsageError("which image?", hint="/image PATH")
-    model = chat.workspace.models.find_model(chat.session.settings.request_model)
-    if "vision" not in model.details.capabilities:
-        raise UsageError(
-            f"{model.name} does not see: it has no capability vision",
-            hint="/show info   lists the capabilities of the model",
-        )
-    raise UsageError(
-        "localrun does not read images yet, also not with a model that can",
-        hint="/file PATH   adds a text file",
-    )
-
-
 def compact(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of all commands
     """Replace the older turns by a summary at once.
 
@@ -106,11 +85,4 @@ COMMANDS = (
         arguments=(ArgumentKind.TEXT,),
     ),
     ChatCommand(name="/compact", about="replace older turns by a summary", execute=compact),
-    ChatCommand(
-        name="/image",
-        usage="PATH",
-        about="add an image, if the model sees",
-        execute=add_image,
-        arguments=(ArgumentKind.PATH,),
-    ),
 )

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.commands.models import find, use_model
 from localrun.cli.chatting.commands.table import ChatCommand
+from localrun.cli.chatting.prompt.composer import KeyChoice
 from localrun.cli.chatting.prompt.sources import ArgumentKind
+from localrun.cli.chatting.session import sent_message
 from localrun.cli.output import human_seconds
 from localrun.errors import StorageError, UsageError
 from localrun.names.adapters import split_adapters
@@ -20,6 +22,7 @@ from localrun.private import open_private
 if TYPE_CHECKING:
     from localrun.cli.chatting.chat import Chat
 
+REPLACE = (KeyChoice("y", "replace it"), KeyChoice("n", "keep it", is_default=True))
 FORMATS = ("md", "json")
 NUM_LISTED = 20
 LATEST = ":latest"
@@ -30,6 +33,39 @@ def clear(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of
     chat.session.clear()
     chat.kept.begin_new()
     chat.transcript.note("Cleared session context")
+
+
+def save(chat: Chat, argument: str) -> None:
+    """Make a model of the chat: its settings and its messages.
+
+    Raises:
+        LocalrunError: no valid name, the chat is too long, or the disk is full.
+    """
+    from localrun.cli.chatting.saving import ChatToSave, is_taken, save_chat
+
+    if not argument:
+        raise UsageError("which name?", hint="/save NAME")
+    question = f"{argument} exists already. Replace it?"
+    if is_taken(chat.workspace, argument) and chat.composer.choose(question, REPLACE) != "y":
+        chat.transcript.note("Nothing was saved.")
+        return
+    session, settings = chat.session, chat.session.settings
+    keep_alive = {} if settings.keep_alive is None else {"keep_alive": settings.keep_alive}
+    others = {"format": settings.output_format, "think": settings.think}
+    saved = save_chat(
+        chat.workspace,
+        argument,
+        ChatToSave(
+            model=settings.request_model,
+            system=settings.system,
+            parameters={**settings.sampling, **keep_alive},
+            messages=list(map(sent_message, session.messages)),
+            other_settings=[name for name, value in others.items() if value is not None],
+        ),
+    )
+    chat.transcript.note(f"Created new model '{argument}'")
+    if saved.left_out:
+        chat.transcript.note(f"A model keeps no {', no '.join(saved.left_out)}.")
 
 
 def load_model(chat: Chat, argument: str) -> None:
@@ -112,6 +148,7 @@ def _when(moment_s: float) -> str:
 
 
 COMMANDS = (
+    ChatCommand(name="/save", usage="NAME", about="make a model of this chat", execute=save),
     ChatCommand(name="/clear", aliases=("/new",), about="start a new conversation", execute=clear),
     ChatCommand(
         name="/load",

@@ -36,7 +36,7 @@ def read_history(path: Path) -> list[str]:
     """Return the newest messages of the file, oldest first; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
-            return _entries(_tail(file, 2 * MAX_FILE_BYTES))[-MAX_ENTRIES:]
+            return _entries(_tail(file, 2 * MAX_FILE_BYTES))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -108,7 +108,8 @@ def _tail(file: BinaryIO, size_bytes: int) -> bytes:
 
 
 def _entries(content: bytes) -> list[str]:
-    return [text for line in content.split(b"\n") if line and (text := _entry(line))]
+    lines = content.rstrip(b"\n").split(b"\n")[-MAX_ENTRIES:]
+    return [text for line in lines if (text := _entry(line))]
 
 
 def _entry(line: bytes) -> str:

@@ -21,6 +21,9 @@ class Readline(Protocol):
     def set_startup_hook(self, function: Callable[[], None] | None = None, /) -> None:
         """Call a function when a line begins."""
 
+    def parse_and_bind(self, string: str, /) -> None:
+        """Execute a line of an inputrc file."""
+
     def set_auto_history(self, enabled: bool, /) -> None:
         """Add each line that is read."""
 
@@ -64,4 +67,5 @@ def _readline() -> Readline | None:
         return None
     readline = cast("Readline", module)
     readline.set_auto_history(False)
+    readline.parse_and_bind("set enable-bracketed-paste on")  # or each line of a paste is sent
     return readline

@@ -6,9 +6,9 @@
     usual          the user's own editor runs, or the job is stopped (Ctrl-Z)
 
 Without echo, Ctrl-C discards nothing of what is typed (NOFLSH): a reader that was told of a key
-would else wait for another. On Windows nothing is changed: the console keeps typed keys for the next
-prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are those
-before the chat.
+would else wait for another. On Windows nothing is changed: the console keeps typed keys for the
+next prompt. Invariant: after `TerminalModes.close`, and while the job is stopped, the modes are
+those before the chat.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ if sys.platform == "win32":
         def close(self) -> None:
             """Change nothing."""
 
+    def unflushed(descriptor: int) -> contextlib.AbstractContextManager[None]:
+        """Change nothing."""
+        del descriptor
+        return contextlib.nullcontext()
+
 else:
     import termios
 
@@ -78,11 +83,11 @@ else:
 
         def usual(self) -> contextlib.AbstractContextManager[None]:
             """Return a context with the modes before the chat."""
-            return self._while(self._restore)
+            return self._while(self._restore, is_own=False)
 
         def line_editor(self) -> contextlib.AbstractContextManager[None]:
             """Return a context in which a line editor changes the modes."""
-            return self._while(lambda: None)
+            return self._while(lambda: self._bracket_pastes(is_on=False), is_own=False)
 
         def close(self) -> None:
             """Restore the modes before the chat."""
@@ -91,9 +96,10 @@ else:
             self._restore()
 
         @contextlib.contextmanager
-        def _while(self, set_modes: Callable[[], None]) -> Iterator[None]:
-            before, self._set = self._set, set_modes
-            self._set()
+        def _while(self, set_modes: Callable[[], None], *, is_own: bool = True) -> Iterator[None]:
+            """Set modes for a while; if they are not our own, `fg` does not set them again."""
+            before, self._set = self._set, set_modes if is_own else lambda: None
+            set_modes()
             try:
                 yield
             finally:
@@ -140,6 +146,19 @@ else:
             with contextlib.suppress(OSError):
                 if os.tcgetpgrp(self.descriptor) == os.getpgrp():
                     self._set()
+
+    @contextlib.contextmanager
+    def unflushed(descriptor: int) -> Iterator[None]:
+        """Let Ctrl-C discard nothing of what is typed: the end of a paste might be a part of it."""
+        before = _modes(descriptor)
+        if before is not None:
+            modes = _copy(before)
+            modes[LOCAL_FLAGS] |= termios.NOFLSH
+            _set_modes(descriptor, modes)
+        try:
+            yield
+        finally:
+            _set_modes(descriptor, before)
 
     def _modes(descriptor: int) -> list[Any] | None:
         try:

@@ -21,12 +21,13 @@ from localrun.terminal import harmless, harmless_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 CLEAR_LINE = "\r\033[K"
 STATUS_WIDTH = 76  # cells of the end of a thought, at most
 NARROWEST = 10
 THINKING = "thinking: "
+UNFOLDS = "; Ctrl-O shows it)"
 DIM_CODE = f"\033[{DIM}m"
 TAIL = 400  # characters of a thought that a status line may need
 
@@ -106,7 +107,7 @@ class ViewOptions:
     """How an answer is rendered; ``width`` returns the columns of the terminal now."""
 
     width: Callable[[], int]
-    look: Look
+    look: TerminalLook
     hides_thoughts: bool = False
     is_unfolded: bool = False  # thoughts are printed as they arrive
     wraps: bool = True
@@ -197,8 +198,9 @@ class RichAnswer:
         if self._hides_thoughts:
             return
         words = counted(len(self.folded_text.split()), "word")
-        fold = "" if self._is_unfolded else "; Ctrl-O shows them"
-        self._put_dim(f"(thought for {seconds:.1f} s, {words}{fold})")
+        note = f"(thought for {seconds:.1f} s, {words}"
+        has_room = len(note) + len(UNFOLDS) < self._width()
+        self._put_dim(note + (UNFOLDS if has_room and not self._is_unfolded else ")"))
         self._write("\n\n")
 
     def _end_status(self) -> None:

@@ -10,13 +10,13 @@ from localrun.terminal import harmless_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.cli.rendering.look import Look
+    from localrun.cli.rendering.look import TerminalLook
 
 MAX_LINES, MAX_LENGTH = 200, 500
 COLORS = {"+": "32", "-": "31", "@": "36"}
 
 
-def render_diff(diff: str, look: Look) -> Iterator[str]:
+def render_diff(diff: str, look: TerminalLook) -> Iterator[str]:
     """Yield the lines of a unified diff; behind `MAX_LINES` only their number."""
     lines = diff.splitlines()
     for line in lines[:MAX_LINES]:
@@ -25,7 +25,7 @@ def render_diff(diff: str, look: Look) -> Iterator[str]:
         yield f"... and {len(lines) - MAX_LINES} more lines"
 
 
-def _styled(line: str, look: Look) -> str:
+def _styled(line: str, look: TerminalLook) -> str:
     is_head = line.startswith(("+++", "---"))
     code = BOLD if is_head else COLORS.get(line[:1], "")
     allowed = look.has_styles and (is_head or look.has_color)

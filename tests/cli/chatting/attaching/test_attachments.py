@@ -88,12 +88,18 @@ def test_a_path_of_an_image_stays_if_the_model_does_not_see(rules: AttachmentRul
     attached = attach("resize photo.jpg", blind)
 
     assert attached.content == "resize photo.jpg"
-    assert attached.notes == ("not attached: photo.jpg: the model takes no images",)
+    assert attached.notes == (
+        "not attached: photo.jpg: images cannot be sent, the model takes none",
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("@photo.jpg", "takes no images"), ("@report.pdf", "PDF"), ("/x @voice.wav", "no sounds")],
+    [
+        ("@photo.jpg", "images cannot be sent, the model takes none"),
+        ("@report.pdf", "PDF"),
+        ("/x @voice.wav", "sounds cannot be sent"),
+    ],
 )
 def test_a_marked_file_that_cannot_be_attached_is_refused(
     rules: AttachmentRules, text: str, message: str

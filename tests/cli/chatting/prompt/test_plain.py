@@ -98,3 +98,17 @@ def test_a_text_of_several_lines_is_shown_and_sent_by_enter(
 
     assert composer.read("one\ntwo") == message
     assert "one\ntwo\n(Enter sends this text" in capsys.readouterr().err
+
+
+def test_the_prompt_is_no_part_of_output_that_is_redirected(
+    composer: PlainComposer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prompts = type_lines(monkeypatch, "text")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+
+    composer.read()
+
+    assert prompts == [""]
+    assert capsys.readouterr().err == ">>> "

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from prompt_toolkit.filters import Condition, has_focus
+from prompt_toolkit.filters import Condition, has_focus, has_selection
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.keys import Keys
 
+from localrun.cli.chatting.prompt.line.clusters import first_cluster, last_cluster
 from localrun.cli.chatting.prompt.message_text import (
     as_unicode,
     ends_with_backslash,
@@ -64,6 +65,7 @@ def prompt_keys(
     is_typing = has_focus(buffer)
     is_empty = Condition(lambda: not buffer.text)
     _add_lines(keys, buffer, pastes, actions)
+    _add_moves(keys, buffer)
     keys.add("c-d", filter=is_typing & is_empty)(lambda _: actions.leave())
     for name in ("c-c", Keys.SIGINT):
         keys.add(name, filter=is_typing & is_empty)(lambda _: actions.interrupt())
@@ -85,7 +87,7 @@ def _add_lines(
 
     @keys.add("enter", filter=has_focus(buffer))
     def _(_event: KeyPressEvent) -> None:
-        if buffer.complete_state is not None and buffer.complete_state.current_completion:
+        if _is_choosing(buffer):
             buffer.complete_state = None  # the completion is in the text already
         elif is_unfinished(buffer.text):
             _continue_line(buffer)
@@ -99,6 +101,41 @@ def _add_lines(
     @keys.add(Keys.BracketedPaste, filter=has_focus(buffer))
     def _(event: KeyPressEvent) -> None:
         buffer.insert_text(pastes.fold(with_line_ends(as_unicode(event.data))))
+
+
+def _add_moves(keys: KeyBindings, buffer: Buffer) -> None:
+    """Add the keys that move over a letter with its accents, or delete it."""
+
+    def before() -> int:
+        return last_cluster(buffer.document.current_line_before_cursor)
+
+    def after() -> int:
+        return first_cluster(buffer.document.current_line_after_cursor)
+
+    is_typing = has_focus(buffer) & ~has_selection
+    is_after, is_before = Condition(lambda: before() > 1), Condition(lambda: after() > 1)
+    for name in ("left", "c-b"):
+        keys.add(name, filter=is_typing & is_after)(lambda _: buffer.cursor_left(before()))
+    for name in ("right", "c-f"):
+        keys.add(name, filter=is_typing & is_before)(lambda _: buffer.cursor_right(after()))
+    for name in ("backspace", "c-h"):
+        keys.add(name, filter=is_typing & is_after)(lambda _: _delete_before(buffer, before()))
+    for name in ("delete", "c-d"):
+        keys.add(name, filter=is_typing & is_before)(lambda _: _delete_after(buffer, after()))
+
+
+def _delete_before(buffer: Buffer, count: int) -> None:
+    buffer.delete_before_cursor(count)
+
+
+def _delete_after(buffer: Buffer, count: int) -> None:
+    buffer.delete(count)
+
+
+def _is_choosing(buffer: Buffer) -> bool:
+    """Return whether one of several completions is selected."""
+    state = buffer.complete_state
+    return state is not None and state.current_completion is not None and len(state.completions) > 1
 
 
 def _continue_line(buffer: Buffer) -> None:

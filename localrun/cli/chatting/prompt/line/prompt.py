@@ -26,13 +26,15 @@ from localrun.cli.chatting.prompt.line.completer import ChatCompleter
 from localrun.cli.chatting.prompt.line.keys import prompt_keys
 from localrun.cli.chatting.prompt.line.layout import STYLE, prompt_layout
 from localrun.cli.chatting.prompt.line.recalled import LineHistory
+from localrun.cli.chatting.prompt.line.reflow import added_rows, wraps_again
 from localrun.cli.chatting.prompt.line.toolbar import Toolbar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.input import Input
+    from prompt_toolkit.layout.screen import Char
     from prompt_toolkit.output import Output
 
     from localrun.cli.chatting.prompt.composer import ComposerOptions
@@ -48,6 +50,21 @@ class EditEnd:
 
     text: str
     wants_editor: bool = False
+
+
+class PromptApplication(Application[EditEnd]):
+    """Application that finds its first line after the terminal has wrapped lines again."""
+
+    wraps_again = False
+
+    def _on_resize(self) -> None:
+        screen = self.renderer.last_rendered_screen
+        if self.wraps_again and screen is not None:
+            cursor = self.renderer._cursor_pos  # noqa: SLF001 - there is no other way
+            widths = [_width(screen.data_buffer[row]) for row in range(cursor.y + 1)]
+            columns = self.output.get_size().columns
+            self.output.cursor_up(added_rows(widths, cursor.x, columns))
+        super()._on_resize()
 
 
 class LinePrompt:
@@ -73,7 +90,7 @@ class LinePrompt:
         )
         keys = prompt_keys(self._buffer, pastes, self, options)
         self._input, output = terminal or _open_terminal()
-        self._application: Application[EditEnd] = Application(
+        self._application = PromptApplication(
             layout=prompt_layout(self._buffer, pastes, self._toolbar_fragments),
             style=STYLE,
             include_default_pygments_style=False,
@@ -84,6 +101,7 @@ class LinePrompt:
             input=self._input,
             output=output,
         )
+        self._application.wraps_again = wraps_again(options.environ)
         self._application.ttimeoutlen = ESCAPE_TIMEOUT_S
         self._application.timeoutlen = SEQUENCE_TIMEOUT_S
 
@@ -150,6 +168,11 @@ class LinePrompt:
             return [("class:toolbar.hint", LEAVE_HINT)]
         columns = self._application.output.get_size().columns
         return [(style, text) for style, text in self._toolbar.fragments(columns)]
+
+
+def _width(row: Mapping[int, Char]) -> int:
+    """Return the width of a row of the screen without the blanks at its end."""
+    return max((column + char.width for column, char in row.items() if char.char != " "), default=0)
 
 
 def _open_terminal() -> tuple[Input, Output]:

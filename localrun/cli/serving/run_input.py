@@ -1,0 +1,107 @@
+"""Prompt of ``run``: its words, stdin, and files.
+
+    run MODEL WORDS...            the words
+    ... | run MODEL WORDS...      the words, a blank line, and the text of stdin
+    ... | run MODEL Sum up - !    the text of stdin in the place of "-"
+    --file FILE                   text files before the prompt, each with its name
+    --image FILE                  images and sounds, if the model takes them
+
+Paths of images and sounds in the words, and ``@FILE``, are attached as in a chat. Text of stdin is
+never searched for paths.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localrun.cli.output import Output, is_terminal
+from localrun.cli.prompt import as_text, read_all
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TextIO
+
+    from localrun.cli.chatting.attaching.attachments import AttachedMessage
+    from localrun.cli.chatting.attaching.documents import MediaFile
+
+STDIN = "-"
+PATH_MARKS = frozenset("/\\@.")  # every path of a file that is attached has one of them
+EXAMPLE = 'localrun run guide "What can you do?"'
+KINDS = {"vision": "image", "audio": "sound"}  # of media, by capability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInput:
+    """Where the prompt comes from."""
+
+    words: Sequence[str] = ()
+    files: Sequence[str] = ()
+    images: Sequence[str] = ()
+    stdin: TextIO | None = None
+
+    @property
+    def is_chat(self) -> bool:
+        """Return whether there is no prompt, and a terminal to ask for one."""
+        given = bool(self.words or self.files or self.images)
+        return not given and self.stdin is not None and is_terminal(self.stdin)
+
+    def text(self) -> str:
+        """Return the prompt of a model that takes nothing but text, such as an embedder.
+
+        Raises:
+            UsageError: the prompt is empty, or not UTF-8.
+        """
+        text = self._joined(self._typed())
+        if not text:
+            raise UsageError("the prompt is empty", hint=EXAMPLE)
+        return text
+
+    def message(self, capabilities: Sequence[str]) -> dict[str, Any]:
+        """Return the message of the user, with text and media of the files.
+
+        Raises:
+            UsageError: the prompt is empty, or a file cannot be used.
+            NotFoundError: a file does not exist.
+        """
+        typed = self._typed()
+        if not (self.files or self.images or PATH_MARKS.intersection(typed)):
+            return {"role": "user", "content": self.text()}
+        from localrun.cli.chatting.attaching.attachments import (
+            AttachmentRules,
+            attach,
+            read_documents,
+            read_media,
+        )
+
+        accepts = [KINDS[name] for name in KINDS if name in capabilities]
+        rules = AttachmentRules(folder=Path.cwd(), accepts=accepts)  # type: ignore[arg-type]
+        media = [read_media(file, rules) for file in self.images]
+        attached = attach(typed, rules, read_documents(self.files, rules))
+        return self._message(attached, media)
+
+    def _message(self, attached: AttachedMessage, media: Sequence[MediaFile]) -> dict[str, Any]:
+        for note in attached.notes:
+            Output().note(note)
+        documents = attached.content.removesuffix(attached.text).strip()
+        content = "\n\n".join(part for part in (documents, self._joined(attached.text)) if part)
+        if not content and not media:
+            raise UsageError("the prompt is empty", hint=EXAMPLE)
+        images = [base64.b64encode(file.content).decode() for file in (*media, *attached.media)]
+        return {"role": "user", "content": content, **({"images": images} if images else {})}
+
+    def _typed(self) -> str:
+        return " ".join(as_text(word, "the prompt") for word in self.words)
+
+    def _joined(self, typed: str) -> str:
+        """Return the words and the text of stdin."""
+        if self.stdin is None:
+            return typed
+        if STDIN in self.words:
+            piped = read_all(self.stdin).strip()
+            return " ".join(piped if word == STDIN else word for word in typed.split(" ")).strip()
+        piped = "" if is_terminal(self.stdin) else read_all(self.stdin).strip()
+        return "\n\n".join(part for part in (typed, piped) if part)

@@ -385,9 +385,13 @@ def test_reading_creates_no_file(store: ConversationStore) -> None:
 def test_halves_of_characters_are_kept_as_question_marks(store: ConversationStore) -> None:
     chat = store.create("m\ud800", title="t\udcff")
     message = KeptMessage(role="user", content="a\udcff", thinking="\ud800", tool_name="\ud800")
-    store.append(chat, message, parent=None)
+    call = {"function": {"name": "read", "arguments": {"path": "b\udcff"}}}
+    store.append(chat, replace(message, tool_calls=(call,), attachments=("c\udcff",)), parent=None)
 
-    assert contents(store, chat) == ["a?"]
+    (kept,) = store.path(chat)
+    assert (kept.content, kept.thinking, kept.tool_name) == ("a?", "?", "?")
+    assert kept.attachments == ("c?",)
+    assert kept.tool_calls[0]["function"]["arguments"] == {"path": "b?"}
     assert (store.find(chat).title, store.find(chat).model) == ("t?", "m?")
     assert store.search("a\udcff") != []
     for wrong in ("\udcff", "\0"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.conversations import schema
-from localrun.conversations.database import NAME
+from localrun.conversations.database import NAME, Database
 from localrun.conversations.message import MAX_TEXT, KeptMessage
 from localrun.conversations.store import ConversationStore
 from localrun.errors import (
@@ -331,6 +331,20 @@ def test_processes_that_find_damage_at_once_lose_nothing(
     assert {chat.title for chat in store.chats()} == {"0", "1", "2"}
     (kept,) = store.file.parent.glob(f"{NAME}.damaged-*")
     assert kept.read_bytes() == content
+
+
+def test_a_process_that_comes_late_leaves_the_new_file_alone(store: ConversationStore) -> None:
+    begun(store, "a")
+    damaged(store, "header")
+    inode = store.file.stat().st_ino
+    with sqlite3.connect(store.file) as database, pytest.raises(sqlite3.DatabaseError) as caught:
+        database.execute("SELECT 1 FROM chats")
+    database.close()
+    chat = begun(store, "new")
+
+    Database(store.file.parent)._mend(caught.value, inode)
+
+    assert contents(store, chat) == ["new"]
 
 
 def test_a_file_that_is_damaged_again_replaces_no_other(store: ConversationStore) -> None:

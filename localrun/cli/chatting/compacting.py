@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.compaction import CompactionLimits, bytes_per_token, compact
@@ -13,8 +14,9 @@ from localrun.errors import LocalrunError
 if TYPE_CHECKING:
     from localrun.cli.chatting.chat import Chat
     from localrun.cli.chatting.compaction import Compacted
-    from localrun.cli.chatting.session import Message
+    from localrun.cli.chatting.session import ChatSession, Message
 
+_log = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN = 4  # a guess for a message that was not sent yet
 LEAST_SHARE = 0.1  # of the context: fewer older turns are not worth a summary
 DEFAULT_CONTEXT = 4096  # tokens, if the server does not say
@@ -23,9 +25,12 @@ DEFAULT_CONTEXT = 4096  # tokens, if the server does not say
 def compact_if_due(chat: Chat, message: Message) -> None:
     """Compact the older turns if the context is nearly used; a failure is only reported."""
     session = chat.session
+    if not session.settings.compacts:
+        return
+    _measure(chat)
     coming = len(str(message["content"])) // CHARACTERS_PER_TOKEN
     context = ContextUse(session.context.used + coming, session.context.total)
-    if not session.settings.compacts or context.share < chat.compact_at:
+    if context.share < chat.compact_at:
         return
     try:
         compact_now(chat, least_share=LEAST_SHARE)
@@ -42,11 +47,7 @@ def compact_now(chat: Chat, *, least_share: float = 0.0) -> bool:
         LocalrunError: the model does not answer.
     """
     session = chat.session
-    limits = CompactionLimits(
-        num_context=session.context.total or DEFAULT_CONTEXT,
-        least_share=least_share,
-        bytes_per_token=bytes_per_token(session.messages, session.context.used),
-    )
+    limits = limits_of(session, least_share=least_share)
     chat.transcript.status("compacting older turns")
     try:
         with chat.composer.answering(lambda: None):
@@ -68,6 +69,29 @@ def compact_now(chat: Chat, *, least_share: float = 0.0) -> bool:
             "/set parameter num_ctx enlarges it"
         )
     return True
+
+
+def limits_of(session: ChatSession, *, least_share: float = 0.0) -> CompactionLimits:
+    """Return the sizes that follow from the context and from the last request."""
+    return CompactionLimits(
+        num_context=session.context.total or DEFAULT_CONTEXT,
+        least_share=least_share,
+        bytes_per_token=bytes_per_token(session.messages, session.context.used),
+    )
+
+
+def _measure(chat: Chat) -> None:
+    """Count the tokens of a conversation that began before this chat; a failure is ignored."""
+    session = chat.session
+    if session.context.used or not session.messages:
+        return
+    client, model = chat.connect(), session.settings.request_model
+    try:
+        used = client.num_tokens(model, client.rendered(session.body(tools=chat.definitions())))
+    except LocalrunError as error:  # of the model: the request that follows reports it
+        _log.debug("the tokens of the chat are not counted: %s", error)
+        return
+    session.context = ContextUse(used, session.context.total)
 
 
 def _summarize(chat: Chat, request: list[Message], num_predict: int) -> str:

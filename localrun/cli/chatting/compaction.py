@@ -30,6 +30,7 @@ MAX_PIECES = 8  # longer text is shortened
 RESULT_SHARE = 0.2  # of the context: a longer result of a tool is over-long
 TEXT_SHARE = 0.4  # of the context: text that is summarized at once
 RECENT_SHARE = 0.6  # of the context: longer turns that stay get shorter results
+REQUEST_SHARE = 0.8  # of the context: a longer request gets shorter results
 LEAST_RESULT = 256  # bytes
 SUMMARY_SHARE = 0.15  # of the context
 LEAST_SUMMARY, MOST_SUMMARY = 64, 1024  # tokens
@@ -76,6 +77,11 @@ class CompactionLimits:
         return int(self.num_context * RECENT_SHARE * self.bytes_per_token)
 
     @property
+    def request_bytes(self) -> int:
+        """Return the most bytes of the messages of a request, without shorter results."""
+        return int(self.num_context * REQUEST_SHARE * self.bytes_per_token)
+
+    @property
     def summary_bytes(self) -> int:
         """Return the most bytes of a summary, if it is no denser than the conversation."""
         return int(self.num_predict * self.bytes_per_token)
@@ -111,7 +117,7 @@ def compact(
     text = transcript_text(older)
     if not older or len(text.encode("utf-8", "replace")) < limits.least_bytes:
         older, recent, text = [], shortened, ""
-    recent, num_more = _shorten_recent(recent, limits)
+    recent, num_more = _shorten_until(recent, limits.recent_bytes, limits)
     if not (older or num_shortened or num_more):
         return None
     summary = _summary(older, limits, summarize) if older else ""
@@ -126,6 +132,14 @@ def compact(
         summary=summary,
         is_too_long=_num_bytes(recent) > limits.recent_bytes,
     )
+
+
+def fit_results(messages: Sequence[Message], limits: CompactionLimits) -> list[Message]:
+    """Return the messages of a request, with shorter results of tools if they are too long.
+
+    For the rounds of one turn, between which nothing is summarized.
+    """
+    return _shorten_until(list(messages), limits.request_bytes, limits)[0]
 
 
 def split_turns(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
@@ -205,14 +219,16 @@ def _summary(
     return before
 
 
-def _shorten_recent(recent: list[Message], limits: CompactionLimits) -> tuple[list[Message], int]:
-    """Shorten the results of the turns that stay, if those turns take too much of the context."""
+def _shorten_until(
+    messages: list[Message], most_bytes: int, limits: CompactionLimits
+) -> tuple[list[Message], int]:
+    """Shorten the results of tools until the messages have few enough bytes, if they can."""
     limit_bytes, most = limits.result_bytes, 0
-    while _num_bytes(recent) > limits.recent_bytes and limit_bytes > LEAST_RESULT:
+    while _num_bytes(messages) > most_bytes and limit_bytes > LEAST_RESULT:
         limit_bytes = max(LEAST_RESULT, limit_bytes // 2)
-        recent, num_shortened = shorten_results(recent, limit_bytes)
+        messages, num_shortened = shorten_results(messages, limit_bytes)
         most = max(most, num_shortened)
-    return recent, most
+    return messages, most
 
 
 def _num_bytes(messages: Sequence[Message]) -> int:

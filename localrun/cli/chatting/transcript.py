@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from localrun.errors import LocalrunError
 
 LATEST = ":latest"
+MAX_LINES, MOST_SHOWN = 20, 4000  # lines and characters of a message of a kept chat
+FENCE_END = "```\n\n"  # of a document before a message
 NUM_SHOWN = 3  # turns of a kept chat
 
 
@@ -33,6 +35,7 @@ class ChatTranscript:
 
     def __init__(self, *, is_plain: bool = False, look: TerminalLook = PLAIN_LOOK) -> None:
         self._output = Output()
+        self._status_kind = ""
         self._is_plain = is_plain or not is_terminal(sys.stdout)
         self._look = look
         self._view: AnswerView | None = None
@@ -68,8 +71,17 @@ class ChatTranscript:
         self._output.table(heads, rows)
 
     def status(self, text: str) -> None:
-        """Print a line that the next output replaces; "" clears it."""
-        self._output.status(text)
+        """Print a line that the next output replaces; "" clears it.
+
+        A plain chat prints one line that stays for each kind of status.
+        """
+        if not self._is_plain:
+            self._output.status(text)
+            return
+        kind = " ".join(text.split()[:2])  # without the bar
+        if kind and kind != self._status_kind:
+            self._output.note(f"({kind}...)")
+        self._status_kind = kind
 
     def begin_answer(self, *, hides_thoughts: bool = False, wraps_words: bool = True) -> None:
         """Begin an answer."""
@@ -121,7 +133,8 @@ class ChatTranscript:
         for message in messages:
             text = str(message.get("content") or "")
             if message["role"] == "user":
-                self._output.text(PROMPT + text.replace("\n", f"\n{CONTINUED}"))
+                shown = shown_text(message)
+                self._output.text(PROMPT + shown.replace("\n", f"\n{CONTINUED}"))
             elif message["role"] == "assistant" and text:
                 self.begin_answer()
                 self.content(text)
@@ -155,3 +168,16 @@ class ChatTranscript:
     def dropped(self, figures: dict[str, Any]) -> None:
         """Print what the server left out because the context is full, if anything."""
         print_dropped(figures, self._output)
+
+
+def shown_text(message: Message) -> str:
+    """Return a message of the user as it was typed; only the first lines of a long one."""
+    text = str(message.get("typed") or message.get("content") or "")
+    names = message.get("attachments") or ()
+    if names and "typed" not in message:  # a kept chat has the content, documents first
+        text = f"({', '.join(names)})\n{text.rpartition(FENCE_END)[2]}"
+    lines = text[:MOST_SHOWN].splitlines()
+    num_more = text.count("\n") + 1 - MAX_LINES
+    if num_more > 0:
+        return "\n".join((*lines[:MAX_LINES], f"({counted(num_more, 'more line')})"))
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.attached import attached_message
-from localrun.cli.chatting.compacting import compact_if_due
+from localrun.cli.chatting.compacting import compact_if_due, limits_of
+from localrun.cli.chatting.compaction import fit_results
 from localrun.cli.serving.answer import load_status
 from localrun.errors import LocalrunError
 
@@ -40,10 +41,10 @@ def send(chat: Chat, message: Message) -> None:
     session = chat.session
     compact_if_due(chat, message)
     num_before = len(session.messages)
-    session.messages.append(message)
     session.failed = None
-    chat.keep()
     try:
+        session.messages.append(message)
+        chat.keep()
         _answer(chat)
     except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
@@ -57,25 +58,31 @@ def send(chat: Chat, message: Message) -> None:
 
 
 def _answer(chat: Chat) -> None:
-    session, tools = chat.session, chat.tools
-    messages = session.request_messages()
-    if chat.compared_model is not None:
-        chat.transcript.heading(session.settings.request_model)
-        session.messages.append(_ask(chat, messages))
-        _compare(chat, chat.compared_model, messages)
+    """Print the answer of the model, and that of the model it is compared with."""
+    messages = chat.session.request_messages()
+    if chat.compared_model is None:
+        _run_turn(chat, messages)
         return
-    if tools is None:
+    chat.transcript.heading(chat.session.settings.request_model)
+    _run_turn(chat, messages)
+    _compare(chat, chat.compared_model, messages)
+
+
+def _run_turn(chat: Chat, messages: list[Message]) -> None:
+    """Take the model's answer into the conversation, with the calls of tools before it."""
+    session = chat.session
+    if chat.tools is None:
         session.messages.append(_ask(chat, messages))
         return
 
     def ask(messages: list[Message]) -> Message:
-        return _ask(chat, messages)
+        return _ask(chat, fit_results(messages, limits_of(session)))
 
     def keep(message: Message) -> None:
         session.messages.append(message)
         chat.keep()
 
-    tools.answer(ask, messages, keep)
+    chat.tools.answer(ask, messages, keep)
 
 
 def _compare(chat: Chat, model: str, messages: list[Message]) -> None:

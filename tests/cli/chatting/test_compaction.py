@@ -17,6 +17,7 @@ from localrun.cli.chatting.compaction import (
     CompactionLimits,
     bytes_per_token,
     compact,
+    fit_results,
     pieces_of,
     split_turns,
 )
@@ -282,3 +283,27 @@ def test_a_stopped_compaction_still_sends_the_message(tmp_path: Path) -> None:
     act_on(fake.chat, "a message that is long enough to fill the context of ten tokens")
 
     assert fake.conversation[-1] == ("assistant", "Fine.")
+
+
+def test_a_kept_chat_is_counted_before_its_first_message(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.client.context = 10
+    act_on(fake.chat, "/model guide")
+    fake.chat.session.messages = turns(5)
+    fake.client.answers = [pieces("They talked."), pieces("Fine.")]
+
+    act_on(fake.chat, "one")
+
+    assert fake.conversation[0] == ("summary", "They talked.")
+    assert fake.conversation[-1] == ("assistant", "Fine.")
+
+
+def test_results_of_one_turn_fit_the_next_request() -> None:
+    result = {"role": "tool", "content": "x" * 900, "tool_name": "read"}
+    messages = [*turns(1)[:1], *[result] * 10]
+
+    fitting = fit_results(messages, LIMITS)
+
+    assert sum(len(one["content"]) for one in fitting) <= LIMITS.request_bytes
+    assert [one["role"] for one in fitting] == [one["role"] for one in messages]
+    assert fit_results(turns(3), LIMITS) == turns(3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localrun.cli.chatting.attached import attached_message
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.prompt.sources import ArgumentKind
 from localrun.cli.chatting.turns import send, take_turn
@@ -64,6 +65,7 @@ def undo(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of 
     if message is None:
         raise UsageError("there is nothing to undo")
     chat.keep()
+    chat.count_context()
     chat.transcript.note(f"Removed: {_short(str(message['content']))}")
 
 
@@ -81,9 +83,14 @@ def edit(chat: Chat, argument: str) -> None:
     if not text:
         chat.transcript.note("The message is empty: nothing was sent.")
         return
-    if source is not None and not argument and any(one is source for one in session.messages):
+    if source is None or argument:
+        take_turn(chat, text)
+        return
+    chat.documents = [*source.get("files", ()), *chat.documents]
+    message = attached_message(chat, text)  # before the old one is removed: it may fail
+    if any(one is source for one in session.messages):
         session.cut_last_turn()
-    take_turn(chat, text)
+    send(chat, message)
 
 
 def copy(chat: Chat, argument: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.commands.table import ChatCommand
+from localrun.cli.chatting.loading import load
 from localrun.cli.chatting.prompt.sources import ArgumentKind
 from localrun.cli.serving.run_options import read_format
 from localrun.errors import UsageError
@@ -49,31 +50,27 @@ class Switch:
 
 
 def set_parameter(chat: Chat, argument: str) -> None:
-    """Set a parameter; without arguments, list those that are set.
+    """Set a parameter; ``default`` leaves it to the model.
 
     Raises:
         UsageError: no such parameter, or a wrong value.
     """
-    from localrun.modelfile.known import KNOWN, LISTS
-    from localrun.modelfile.parameters import find_parameter, parse_parameter
+    from localrun.cli.chatting.chat_settings import parse_change
 
-    name, _, text = argument.partition(" ")
-    sampling = chat.session.settings.sampling
-    if not name:
-        names = [one.name for one in KNOWN.values() if not (one.deprecated or one.removed)]
-        raise UsageError("which parameter?", hint=f"/set parameter NAME VALUE: {', '.join(names)}")
-    find_parameter(name)
-    if not text.strip():
-        raise UsageError(f"{name} needs a value", hint=f"/set parameter {name} VALUE")
-    words = [_unquoted(word) for word in text.split()]
-    if name in LISTS:
-        sampling[name] = words
-    elif name == "keep_alive":
-        chat.session.settings.keep_alive = str(parse_parameter(name, text.strip()))
-    else:
-        sampling[name] = parse_parameter(name, _unquoted(text.strip()))
-    chat.transcript.note(f"Set parameter '{name}' to '{' '.join(words)}'")
-    if name in LOADED:
+    change, settings = parse_change(argument), chat.session.settings
+    name = change.name
+    if name == "keep_alive":
+        settings.keep_alive = None if change.value is None else str(change.value)
+    elif change.value is None:
+        settings.sampling.pop(name, None)
+    elif not change.note:
+        settings.sampling[name] = change.value
+    chat.transcript.note(f"Set parameter '{name}' to '{change.shown}'")
+    if change.note:
+        chat.transcript.note(f"{name} has no effect: {change.note}")
+    if name == "num_ctx":
+        load(chat)
+    elif name in LOADED:
         chat.transcript.note(
             f"{name} belongs to the load of a model: /save NAME and /load NAME apply it"
         )
@@ -173,10 +170,6 @@ def usage_of(words: str) -> Callable[[Chat, str], None]:
         chat.transcript.note(known)
 
     return explain
-
-
-def _unquoted(word: str) -> str:
-    return word[1:-1] if len(word) > 1 and word[0] == word[-1] == '"' else word
 
 
 WORDS = (

@@ -109,3 +109,23 @@ def test_what_cannot_be_added_is_an_error(
 
     assert "error: " in capsys.readouterr().err
     assert fake.chat.documents == []
+
+
+def test_an_edited_message_takes_its_files_along(fake: FakeChat) -> None:
+    act_on(fake.chat, '/file "my notes.txt"')
+    act_on(fake.chat, "What do I need?")
+    fake.composer.edited = lambda text: f"{text} Quickly!"
+
+    act_on(fake.chat, "/edit")
+
+    assert fake.sent == [("user", f"{BLOCK}\n\nWhat do I need? Quickly!")]
+
+
+def test_an_edit_that_cannot_be_attached_keeps_the_turn(fake: FakeChat) -> None:
+    act_on(fake.chat, "Hello")
+    fake.composer.edited = lambda text: f"{text} @photo.jpg"
+
+    act_on(fake.chat, "/edit")
+
+    assert fake.conversation == [("user", "Hello"), ("assistant", "Hello.")]
+    assert fake.chat.draft == "Hello @photo.jpg"

@@ -25,7 +25,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from localrun.conversations.schema import prepare, rebuild_index
+from localrun.conversations.schema import create_index, drop_index, prepare
 from localrun.errors import StorageError
 from localrun.private import make_private_folder, open_private, tighten
 from localrun.system.locks import NoLocksError, lock
@@ -155,7 +155,8 @@ class Database:
         if error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT_VTAB:
             _log.warning("the index of %s is damaged (%s); it is rebuilt", self.path, error)
             with contextlib.suppress(sqlite3.DatabaseError):
-                self._transact(WRITE, rebuild_index)
+                self._transact(WRITE, drop_index)
+                self._transact(WRITE, create_index)
                 return
         with self._locked(shared=False):
             if self._inode() == inode:  # else another process was quicker

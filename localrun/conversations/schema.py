@@ -18,6 +18,7 @@ import time
 from localrun.errors import IntegrityError
 
 VERSION = 1
+SHADOWS = ("data", "idx", "docsize", "config")  # tables of the index
 WAL_TRIES, WAL_PAUSE_S = 100, 0.05  # the change of the mode does not wait for other processes
 TABLES = """
 CREATE TABLE chats (
@@ -94,9 +95,26 @@ def has_index(database: sqlite3.Connection) -> bool:
     return database.execute(query).fetchone() is not None
 
 
-def rebuild_index(database: sqlite3.Connection) -> None:
-    """Write the full-text index anew from the messages."""
-    if has_index(database):
+def drop_index(database: sqlite3.Connection) -> None:
+    """Drop a damaged full-text index, which SQLite itself refuses to open and to drop.
+
+    Another connection sees the database without an index, and works with it.
+    """
+    for trigger in ("message_added", "message_removed"):
+        database.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+    database.execute("PRAGMA writable_schema = ON")
+    database.execute("DELETE FROM sqlite_master WHERE name = 'texts'")
+    for name in SHADOWS:
+        database.execute(f"DROP TABLE IF EXISTS texts_{name}")
+    database.execute("PRAGMA writable_schema = OFF")
+
+
+def create_index(database: sqlite3.Connection) -> None:
+    """Create the full-text index of the messages that are there, if this SQLite can."""
+    table, *triggers = _statements(INDEX)
+    if _is_accepted(database, table):
+        for statement in triggers:
+            database.execute(statement)
         database.execute("INSERT INTO texts (texts) VALUES ('rebuild')")
 
 
@@ -113,10 +131,7 @@ def _version(database: sqlite3.Connection) -> int:
 def _create(database: sqlite3.Connection) -> None:
     for statement in _statements(TABLES):
         database.execute(statement)
-    table, *triggers = _statements(INDEX)
-    if _is_accepted(database, table):
-        for statement in triggers:
-            database.execute(statement)
+    create_index(database)
     database.execute(f"PRAGMA user_version = {VERSION}")
 
 

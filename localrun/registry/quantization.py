@@ -205,10 +205,27 @@ class _ShardSet:
         )
 
 
-@functools.lru_cache(maxsize=1)  # a pull asks several times about one listing
+@dataclass(frozen=True, slots=True, eq=False)
+class _SameRepository:
+    """Repository that is compared by identity: its files cannot be hashed."""
+
+    repository: Repository
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameRepository) and other.repository is self.repository
+
+    def __hash__(self) -> int:
+        return id(self.repository)
+
+
 def _sets(repository: Repository) -> tuple[_ShardSet, ...]:
     """Return all variants, complete or not, the smallest first."""
-    shards = _by_stem(file for file in repository.files if _is_model(file))
+    return _sets_of(_SameRepository(repository))
+
+
+@functools.lru_cache(maxsize=1)  # a pull asks several times about one listing
+def _sets_of(listing: _SameRepository) -> tuple[_ShardSet, ...]:
+    shards = _by_stem(file for file in listing.repository.files if _is_model(file))
     labels = _labels(shards)
     shard_sets = [_variant(labels[stem], files) for stem, files in shards.items()]
     shard_sets.sort(key=lambda each: (each.size_bytes, each.quantization))

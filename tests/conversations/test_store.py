@@ -6,10 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.conversations import schema
 from localrun.conversations.database import NAME
 from localrun.conversations.message import MAX_TEXT, KeptMessage
 from localrun.conversations.store import ConversationStore
@@ -39,6 +42,16 @@ for number in range(int(sys.argv[3])):
 """
 
 
+BEGINNING = """
+import sys
+from pathlib import Path
+from localrun.conversations.message import KeptMessage
+from localrun.conversations.store import ConversationStore
+store = ConversationStore(Path(sys.argv[1]))
+store.append(store.create("guide"), KeptMessage(role="user", content=sys.argv[2]), parent=None)
+"""
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ConversationStore:
     clock = iter(range(1, 10**6))
@@ -59,6 +72,17 @@ def begun(store: ConversationStore, *contents: str) -> str:
 
 def contents(store: ConversationStore, chat: str) -> list[str]:
     return [message.content for message in store.path(chat)]
+
+
+def damaged(store: ConversationStore, damage: str) -> bytes:
+    """Damage the file; return its bytes."""
+    content = bytearray(store.file.read_bytes())
+    if damage == "header":
+        content[:16] = b"\0" * 16
+    else:
+        content[4096:] = b"\xff" * (len(content) - 4096)
+    store.file.write_bytes(content)
+    return bytes(content)
 
 
 def test_a_chat_returns_what_was_appended(store: ConversationStore) -> None:
@@ -250,18 +274,13 @@ def test_a_damaged_file_is_set_aside_and_chats_go_on(
     store: ConversationStore, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun(store, *("a long message " * 100 for _ in range(20)))
-    content = bytearray(store.file.read_bytes())
-    if damage == "header":
-        content[:16] = b"\0" * 16
-    else:
-        content[4096:] = b"\xff" * (len(content) - 4096)
-    store.file.write_bytes(content)
+    content = damaged(store, damage)
 
     chat = begun(store, "after")
 
     assert contents(store, chat) == ["after"]
-    (damaged,) = store.file.parent.glob(f"{NAME}.damaged-*")
-    assert damaged.read_bytes() == content
+    (kept,) = store.file.parent.glob(f"{NAME}.damaged-*")
+    assert kept.read_bytes() == content
     assert "is damaged" in caplog.text
 
 
@@ -294,6 +313,130 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError):
         ConversationStore(tmp_path / "file" / "chats").create("guide")
+
+
+@pytest.mark.parametrize("damage", ["header", "pages"])
+def test_processes_that_find_damage_at_once_lose_nothing(
+    store: ConversationStore, damage: str
+) -> None:
+    begun(store, "a")
+    content = damaged(store, damage)
+
+    running = [
+        subprocess.Popen([sys.executable, "-c", BEGINNING, str(store.file.parent), str(number)])
+        for number in range(3)
+    ]
+
+    assert [process.wait(HANG_S) for process in running] == [0] * 3
+    assert {chat.title for chat in store.chats()} == {"0", "1", "2"}
+    (kept,) = store.file.parent.glob(f"{NAME}.damaged-*")
+    assert kept.read_bytes() == content
+
+
+def test_a_file_that_is_damaged_again_replaces_no_other(store: ConversationStore) -> None:
+    contents = []
+    for number in range(3):
+        begun(store, str(number))
+        contents.append(damaged(store, "header"))
+    begun(store, "after")
+
+    kept = store.file.parent.glob(f"{NAME}.damaged-*")
+
+    assert sorted(file.read_bytes() for file in kept) == sorted(contents)
+
+
+def test_a_damaged_index_is_rebuilt_and_no_message_is_lost(
+    store: ConversationStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    chat = begun(store, "llamas hum")
+    with sqlite3.connect(store.file) as database:
+        database.execute("UPDATE texts_data SET block = x'ffffffffffffffffff'")
+    database.close()
+
+    hits = store.search("llama")
+
+    assert [hit.chat.id for hit in hits] == [chat]
+    assert "it is rebuilt" in caplog.text
+    assert list(store.file.parent.glob("*.damaged-*")) == []
+
+
+def test_processes_and_threads_begin_at_once(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path / "chats")
+    arguments = [sys.executable, "-c", BEGINNING, str(tmp_path / "chats")]
+
+    running = [subprocess.Popen([*arguments, str(number)]) for number in range(3)]
+    with ThreadPoolExecutor(4) as threads:
+        chats = list(threads.map(lambda number: begun(store, str(number), "b"), range(20)))
+
+    assert [process.wait(HANG_S) for process in running] == [0] * 3
+    assert len(store.chats()) == 23
+    assert all(contents(store, chat) == [str(number), "b"] for number, chat in enumerate(chats))
+
+
+def test_reading_creates_no_file(store: ConversationStore) -> None:
+    assert store.chats() == []
+    assert store.search("llama") == []
+    assert (store.latest(), store.revision()) == (None, 0)
+    with pytest.raises(ConversationNotFoundError):
+        store.find("1f3a")
+    assert not store.file.parent.exists()
+
+
+def test_halves_of_characters_are_kept_as_question_marks(store: ConversationStore) -> None:
+    chat = store.create("m\ud800", title="t\udcff")
+    message = KeptMessage(role="user", content="a\udcff", thinking="\ud800", tool_name="\ud800")
+    store.append(chat, message, parent=None)
+
+    assert contents(store, chat) == ["a?"]
+    assert (store.find(chat).title, store.find(chat).model) == ("t?", "m?")
+    assert store.search("a\udcff") != []
+    for wrong in ("\udcff", "\0"):
+        with pytest.raises(ConversationNotFoundError):
+            store.find(wrong)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 2**100])
+def test_no_number_is_more_than_an_unknown_message(store: ConversationStore, number: int) -> None:
+    chat = begun(store, "a")
+
+    with pytest.raises(UsageError, match="no message"):
+        store.append(chat, said("b"), parent=number)
+
+
+def test_calls_and_attachments_count_as_text(store: ConversationStore) -> None:
+    chat = store.create("guide")
+    call = {"function": {"name": "write", "arguments": {"text": "x" * MAX_TEXT}}}
+
+    for large in ({"tool_calls": (call,)}, {"attachments": ("x" * (MAX_TEXT + 1),)}):
+        with pytest.raises(UsageError, match="characters"):
+            store.append(chat, replace(said("a"), **large), parent=None)
+
+
+def test_a_search_that_takes_too_long_is_an_error(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path, search_s=-1)
+    chat = begun(store, "first")
+    with sqlite3.connect(store.file) as database:
+        database.execute(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers"
+            " WHERE n < 2000) INSERT INTO messages SELECT n + 9, chat, 1, role, n, thinking,"
+            " tool_calls, tool_name, attachments, model, 0 FROM messages, numbers"
+        )
+    database.close()
+
+    with pytest.raises(UsageError, match="too long"):
+        store.search("zz")
+    assert [hit.chat.id for hit in store.search("1999")] == [chat]
+
+
+def test_without_an_index_the_messages_are_searched(
+    store: ConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "INDEX", schema.INDEX.replace("'trigram'", "'nosuch'"))
+    chat = begun(store, "The llamas hum in 世界")
+
+    assert [hit.chat.id for hit in store.search("llama 世界")] == [chat]
+    store.remove(chat)
+    assert store.search("llama") == []
 
 
 def test_two_processes_append_at_once(store: ConversationStore) -> None:

@@ -11,6 +11,7 @@ SOURCES = "\n".join(path.read_text() for path in (ROOT / "localrun").rglob("*.py
 TEXT = "\n".join(page.read_text() for page in PAGES)
 INTERNAL = {
     "LOCALRUN_BINARY",
+    "LOCALRUN_COMMAND",  # marks the processes of a model's command
     "LOCALRUN_FAILED_LIBRARIES",
     "LOCALRUN_LAUNCHD",
 }  # between our own processes

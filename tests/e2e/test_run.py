@@ -80,6 +80,7 @@ def test_json_and_no_stream_give_the_same_answer(server: Home) -> None:
     assert found["content"] == plain.stdout.rstrip("\n")
     assert found["finish_reason"] == "stop"
     assert sorted(found) == [
+        "cached_tokens",
         "content",
         "finish_reason",
         "generated_tokens",
@@ -167,13 +168,14 @@ def test_the_chat_remembers_and_leaves(server: Home) -> None:
     said = in_terminal(
         server,
         [
-            ("type a message", "My name is Greta.\n"),
+            ("Type a message", "My name is Greta.\n"),
             ("Greta", "What is my name?\n"),
             ("Greta", "/nosuch\n"),
             ("not a command", "/bye\n"),
         ],
         "run",
         "guide",
+        "--plain",
         "--temperature",
         "0",
     )
@@ -191,6 +193,7 @@ def test_ctrl_c_in_the_chat_stops_the_answer_only(server: Home) -> None:
         ],
         "run",
         "guide",
+        "--plain",
         *LONG,
     )
 

@@ -65,6 +65,7 @@ class Meter:
         self._poller = httpx.Client(base_url=url, timeout=PATIENCE_S)
         self.unit_s = plain_work_s()
         self._loaded: list[int] = []
+        self._chat = ""  # a kept chat, for the paths that need one
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +88,7 @@ class Meter:
         embedded = self._client.post("/v1/embeddings", json={"model": "guide", "input": "hi"})
         embedded.raise_for_status()
         self._loaded = self.runners
+        self._chat = self._client.post("/api/localrun/chats", json={"model": "guide"}).json()["id"]
 
     @property
     def has_lost_runner(self) -> bool:
@@ -113,6 +115,7 @@ class Meter:
 
     def _answer(self, method: str, path: str, content: bytes) -> tuple[int, str]:
         headers = {"Content-Type": "application/json"}
+        path = path.replace("{chat}", self._chat)
         try:
             response = self._client.request(method, path, content=content, headers=headers)
         except httpx.HTTPError as error:

@@ -25,6 +25,9 @@ def chats_export(
     output_format: Annotated[
         str, Option("--format", help="md (Markdown) or json.", autocompletion=one_of(FORMATS))
     ] = "md",
+    has_branches: Annotated[
+        bool, Option("--branches", help="With json: the messages of all branches.")
+    ] = False,
 ) -> None:
     """Print a chat as Markdown, or as JSON with its settings.
 
@@ -38,9 +41,11 @@ def chats_export(
 
     if output_format not in FORMATS:
         raise UsageError(f"{output_format} is none of {', '.join(FORMATS)}", hint="--format md")
+    if has_branches and output_format != "json":
+        raise UsageError("Markdown has one branch", hint="--branches --format json")
     store = open_conversations(os.environ)
     found = store.find(chat)
-    messages = store.path(found.id)
+    messages = store.messages(found.id) if has_branches else store.path(found.id)
     if output_format == "json":
         Output().json(to_json(found, store.settings(found.id), messages))
     else:

@@ -6,11 +6,12 @@ printed, and the chat goes on; only leaving, and a closed terminal, end it.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.commands.dispatch import run_command
-from localrun.cli.chatting.session import WARNING_SHARE
+from localrun.cli.chatting.session import WARNING_SHARE, ContextUse
 from localrun.cli.chatting.turns import take_turn
 from localrun.errors import LocalrunError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.transcript import ChatTranscript
     from localrun.client.api import LocalrunClient
     from localrun.services.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +68,25 @@ class Chat:
         messages = self.kept.open(chat_id)
         self.session.clear()
         self.session.messages = list(messages)
+        self.count_context()
         self.transcript.last_turns(messages)
+
+    def count_context(self) -> None:
+        """Count the tokens of the conversation anew, after messages were removed or loaded.
+
+        The count stays as it was if the server does not answer: the next answer corrects it.
+        """
+        session = self.session
+        if not session.messages:
+            used = 0
+        else:
+            try:
+                client, body = self.connect(), session.body(tools=self.definitions())
+                used = client.num_tokens(session.settings.request_model, client.rendered(body))
+            except LocalrunError as error:
+                _log.debug("the context is not counted: %s", error.message)
+                return
+        session.context = ContextUse(used, session.context.total)
 
     def definitions(self) -> list[dict[str, Any]]:
         """Return the field ``tools`` of requests."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.session import WARNING_SHARE
+from localrun.conversations.location import keeps_chats
 from localrun.errors import UsageError
 from localrun.variables import read_switch
 
@@ -39,7 +40,7 @@ def read_chat_variables(environ: Mapping[str, str]) -> ChatVariables:
     """
     return ChatVariables(
         keeps_history=not read_switch(environ, "LOCALRUN_NOHISTORY"),
-        keeps_chats=not read_switch(environ, "LOCALRUN_NOSAVE"),
+        keeps_chats=keeps_chats(environ),
         compact_at=_share(environ.get("LOCALRUN_COMPACT_AT", "").strip()),
     )
 

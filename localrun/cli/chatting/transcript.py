@@ -35,6 +35,7 @@ class ChatTranscript:
 
     def __init__(self, *, is_plain: bool = False, look: TerminalLook = PLAIN_LOOK) -> None:
         self._output = Output()
+        self._status_kind = ""
         self._is_plain = is_plain or not is_terminal(sys.stdout)
         self._look = look
         self._view: AnswerView | None = None
@@ -70,8 +71,17 @@ class ChatTranscript:
         self._output.table(heads, rows)
 
     def status(self, text: str) -> None:
-        """Print a line that the next output replaces; "" clears it."""
-        self._output.status(text)
+        """Print a line that the next output replaces; "" clears it.
+
+        A plain chat prints one line that stays for each kind of status.
+        """
+        if not self._is_plain:
+            self._output.status(text)
+            return
+        kind = " ".join(text.split()[:2])  # without the bar
+        if kind and kind != self._status_kind:
+            self._output.note(f"({kind}...)")
+        self._status_kind = kind
 
     def begin_answer(self, *, hides_thoughts: bool = False, wraps_words: bool = True) -> None:
         """Begin an answer."""

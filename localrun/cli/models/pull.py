@@ -98,7 +98,7 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
 
 def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError) -> StoredModel:
     """Pull a model that is not here; raise the error if no hub and no registry has it either."""
-    from localrun.cli.models.offer import can_ask, check_accepted
+    from localrun.cli.offer import can_ask, check_accepted
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
     from localrun.names.adapters import split_adapters

@@ -87,6 +87,7 @@ def _end() -> dict[str, Schema]:
         "done_reason": one_of("stop", "length", "load", "unload", "cancelled"),
         **{f"{name}_duration": COUNT for name in durations},
         "prompt_eval_count": COUNT,
+        "prompt_eval_cached_count": COUNT,
         "eval_count": COUNT,
         "logprobs": listed(scored),
         "localrun": ref("Dropped"),

@@ -48,6 +48,28 @@ def test_chats_are_listed_shown_found_and_removed(
     assert store.chats() == []
 
 
+def test_branches_are_exported_as_json_alone(
+    store: ConversationStore, localrun_alone: Localrun
+) -> None:
+    chat = begun(store, "one")
+    store.append(chat, KeptMessage(role="user", content="two"), parent=None)
+
+    path = localrun_alone("chats", "export", chat, "--format", "json")
+    tree = localrun_alone("chats", "export", chat, "--format", "json", "--branches")
+    refused = localrun_alone("chats", "export", chat, "--branches")
+
+    assert [one["content"] for one in json.loads(path.stdout)["messages"]] == ["two"]
+    assert [one["content"] for one in json.loads(tree.stdout)["messages"]] == ["one", "two"]
+    assert refused.returncode == 2
+
+
+def test_bytes_that_are_no_text_are_an_unknown_id(localrun_alone: Localrun) -> None:
+    done = localrun_alone("chats", "show", "\udcff")
+
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
 def test_the_next_page_begins_behind_a_chat(
     store: ConversationStore, localrun_alone: Localrun
 ) -> None:

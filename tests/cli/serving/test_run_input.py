@@ -98,7 +98,7 @@ def test_an_image_needs_a_model_that_sees(
     noted = localrun("run", "guide", "What is in ./photo.png?")
 
     assert refused.returncode == 2
-    assert "photo.png: the model takes no images" in refused.stderr
+    assert "photo.png: images cannot be sent, the model takes none" in refused.stderr
     assert noted.returncode == 0
     assert "not attached: ./photo.png" in noted.stderr
     assert prompt(server) == "What is in ./photo.png?"

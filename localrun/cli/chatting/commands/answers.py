@@ -65,6 +65,7 @@ def undo(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of 
     if message is None:
         raise UsageError("there is nothing to undo")
     chat.keep()
+    chat.count_context()
     chat.transcript.note(f"Removed: {_short(str(message['content']))}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.commands.table import ChatCommand
+from localrun.cli.chatting.loading import load
 from localrun.cli.chatting.prompt.sources import ArgumentKind
 from localrun.cli.serving.run_options import read_format
 from localrun.errors import UsageError
@@ -67,7 +68,9 @@ def set_parameter(chat: Chat, argument: str) -> None:
     chat.transcript.note(f"Set parameter '{name}' to '{change.shown}'")
     if change.note:
         chat.transcript.note(f"{name} has no effect: {change.note}")
-    if name in LOADED:
+    if name == "num_ctx":
+        load(chat)
+    elif name in LOADED:
         chat.transcript.note(
             f"{name} belongs to the load of a model: /save NAME and /load NAME apply it"
         )

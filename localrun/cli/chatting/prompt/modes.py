@@ -49,6 +49,11 @@ if sys.platform == "win32":
         def close(self) -> None:
             """Change nothing."""
 
+    def unflushed(descriptor: int) -> contextlib.AbstractContextManager[None]:
+        """Change nothing."""
+        del descriptor
+        return contextlib.nullcontext()
+
 else:
     import termios
 
@@ -141,6 +146,19 @@ else:
             with contextlib.suppress(OSError):
                 if os.tcgetpgrp(self.descriptor) == os.getpgrp():
                     self._set()
+
+    @contextlib.contextmanager
+    def unflushed(descriptor: int) -> Iterator[None]:
+        """Let Ctrl-C discard nothing of what is typed: the end of a paste might be a part of it."""
+        before = _modes(descriptor)
+        if before is not None:
+            modes = _copy(before)
+            modes[LOCAL_FLAGS] |= termios.NOFLSH
+            _set_modes(descriptor, modes)
+        try:
+            yield
+        finally:
+            _set_modes(descriptor, before)
 
     def _modes(descriptor: int) -> list[Any] | None:
         try:

@@ -25,6 +25,7 @@ from localrun.cli.chatting.prompt.message_text import (
     is_unfinished,
     unquoted,
 )
+from localrun.cli.chatting.prompt.modes import unflushed
 from localrun.terminal import harmless
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.prompt.composer import ComposerOptions, KeyChoice
 
+STDIN = 0
 LEAVE_HINT = "press Ctrl-C again or Ctrl-D to leave"
 SEND_HINT = "Enter sends this text; any other line replaces it"
 
@@ -95,7 +97,8 @@ class PlainComposer:
         if not sys.stdout.isatty():  # the prompt is not a part of the output
             self._write(prompt)
             prompt = ""
-        return as_unicode(self._lines.read(prompt, initial))
+        with unflushed(STDIN):
+            return as_unicode(self._lines.read(prompt, initial))
 
     def _keep(self, text: str) -> None:
         path = self._options.history_file

@@ -152,3 +152,12 @@ def test_set_with_an_unknown_word_is_an_error(
     act_on(fake.chat, "/set colour red")
 
     assert "unknown word: colour" in capsys.readouterr().err
+
+
+def test_another_context_is_loaded_at_once(fake: FakeChat) -> None:
+    fake.client.context = 8192
+
+    act_on(fake.chat, "/set parameter num_ctx 8k")
+
+    assert fake.client.loads == [{"model": "guide:latest", "num_ctx": 8192}]
+    assert fake.chat.session.context.total == 8192

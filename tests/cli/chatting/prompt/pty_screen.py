@@ -15,6 +15,7 @@ import signal  # noqa: E402
 import struct  # noqa: E402
 import termios  # noqa: E402
 import threading  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING, Self  # noqa: E402
 
 import pyte  # noqa: E402
@@ -117,6 +118,12 @@ class PtyScreen:
         flags = termios.tcgetattr(self._terminal)[3]
         names = ("ECHO", "ICANON", "ISIG", "IEXTEN")
         return {name: bool(flags & getattr(termios, name)) for name in names}
+
+    def num_unread(self) -> int:
+        """Return the number of bytes in whole lines that the program has not read; on Linux."""
+        with Path(f"/proc/{self.pid}/fd/0").open("rb") as terminal:
+            count = fcntl.ioctl(terminal, termios.FIONREAD, bytes(4))
+        return int.from_bytes(count, sys.byteorder)
 
     def exit_status(self) -> int:
         """Wait for the end; return the exit code, or the signal as a negative number."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.prompt.history import append_history, read_history
 from tests.cli.chatting.prompt.pty_screen import PtyScreen
+from tests.cli.chatting.prompt.typist import NUM_QUESTIONS
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -366,13 +367,31 @@ def test_keys_typed_between_prompts_are_not_echoed(
     screen.wait_for("working\n>>> typed\n<typed> 5/1\n>>> ahead\nthe toolbar")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the files of a process")
+def test_keys_typed_before_a_question_are_kept_for_the_prompt(
+    start: Callable[..., PtyScreen], environ: dict[str, str]
+) -> None:
+    screen = start()
+    screen.type("/late\r")
+    screen.wait_for("working")
+
+    screen.type("say\r")
+    wait_until(lambda: screen.num_unread() == len("say\n"))
+    Path(environ["TYPIST_END"]).touch()
+    screen.wait_for(lambda text: text.endswith("(Enter: n)"))
+    screen.key("n")
+
+    screen.wait_for("chosen n\n>>> say\n<say> 3/1")
+
+
 def test_a_question_in_an_answer_has_the_keys(start: Callable[..., PtyScreen]) -> None:
     screen = start()
-    screen.type("/answer with a question\r")
-    screen.wait_for("Run it?")
+    screen.type("/answer with questions\r")
 
-    screen.key("a")
-    screen.wait_for("(Enter: n) a\nchosen a")
+    for number in range(NUM_QUESTIONS):
+        screen.wait_for(lambda text: text.endswith("(Enter: n)"))
+        screen.key("a")
+        screen.wait_for(f"(Enter: n) a\nchosen {number} a")
     screen.type("ahead")
     screen.key("c-c")
 
@@ -466,6 +485,11 @@ def test_the_shell_stops_and_continues_the_job(
             shell.wait_for("<text more>")
         else:
             wait_until(lambda: not shell.local_modes()["ICANON"])
+            shell.key("c-z")
+            shell.wait_for(lambda text: text.count("Stopped") == 2 and text.endswith("$"))
+            shell.type("fg\r")
+            wait_until(lambda: not shell.local_modes()["ECHO"])
+            wait_until(lambda: not shell.local_modes()["ICANON"])
             shell.type("ahead")
             shell.key("esc")
             shell.wait_for("interrupted\n>>> ahead\nthe toolbar")
@@ -497,3 +521,19 @@ def test_a_paste_into_a_plain_terminal_is_one_message(start: Callable[..., PtySc
     screen.type("end\r")
 
     screen.wait_for("> 903/101")
+
+
+def test_an_interrupt_within_a_paste_leaves_a_plain_prompt(
+    start: Callable[..., PtyScreen],
+) -> None:
+    screen = start("--plain")
+
+    screen.type("\x1b[200~one\n")
+    screen.key("c-c")
+    screen.type("two\x1b[201~")
+    screen.wait_for("two")
+    screen.type("\r")  # readline reports the interrupt with the next line
+    screen.wait_for(LEAVE_HINT)
+    screen.type("text\r")
+
+    screen.wait_for("<text> 4/1")

@@ -26,6 +26,7 @@ FORMS = (
 )
 CHOICES = (KeyChoice("y", "yes"), KeyChoice("a", "always"), KeyChoice("n", "no"))
 POLL_S = 0.01
+NUM_QUESTIONS = 5
 
 
 class Source:
@@ -81,6 +82,10 @@ def _act(composer: Composer, text: str) -> str:
     elif text == "/work":
         say("working")
         wait_for_end()
+    elif text == "/late":
+        say("working")
+        wait_for_end()
+        say(f"chosen {composer.choose('Run it?', CHOICES)}")
     elif text == "/draft":
         return "a draft"
     elif text.startswith("/answer"):
@@ -92,8 +97,8 @@ def _answer(composer: Composer, text: str) -> None:
     try:
         with composer.answering(lambda: say("(fold)")):
             say("answering")
-            if "question" in text:
-                say(f"chosen {composer.choose('Run it?', CHOICES)}")
+            for number in range(NUM_QUESTIONS if "questions" in text else 0):
+                say(f"chosen {number} {composer.choose('Run it?', CHOICES)}")
             wait_for_end()
         say("complete")
     except KeyboardInterrupt:

@@ -149,7 +149,7 @@ if sys.platform != "win32":
         screen.type("guide")
         screen.wait_for("localrun: guide")
         screen.key("enter")
-        shown = screen.wait_for(">>> ")
+        shown = screen.wait_for(">>>")
 
         assert "Chat with guide" not in shown, "the menu is gone"
 

@@ -85,6 +85,7 @@ class SessionSettings:
     think: bool | str | None = None
     keep_alive: str | None = None
     is_verbose: bool = False
+    is_streamed: bool = True  # answers are printed as they arrive
     hides_thinking: bool = False
     wraps_words: bool = True
     keeps_history: bool = True
@@ -101,6 +102,7 @@ class SessionSettings:
             think=options.think,
             keep_alive=options.keep_alive,
             is_verbose=options.verbose,
+            is_streamed=options.stream,
         )
 
     def over(self, kept: Mapping[str, Any]) -> SessionSettings:

@@ -137,25 +137,43 @@ def _receive(chat: Chat, body: dict[str, Any], answer: Message) -> dict[str, Any
     chat.transcript.begin_answer(
         hides_thoughts=settings.hides_thinking, wraps_words=settings.wraps_words
     )
+    pieces: dict[str, list[str]] = {"thinking": [], "content": []}
     started_s, first_token_s = time.monotonic(), None
-    with contextlib.closing(chat.connect().chat(body)) as frames:
-        for frame in frames:
-            is_status = "status" in frame
-            chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
-            if is_status:
-                continue
-            if first_token_s is None:
-                first_token_s = time.monotonic() - started_s
-            _add(chat, frame.get("message", {}), answer)
-            figures = frame if frame.get("done") else {}
+    try:
+        with contextlib.closing(chat.connect().chat(body)) as frames:
+            for frame in frames:
+                is_status = "status" in frame
+                chat.transcript.status(load_status(frame, body["model"]) if is_status else "")
+                if is_status:
+                    continue
+                if first_token_s is None:
+                    first_token_s = time.monotonic() - started_s
+                _add(chat, frame.get("message", {}), pieces, answer)
+                figures = frame if frame.get("done") else {}
+    finally:
+        _join(chat, pieces, answer)
     return {**figures, "first_token_s": first_token_s}
 
 
-def _add(chat: Chat, message: Message, answer: Message) -> None:
-    for name in ("thinking", "content"):
+def _add(chat: Chat, message: Message, pieces: dict[str, list[str]], answer: Message) -> None:
+    for name, parts in pieces.items():
         piece = message.get(name, "")
         if piece:
-            answer[name] = answer.get(name, "") + piece
-            (chat.transcript.content if name == "content" else chat.transcript.thought)(piece)
+            parts.append(piece)
+            if chat.session.settings.is_streamed:
+                _show(chat, name, piece)
     if message.get("tool_calls"):
         answer.setdefault("tool_calls", []).extend(message["tool_calls"])
+
+
+def _join(chat: Chat, pieces: dict[str, list[str]], answer: Message) -> None:
+    """Put what arrived into the answer; print it, unless it was printed as it arrived."""
+    for name, parts in pieces.items():
+        if parts:
+            answer[name] = "".join(parts)
+            if not chat.session.settings.is_streamed:
+                _show(chat, name, answer[name])
+
+
+def _show(chat: Chat, name: str, text: str) -> None:
+    (chat.transcript.content if name == "content" else chat.transcript.thought)(text)

@@ -158,3 +158,15 @@ def test_ctrl_c_while_a_message_is_kept_leaves_no_question_without_an_answer(
 
     assert fake.conversation == []
     assert fake.chat.session.failed == {"role": "user", "content": "one"}
+
+
+def test_an_answer_that_is_not_streamed_is_printed_at_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path, is_streamed=False)
+    fake.client.answers = [[*pieces("Half ", "an ")[:2], KeyboardInterrupt()]]
+
+    act_on(fake.chat, "hi")
+
+    assert capsys.readouterr().out == "Half an \n"
+    assert fake.conversation[-1] == ("assistant", "Half an ")

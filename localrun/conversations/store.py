@@ -192,7 +192,7 @@ class ConversationStore:
                 storable(model),
                 now_s,
                 now_s,
-                json.dumps(settings),
+                _json(settings),
             ),
         )
         _count_change(database)
@@ -272,11 +272,15 @@ def _message(row: tuple[Any, ...]) -> KeptMessage:
 
 def _insert(database: sqlite3.Connection, chat_id: str, message: KeptMessage) -> int:
     values = [getattr(message, name) for name in MESSAGE_COLUMNS.split(", ") if name != "id"]
-    texts = [json.dumps(value) if isinstance(value, tuple) else value for value in values]
+    texts = [_json(value) if isinstance(value, tuple) else value for value in values]
     columns = MESSAGE_COLUMNS.replace(" id,", "")
     marks = ", ".join("?" * (len(texts) + 1))
     query = f"INSERT INTO messages ({columns}, chat) VALUES ({marks})"  # noqa: S608 - of constants
     return int(database.execute(query, (*texts, chat_id)).lastrowid or 0)
+
+
+def _json(value: object) -> str:
+    return storable(json.dumps(value, ensure_ascii=False))
 
 
 def _check_message(database: sqlite3.Connection, chat_id: str, message_id: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.conversations import schema
-from localrun.conversations.database import NAME
+from localrun.conversations.database import NAME, Database
 from localrun.conversations.message import MAX_TEXT, KeptMessage
 from localrun.conversations.store import ConversationStore
 from localrun.errors import (
@@ -333,6 +333,20 @@ def test_processes_that_find_damage_at_once_lose_nothing(
     assert kept.read_bytes() == content
 
 
+def test_a_process_that_comes_late_leaves_the_new_file_alone(store: ConversationStore) -> None:
+    begun(store, "a")
+    damaged(store, "header")
+    inode = store.file.stat().st_ino
+    with sqlite3.connect(store.file) as database, pytest.raises(sqlite3.DatabaseError) as caught:
+        database.execute("SELECT 1 FROM chats")
+    database.close()
+    chat = begun(store, "new")
+
+    Database(store.file.parent)._mend(caught.value, inode)
+
+    assert contents(store, chat) == ["new"]
+
+
 def test_a_file_that_is_damaged_again_replaces_no_other(store: ConversationStore) -> None:
     contents = []
     for number in range(3):
@@ -385,9 +399,13 @@ def test_reading_creates_no_file(store: ConversationStore) -> None:
 def test_halves_of_characters_are_kept_as_question_marks(store: ConversationStore) -> None:
     chat = store.create("m\ud800", title="t\udcff")
     message = KeptMessage(role="user", content="a\udcff", thinking="\ud800", tool_name="\ud800")
-    store.append(chat, message, parent=None)
+    call = {"function": {"name": "read", "arguments": {"path": "b\udcff"}}}
+    store.append(chat, replace(message, tool_calls=(call,), attachments=("c\udcff",)), parent=None)
 
-    assert contents(store, chat) == ["a?"]
+    (kept,) = store.path(chat)
+    assert (kept.content, kept.thinking, kept.tool_name) == ("a?", "?", "?")
+    assert kept.attachments == ("c?",)
+    assert kept.tool_calls[0]["function"]["arguments"] == {"path": "b?"}
     assert (store.find(chat).title, store.find(chat).model) == ("t?", "m?")
     assert store.search("a\udcff") != []
     for wrong in ("\udcff", "\0"):

@@ -109,13 +109,13 @@ def chat_recipe(workspace: Workspace, chat: ChatToSave) -> Recipe:
 
 
 def recipe_messages(messages: Sequence[Mapping[str, Any]]) -> tuple[RecipeMessage, ...]:
-    """Return the texts of messages; answers around calls of tools become one answer."""
+    """Return the texts of messages; texts of one author in a row become one message."""
     texts: list[tuple[str, str]] = []
     for message in messages:
         role, text = message["role"], str(message.get("content") or "")
         if role == "tool" or not text:
             continue
-        if texts and texts[-1][0] == role == "assistant":
+        if texts and texts[-1][0] == role:
             texts[-1] = (role, f"{texts[-1][1]}\n\n{text}")
         else:
             texts.append((role, text))

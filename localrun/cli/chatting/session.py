@@ -159,7 +159,7 @@ class ChatSession:
         """Return the messages of the next request; the system prompt is first."""
         system = self.settings.system
         head = [{"role": "system", "content": system}] if system else []
-        return [*head, *map(sent_message, self.messages)]
+        return [*head, *sent_messages(self.messages)]
 
     def body(
         self, messages: Sequence[Message] | None = None, tools: Sequence[dict[str, Any]] = ()
@@ -216,9 +216,30 @@ class ChatSession:
         return bool(self.messages[index]["role"] == "user")
 
 
+def sent_messages(messages: Sequence[Message]) -> list[Message]:
+    """Return messages as the server gets them.
+
+    A summary begins the message of the user that follows it: many chat templates refuse two
+    messages of the user in a row.
+    """
+    sent: list[Message] = []
+    for message in map(sent_message, messages):
+        last = sent[-1] if sent else {}
+        if last.get("role") == message["role"] == "user" and _is_summary(last):
+            texts = (last["content"], message["content"])
+            sent[-1] = {**message, "content": "\n\n".join(texts)}
+        else:
+            sent.append(message)
+    return sent
+
+
 def sent_message(message: Message) -> Message:
     """Return a message as the server gets it; a summary is a message of the user."""
     sent = {name: message[name] for name in SENT if message.get(name) or name in SENT[:2]}
     if message["role"] == "summary":
         return {"role": "user", "content": SUMMARY_HEAD + str(message["content"])}
     return sent
+
+
+def _is_summary(message: Message) -> bool:
+    return bool(message["content"].startswith(SUMMARY_HEAD))

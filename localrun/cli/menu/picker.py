@@ -99,10 +99,15 @@ def _application(picker: Picker) -> Application[bool]:
     from prompt_toolkit.application import Application
     from prompt_toolkit.layout import Layout, Window
     from prompt_toolkit.layout.controls import FormattedTextControl
+    from prompt_toolkit.output import create_output
+    from prompt_toolkit.output.vt100 import Vt100_Output
 
+    output = create_output()
+    if isinstance(output, Vt100_Output):
+        output.enable_cpr = False  # the answer of a slow terminal would be read as keys
     window = Window(FormattedTextControl(picker.fragments, show_cursor=False), wrap_lines=False)
     return Application(
-        layout=Layout(window), key_bindings=_keys(picker), erase_when_done=True, full_screen=False
+        layout=Layout(window), key_bindings=_keys(picker), output=output, erase_when_done=True
     )
 
 

@@ -242,7 +242,8 @@ def test_a_nearly_full_context_is_compacted_before_the_next_message(
     act_on(fake.chat, "two")
 
     assert "(compacted 2 older turns into a summary" in capsys.readouterr().err
-    assert fake.sent[0] == ("user", "Summary of the conversation so far:\nThey talked.")
+    assert fake.sent[0][1].startswith("Summary of the conversation so far:\nThey talked.\n\n")
+    assert [role for role, _ in fake.sent[:3]] == ["user", "assistant", "user"]
     assert fake.sent[-1] == ("user", "two")
     assert fake.conversation[0][0] == "summary"
 

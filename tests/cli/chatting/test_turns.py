@@ -9,9 +9,12 @@ from localrun.errors import BackendError
 from tests.cli.chatting.fakes import fake_chat, pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
+
+    from localrun.cli.chatting.session import Message
 
 KILLED = BackendError("the server closed the connection")
 
@@ -91,6 +94,70 @@ def test_an_empty_message_is_not_sent(tmp_path: Path) -> None:
 
     assert fake.client.bodies == []
     assert fake.composer.typed == ["never"]
+
+
+class OneCallTools:
+    """Tools whose one call is answered by a text."""
+
+    mode = "ask"
+
+    def definitions(self) -> list[Message]:
+        return [{"type": "function", "function": {"name": "read"}}]
+
+    def answer(
+        self,
+        ask: Callable[[list[Message]], Message],
+        messages: list[Message],
+        keep: Callable[[Message], None],
+    ) -> None:
+        for message in (ask(messages), {"role": "tool", "content": "42"}, ask(messages)):
+            keep(message)
+
+    def next_mode(self) -> None:
+        """Have one mode."""
+
+    def undo(self) -> str | None:
+        return None
+
+    def describe(self) -> str:
+        return ""
+
+    def describe_skills(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_calls_of_tools_are_executed_also_while_models_are_compared(tmp_path: Path) -> None:
+    fake = fake_chat(tmp_path)
+    fake.chat.tools = OneCallTools()
+    act_on(fake.chat, "/compare guide")
+    fake.client.answers = [pieces("Let me look."), pieces("It is 42."), pieces("No idea.")]
+
+    act_on(fake.chat, "What is it?")
+
+    assert [role for role, _ in fake.conversation] == ["user", "assistant", "tool", "assistant"]
+    assert fake.conversation[-1] == ("assistant", "It is 42.")
+    assert "tools" not in fake.client.bodies[-1]
+
+
+def test_ctrl_c_while_a_message_is_kept_leaves_no_question_without_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = fake_chat(tmp_path)
+    presses = iter([KeyboardInterrupt()])
+
+    def sync(*_: object) -> None:
+        for press in presses:
+            raise press
+
+    monkeypatch.setattr(fake.chat.kept, "sync", sync)
+
+    act_on(fake.chat, "one")
+
+    assert fake.conversation == []
+    assert fake.chat.session.failed == {"role": "user", "content": "one"}
 
 
 def test_an_answer_that_is_not_streamed_is_printed_at_its_end(

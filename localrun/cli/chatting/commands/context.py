@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.compacting import compact_now
 from localrun.cli.chatting.prompt.sources import ArgumentKind
+from localrun.cli.chatting.request_view import option_rows, prompt_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,17 +43,20 @@ def show_tokens(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signat
 
 
 def show_prompt(chat: Chat, argument: str) -> None:
-    """Print the whole request as the model gets it.
+    """Print the options of the next request with their sources, and the prompt that it becomes.
 
     Raises:
         LocalrunError: the model cannot be loaded.
     """
     session = chat.session
+    recipe = chat.workspace.models.find_model(session.settings.request_model).recipe
     messages = session.request_messages()
     if argument:
         messages.append({"role": "user", "content": argument})
     body = session.body(messages, chat.definitions())
-    chat.transcript.text(chat.connect().rendered(body))
+    prompt = chat.connect().rendered(body)
+    chat.transcript.table((), option_rows(body, recipe.parameters))
+    chat.transcript.text(prompt_view(prompt))
 
 
 def compact(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of all commands

@@ -13,7 +13,7 @@ from localrun.cli.chatting.commands.models import find, use_model
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.prompt.composer import KeyChoice
 from localrun.cli.chatting.prompt.sources import ArgumentKind
-from localrun.cli.chatting.session import sent_message
+from localrun.cli.chatting.session import sent_messages
 from localrun.cli.output import human_seconds
 from localrun.errors import StorageError, UsageError
 from localrun.names.adapters import split_adapters
@@ -59,7 +59,7 @@ def save(chat: Chat, argument: str) -> None:
             model=settings.request_model,
             system=settings.system,
             parameters={**settings.sampling, **keep_alive},
-            messages=list(map(sent_message, session.messages)),
+            messages=sent_messages(session.messages),
             other_settings=[name for name, value in others.items() if value is not None],
         ),
     )

@@ -49,6 +49,7 @@ class Script:
     """What the server says, and what it has heard."""
 
     answer: list[JsonObject] = field(default_factory=lambda: [say("Hel"), say("lo."), END])
+    answers: list[list[JsonObject]] = field(default_factory=list)  # of the first requests
     load_signs: list[JsonObject] = field(
         default_factory=lambda: [{"status": "ready", "load_s": 0.1, "done": True}]
     )
@@ -101,7 +102,8 @@ class Handler(BaseHTTPRequestHandler):
         elif is_load:
             self.stream(self.script.load_signs)
         else:
-            self.stream(self.script.answer)
+            answers = self.script.answers
+            self.stream(answers.pop(0) if answers else self.script.answer)
 
     def leave(self) -> None:
         """Listen no more."""

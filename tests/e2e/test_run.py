@@ -171,7 +171,7 @@ def test_the_chat_remembers_and_leaves(server: Home) -> None:
             ("Type a message", "My name is Greta.\n"),
             ("Greta", "What is my name?\n"),
             ("Greta", "/nosuch\n"),
-            ("not a command", "/bye\n"),
+            ("unknown command", "/bye\n"),
         ],
         "run",
         "guide",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -476,7 +475,7 @@ def test_a_killed_process_loses_nothing_that_it_had_kept(store: ConversationStor
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(5)]
-        process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        process.kill()
 
     assert len(store.path(chat)) >= len(lines)
     store.append(chat, said("after"), parent=None)

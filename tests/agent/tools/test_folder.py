@@ -8,6 +8,7 @@ import pytest
 from localrun.agent.toolbox import ToolError
 from localrun.agent.tools import folder as folder_module
 from localrun.agent.tools.folder import WorkFolder
+from tests.unix_calls import make_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,7 @@ def test_a_write_into_a_swapped_folder_stays_in_the_folder(
 def test_devices_fifos_and_huge_files_are_refused(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.mkfifo(root / "fifo")
+    make_pipe(root / "fifo")
     (root / "huge").write_bytes(b"x" * 101)
     monkeypatch.setattr(folder_module, "LARGEST_FILE", 100)
     folder = WorkFolder(root)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+assert sys.platform != "win32"
+
 from tests.cli.chatting.plain_terminal import PROMPT, Terminal
 from tests.cli.fake_server import END, FakeServer, say
 from tests.hardware.sparse import dense
 from tests.program import PROGRAM
 from tests.waiting import HANG_S
-
-assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from localrun.cli.chatting.attaching.documents import (
     read_file,
 )
 from localrun.errors import NotFoundError, UsageError
+from tests.unix_calls import make_pipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,9 +70,8 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_file(tmp_path / "gone", "gone")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system with named pipes")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
+    make_pipe(tmp_path / "pipe")
 
     with pytest.raises(UsageError, match="no regular file"):
         read_file(tmp_path / "pipe", "pipe")

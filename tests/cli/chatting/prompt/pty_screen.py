@@ -6,21 +6,21 @@ import sys
 
 assert sys.platform != "win32"  # elsewhere, mypy reads no further
 
-import contextlib  # noqa: E402
-import fcntl  # noqa: E402
-import os  # noqa: E402
-import pty  # noqa: E402
-import select  # noqa: E402
-import signal  # noqa: E402
-import struct  # noqa: E402
-import termios  # noqa: E402
-import threading  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import TYPE_CHECKING, Self  # noqa: E402
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-import pyte  # noqa: E402
+import pyte
 
-from tests.waiting import HANG_S, wait_until  # noqa: E402
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

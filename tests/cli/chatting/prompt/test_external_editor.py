@@ -25,9 +25,8 @@ def test_the_editor_gets_the_text_and_what_it_saves_comes_back(tmp_path: Path) -
     assert edit_text("héllo\nthere", environ) == "HÉLLO\nTHERE\nmore"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has access lists in place of modes")
 def test_nobody_else_can_read_the_file(tmp_path: Path) -> None:
-    if sys.platform == "win32":
-        pytest.skip("Windows has access lists in place of modes")
     environ = editor(tmp_path, "path.write_text(oct(path.parent.stat().st_mode & 0o777))")
 
     assert edit_text("", environ) == "0o700"

@@ -106,6 +106,11 @@ class Output:
             print(f"\r{CLEAR_LINE}{plain(text)[:width]}", end="", file=sys.stderr, flush=True)
             self._has_status = bool(text)
 
+    def gap(self, num_lines: int = 1) -> None:
+        """End the line on stderr that a text has begun, on a terminal."""
+        if sys.stderr.isatty():
+            print("\n" * num_lines, end="", file=sys.stderr, flush=True)
+
     def error(self, error: LocalrunError) -> None:
         """Print the message and the hint of an error."""
         lines = error.message.split("\n") if error.has_lines else [error.message]

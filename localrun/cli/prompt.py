@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from localrun.errors import UsageError
+from localrun.errors import BodyTooLargeError, UsageError
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+MAX_INPUT = 32 << 20  # bytes of stdin: a server takes no larger request
 
 
 def as_text(argument: str, name: str) -> str:
@@ -37,8 +39,11 @@ def read_all(stdin: TextIO) -> str:
 
     Raises:
         UsageError: it is neither UTF-8 nor text of the locale.
+        BodyTooLargeError: it is larger than `MAX_INPUT`, such as an endless pipe.
     """
-    content = stdin.buffer.read()
+    content = stdin.buffer.read(MAX_INPUT + 1)
+    if len(content) > MAX_INPUT:
+        raise BodyTooLargeError(f"the input from the pipe is larger than {MAX_INPUT >> 20} MiB")
     try:
         text = content.decode()
     except UnicodeDecodeError:

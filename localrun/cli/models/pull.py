@@ -85,18 +85,20 @@ def pull(  # noqa: PLR0913 - one parameter a flag
         pull_named(workspace, models or [], options, output, dry_run=dry_run)
 
 
-def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
-    """Return a local model; pull it first if it is missing."""
+def find_or_pull(workspace: Workspace, name: str, *, is_insecure: bool = False) -> StoredModel:
+    """Return a local model; pull it first if it is missing, by plain HTTP if ``is_insecure``."""
     from localrun.errors import ModelNotFoundError
 
     try:
         return workspace.models.find_model(name)
     except ModelNotFoundError as error:
         not_found = error
-    return _pull_missing(workspace, name, not_found)
+    return _pull_missing(workspace, name, not_found, is_insecure=is_insecure)
 
 
-def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError) -> StoredModel:
+def _pull_missing(
+    workspace: Workspace, name: str, not_found: ModelNotFoundError, *, is_insecure: bool
+) -> StoredModel:
     """Pull a model that is not here; raise the error if no hub and no registry has it either."""
     from localrun.cli.offer import can_ask, check_accepted
     from localrun.cli.progress import shown_progress
@@ -118,9 +120,9 @@ def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError
     output = Output()
     if not can_ask():
         output.note(f"{name} is not on this machine; pulling it")
-    plan = make_plan(workspace, ref)
+    plan = make_plan(workspace, ref, is_insecure=is_insecure)
     if can_ask():
         check_accepted(name, plan)
     with shown_progress(output) as report:
-        pulled = run_plan(workspace, plan, PullOptions(), report)
+        pulled = run_plan(workspace, plan, PullOptions(is_insecure=is_insecure), report)
     return workspace.models.find_model(pulled.name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from localrun.cli.output import Output, counted
 from localrun.cli.serving.result_file import print_json, print_text
+from localrun.cli.serving.streamed_answer import StreamedAnswer
 from localrun.cli.version import warn_unless_own
 from localrun.errors import ServerUnreachableError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from localrun.client.api import LocalrunClient
 
+Result = TypeVar("Result")
 NANOSECONDS = 1e9
 BAR_WIDTH = 20
 
@@ -73,20 +75,10 @@ class Answer:
 def answer_once(
     connect: Callable[[], LocalrunClient], options: ChatOptions, message: dict[str, Any]
 ) -> None:
-    """Print the answer to one message; ``connect`` returns a running server.
-
-    A server that closes the connection before it answers was just shutting down: the request goes
-    to the next one. A server of another version is reported before the answer.
-    """
+    """Print the answer to one message; ``connect`` returns a running server."""
     output = Output(as_json=options.as_json)
     body = options.body([message])
-    with interruptible():
-        try:
-            answer = _receive_from(connect(), body, options)
-        except ServerUnreachableError as error:
-            if not isinstance(error.__cause__, ConnectionError):
-                raise
-            answer = _receive_from(connect(), body, options)
+    answer = ask_server(connect, lambda client: _receive_from(client, body, options))
     if options.as_json:
         print_json(options, _json(options, answer))
     else:
@@ -96,14 +88,35 @@ def answer_once(
         print_figures(answer.figures, output)
 
 
+def ask_server(
+    connect: Callable[[], LocalrunClient], ask: Callable[[LocalrunClient], Result]
+) -> Result:
+    """Return the result of a request; ``connect`` returns a running server.
+
+    A server that closes the connection before it answers was just shutting down: the request goes
+    to the next one. A server of another version is reported before the answer.
+    """
+
+    def ask_running() -> Result:
+        client = connect()
+        client.when_version_is_known(warn_unless_own)
+        return ask(client)
+
+    with interruptible():
+        try:
+            return ask_running()
+        except ServerUnreachableError as error:
+            if not isinstance(error.__cause__, ConnectionError):
+                raise
+        return ask_running()
+
+
 def _receive_from(client: LocalrunClient, body: dict[str, Any], options: ChatOptions) -> Answer:
-    """Return the answer of a server; warn first if its version is not that of this program."""
-    answer, progress = Answer(), Output()
-    client.when_version_is_known(warn_unless_own)
-    with contextlib.closing(client.chat(body)) as frames:
+    answer = Answer()
+    with StreamedAnswer() as screen, contextlib.closing(client.chat(body)) as frames:
         for frame in frames:
             is_status = "status" in frame
-            progress.status(load_status(frame, body["model"]) if is_status else "")
+            screen.status(load_status(frame, body["model"]) if is_status else "")
             if is_status:
                 continue
             message = frame.get("message", {})
@@ -111,8 +124,8 @@ def _receive_from(client: LocalrunClient, body: dict[str, Any], options: ChatOpt
             answer.thought += message.get("thinking", "")
             answer.tool_calls += message.get("tool_calls", [])
             if options.is_streamed:
-                progress.thought("" if options.hides_thinking else message.get("thinking", ""))
-                progress.piece(message.get("content", ""))
+                screen.thought("" if options.hides_thinking else message.get("thinking", ""))
+                screen.content(message.get("content", ""))
             if frame.get("done"):
                 answer.figures = frame
     return answer

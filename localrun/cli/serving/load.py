@@ -47,9 +47,12 @@ def load(
     body = {key: value for key, value in fields.items() if value is not None}
     output, load_s = Output(as_json=as_json), 0.0
     with interruptible():
-        for frame in ensure_server(workspace.settings, first).load(body):
-            output.status("" if frame["done"] else load_status(frame, name))
-            load_s = frame.get("load_s", 0.0)
+        try:
+            for frame in ensure_server(workspace.settings, first).load(body):
+                output.status("" if frame["done"] else load_status(frame, name))
+                load_s = frame.get("load_s", 0.0)
+        finally:
+            output.status("")
     if as_json:
         output.json({"name": name, "pinned": pin, "load_s": load_s})
     else:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output
 from localrun.disk import storage_errors, temporary_beside, write_all
-from localrun.errors import UsageError
+from localrun.errors import StorageError, UsageError
 from localrun.system.files import replace_file
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def check_output(name: str | None) -> Path | None:
 
     Raises:
         UsageError: it is a folder, or its folder does not exist.
+        StorageError: it cannot be written.
     """
     if name is None or name == STDOUT:
         return None
@@ -35,6 +36,9 @@ def check_output(name: str | None) -> Path | None:
         raise UsageError(f"--output {name} is a folder", hint=f"--output {name}/answer.txt")
     if not path.parent.is_dir():
         raise UsageError(f"--output {name}: there is no folder {path.parent}")
+    written = path if path.exists() and not path.is_file() else path.resolve().parent
+    if not os.access(written, os.W_OK):  # before the model has worked for an answer
+        raise StorageError(f"--output {name}: {written} is not writable")
     return path
 
 

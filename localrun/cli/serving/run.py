@@ -63,8 +63,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
         str | None,
         Option(
             "--think",
-            metavar="[=LEVEL]",
-            help="Enable reasoning: --think, --think=low, medium, high, max; --no-think: disable.",
+            metavar="[LEVEL]",
+            help="Enable reasoning; LEVEL: low, medium, high, max. --no-think: disable.",
         ),
     ] = None,
     file: Annotated[
@@ -80,6 +80,10 @@ def run(  # noqa: PLR0913 - one parameter a flag
     dimensions: Annotated[
         int | None, Option(min=1, help="Dimensions of the vector of an embedding model.")
     ] = None,
+    truncate: Annotated[
+        bool,
+        Option("--truncate", help="Embed the beginning of a text that exceeds the context."),
+    ] = False,
     keep_alive: Annotated[
         str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, 0, -1 (never).")
     ] = None,
@@ -110,6 +114,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
     no_word_wrap: Annotated[
         bool, Option("--nowordwrap", help="Do not wrap the lines of a chat at words.")
     ] = False,
+    insecure: Annotated[
+        bool, Option("--insecure", help="Use plain HTTP if the model is pulled from a registry.")
+    ] = False,
     tools: ToolsOption = None,
     mcp: McpOption = None,
 ) -> None:
@@ -138,6 +145,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.serving.result_file import check_output
     from localrun.cli.serving.run_input import RunInput
     from localrun.cli.serving.run_options import (
+        check_model,
+        check_use,
         find_resumed,
         model_name,
         read_format,
@@ -146,24 +155,38 @@ def run(  # noqa: PLR0913 - one parameter a flag
     )
     from localrun.cli.serving.tool_options import read_tools
     from localrun.client.launch import FirstRequest, ensure_server
-    from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
     from localrun.warm.own_terminal import claim_terminal
 
     given = RunInput(words=prompt or (), files=file or (), images=image or (), stdin=sys.stdin)
     if given.is_chat:
         claim_terminal()  # for the line editor
+    check_use(
+        is_chat=given.is_chat,
+        of_chat={"--continue": is_last, "--chat": chat},
+        of_prompt={"--output": output, "--json": as_json},
+    )
     wanted_format, wanted_thinking = read_format(output_format), read_think(think)
     check_keep_alive(keep_alive)
     num_ctx, output_file = parse_context(ctx), check_output(output)
     workspace = open_workspace(os.environ)
     settings = with_device(workspace.settings, device)
     resumed = find_resumed(chat, is_last=is_last)
-    stored = find_or_pull(workspace, model_name(model, resumed))
+    stored = find_or_pull(workspace, model_name(model, resumed), is_insecure=insecure)
     capabilities = stored.details.capabilities
     embeds = "embedding" in capabilities and not given.is_chat
-    if not embeds:
-        check_can_answer(stored)
+    check_model(
+        stored,
+        embeds=embeds,
+        of_text={
+            "--file": file,
+            "--image": image,
+            "--system": system,
+            "--format": output_format,
+            "--think": think,
+        },
+        of_vectors={"--dimensions": dimensions, "--truncate": truncate},
+    )
     tool_configuration = read_tools(tools, mcp, settings, has_prompt=not given.is_chat)
     sampling = {
         "temperature": temperature,
@@ -203,7 +226,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     if embeds:
         from localrun.cli.serving.vectors import embed_once
 
-        embed_once(connect, chat_options, given.text(), dimensions)
+        embed_once(connect, chat_options, given.text(), dimensions, truncates=truncate)
     elif given.is_chat:
         from localrun.cli.chatting.start import ChatStart, start_chat
         from localrun.cli.version import warn_of_other_version

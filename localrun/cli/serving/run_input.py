@@ -13,6 +13,7 @@ never searched for paths.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.attaching.documents import MediaFile
 
 STDIN = "-"
-PATH_MARKS = frozenset("/\\@.")  # every path of a file that is attached has one of them
+PATH_MARK = re.compile(r"[/\\@]|\.\w")  # in every path of a file that is attached
 EXAMPLE = 'localrun run guide "What can you do?"'
 KINDS = {"vision": "image", "audio": "sound"}  # of media, by capability
 
@@ -68,7 +69,7 @@ class RunInput:
             NotFoundError: a file does not exist.
         """
         typed = self._typed()
-        if not (self.files or self.images or PATH_MARKS.intersection(typed)):
+        if not (self.files or self.images or PATH_MARK.search(typed)):
             return {"role": "user", "content": self.text()}
         from localrun.cli.chatting.attaching.attachments import (
             AttachmentRules,

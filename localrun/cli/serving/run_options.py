@@ -1,4 +1,4 @@
-"""Options of ``run`` that need more than a type: ``--format`` and ``--device``."""
+"""Options of ``run`` that need more than a type, and checks of what is given together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from localrun.cli.prompt import as_text
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from localrun.conversations.message import ChatSummary
+    from localrun.services.stored_model import StoredModel
     from localrun.settings import Settings
 
 LEVELS = ("low", "medium", "high", "max")
@@ -57,6 +60,41 @@ def read_think(text: str | None) -> bool | str | None:
             f"--think={text} is none of true, false, {', '.join(LEVELS)}", hint="--think=high"
         )
     return SWITCHES[text]
+
+
+def check_use(
+    *, is_chat: bool, of_chat: Mapping[str, object], of_prompt: Mapping[str, object]
+) -> None:
+    """Check that no option is given that a chat, or the answer to one prompt, would ignore.
+
+    Raises:
+        UsageError: an option is given that has no effect.
+    """
+    if is_chat:
+        _check_unused(of_prompt, "a prompt")
+    else:
+        _check_unused(of_chat, "a terminal, and no prompt")
+
+
+def check_model(
+    stored: StoredModel,
+    *,
+    embeds: bool,
+    of_text: Mapping[str, object],
+    of_vectors: Mapping[str, object],
+) -> None:
+    """Check that the model answers, or embeds, and that each option has an effect on it.
+
+    Raises:
+        UsageError: the model does not answer, or an option is given that has no effect.
+    """
+    from localrun.services.capabilities import check_can_answer
+
+    if embeds:
+        _check_unused(of_text, "a model that writes text")
+    else:
+        check_can_answer(stored)
+        _check_unused(of_vectors, "an embedding model")
 
 
 def find_resumed(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:
@@ -111,3 +149,9 @@ def with_device(settings: Settings, flag: str | None) -> Settings:
             hint="localrun stop --server   stops it; the next run starts a server with this device",
         )
     return settings
+
+
+def _check_unused(options: Mapping[str, object], need: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"{name} needs {need}", hint="localrun run --help")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from localrun.cli import prompt as prompt_module
+from localrun.cli.prompt import read_all
+from localrun.cli.serving.result_file import check_output
+from localrun.cli.serving.run_input import PATH_MARK
+from localrun.errors import BodyTooLargeError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,3 +171,51 @@ def test_an_unknown_level_is_refused(localrun: Localrun, server: FakeServer) -> 
     assert done.returncode == 2
     assert "--think=loud" in done.stderr
     assert server.script.heard == []
+
+
+@pytest.mark.parametrize(
+    ("words", "need"),
+    [
+        (["guide", "-c", "why?"], "--continue needs a terminal, and no prompt"),
+        (["--chat", "12345678"], "--chat needs a terminal, and no prompt"),
+        (["guide", "--dimensions", "3", "why?"], "--dimensions needs an embedding model"),
+        (["guide", "--truncate", "why?"], "--truncate needs an embedding model"),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    localrun: Localrun, server: FakeServer, words: list[str], need: str
+) -> None:
+    done = localrun("run", *words)
+
+    assert done.returncode == 2
+    assert need in done.stderr
+    assert server.script.heard == []
+
+
+def test_a_folder_that_is_not_writable_is_refused_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+    monkeypatch.setattr(os, "access", lambda path, _mode: refused.append(path))
+
+    with pytest.raises(StorageError, match="not writable"):
+        check_output(str(tmp_path / "answer.txt"))
+
+    assert refused == [tmp_path.resolve()]
+
+
+def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_module, "MAX_INPUT", 10)
+
+    assert read_all(io.TextIOWrapper(io.BytesIO(b"a" * 10))) == "a" * 10
+    with pytest.raises(BodyTooLargeError):
+        read_all(io.TextIOWrapper(io.BytesIO(b"a" * 11)))
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_path"),
+    [("Hello. And you?", False), ("What...", False), ("photo.jpg", True), ("@notes", True),
+     ("~/x", True), ("a\\b", True)],
+)  # fmt: skip
+def test_a_sentence_is_not_searched_for_paths(typed: str, *, is_path: bool) -> None:
+    assert bool(PATH_MARK.search(typed)) == is_path

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.cli.serving.run_options import read_format
+from localrun.cli.serving.run_options import check_model, check_use, read_format
 from localrun.errors import UsageError
+from localrun.services.workspace import open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +47,20 @@ def test_a_file_must_hold_an_object(tmp_path: Path) -> None:
 
         with pytest.raises(UsageError, match=name):
             read_format(str(tmp_path / name))
+
+
+def test_a_chat_refuses_what_only_one_answer_has() -> None:
+    options: dict[str, object] = {"--output": None, "--json": True}
+
+    check_use(is_chat=False, of_chat={"--chat": None}, of_prompt=options)
+    with pytest.raises(UsageError, match="--json needs a prompt"):
+        check_use(is_chat=True, of_chat={}, of_prompt=options)
+
+
+def test_an_embedder_refuses_what_only_text_has(tmp_path: Path) -> None:
+    models = open_workspace({"HOME": str(tmp_path), "LOCALRUN_MODELS": str(tmp_path)}).models
+    guide = models.find_model("guide")
+
+    check_model(guide, embeds=True, of_text={"--file": []}, of_vectors={"--dimensions": 3})
+    with pytest.raises(UsageError, match="--file needs a model that writes text"):
+        check_model(guide, embeds=True, of_text={"--file": ["a.txt"]}, of_vectors={})

@@ -36,7 +36,7 @@ class InlineStream:
         self._emit = emit
         self._style = style
         self._held = ""
-        self._before = " "
+        self._before = " "  # twice the character: a run of it that is text may go on
 
     def feed(self, text: str) -> None:
         """Emit what is decided by now."""
@@ -44,7 +44,10 @@ class InlineStream:
         end = _parse(text, len(text), self._style, self._emit, before=self._before)
         self._held = text[end:]
         if end:
-            self._before = text[end - 1]
+            last = text[end - 1]
+            is_run = text[max(0, end - HOLD) : end] == last * min(end, HOLD)
+            goes_on = last in RUNS and is_run and (end >= HOLD or self._before == last * 2)
+            self._before = last * 2 if goes_on else last
 
     def finish(self) -> None:
         """Emit the rest of the line."""
@@ -71,10 +74,12 @@ def _parse(text: str, length: int, style: Style, emit: Emit, *, depth: int = 0, 
     start = position = 0
     while position < length:
         character = text[position]
-        if character not in SPECIAL:
-            before, position = character, position + 1
+        if character not in SPECIAL or before == character * 2:
+            before, position = before if before == character * 2 else character, position + 1
             continue
         span = _MARKERS[character](text, position, before)
+        if span is not None and span.length >= HOLD:
+            span = _TEXT  # whether it ends is not known where a stream has to decide
         if span is None and not is_complete and length - position < HOLD:
             break
         if span is not None and span.length:
@@ -209,7 +214,7 @@ def _link(text: str, position: int, _before: str) -> _Span | None:
         return None
     if text[close + 1] != "(":
         return _TEXT
-    end = text.find(")", close, close + HOLD)
+    end = _target_end(text, close + 2)
     if end == -1:
         return None
     url = text[close + 2 : end].strip().split(" ", 1)[0]
@@ -217,6 +222,16 @@ def _link(text: str, position: int, _before: str) -> _Span | None:
     if not _is_url(url) or not label:
         return _TEXT
     return _Span(end + 1 - position, label, link=url)
+
+
+def _target_end(text: str, start: int) -> int:
+    """Return where the target of a link ends, which may have pairs of parentheses; -1: not here."""
+    depth = 0
+    for end in range(start, min(len(text), start + HOLD)):
+        if text[end] == ")" and not depth:
+            return end
+        depth += {"(": 1, ")": -1}.get(text[end], 0)
+    return -1
 
 
 def _image(text: str, position: int, before: str) -> _Span | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.rendering.look import Style, TerminalLook
 
-LONGEST_WORD = 200  # cells that are held back
+LONGEST_WORD = 200  # characters that are held back
 CLOSING = frozenset("。，、．！？；：）」』】》〉…,.!?;:)]}'\"")  # noqa: RUF001 - also those of Chinese and Japanese
 WITHOUT_BLANKS = (
     (0x2E80, 0x9FFF),
@@ -42,8 +42,9 @@ class LineWriter:
         self._following = ""  # begins the wrapped lines
         self._gap = 0  # blanks before the word
         self._word: list[tuple[Style, str]] = []
-        self._word_width = 0
+        self._word_length = 0  # in characters
         self._style = NO_STYLE
+        self._target, self._label = "", ""  # of a link whose target will be written behind it
         self.widths: list[int] = []  # of the lines that have ended
 
     def begin(self, first: str = "", following: str = "", indent: int = 0) -> None:
@@ -57,19 +58,28 @@ class LineWriter:
 
     def text(self, style: Style, text: str) -> None:
         """Append text without line ends."""
-        if style.link and not self._look.has_links and style.link != text:
-            self._pieces(style, text)
-            self._pieces(NO_STYLE, f" ({style.link})")
-            return
+        if not self._look.has_links:
+            if style.link != self._target:
+                self._end_link()
+                self._target = style.link
+            if style.link:
+                self._label += text
         self._pieces(style, text)
 
     def end(self) -> None:
         """End the line."""
+        self._end_link()
         self._flush()
         self._use(NO_STYLE)
         self._write("\n")
         self.widths.append(self._column)
         self._column = self._gap = 0
+
+    def _end_link(self) -> None:
+        target, label = self._target, self._label
+        self._target = self._label = ""
+        if target and target != label:
+            self._pieces(NO_STYLE, f" ({target})")
 
     def _pieces(self, style: Style, text: str) -> None:
         start = 0
@@ -79,7 +89,10 @@ class LineWriter:
                 self._flush()
                 self._gap += 1
                 start = position + 1
-            elif self._may_break(text, start, position) or position - start >= LONGEST_WORD:
+            elif (
+                self._may_break(text, start, position)
+                or self._word_length + position - start >= LONGEST_WORD
+            ):
                 self._add(style, text[start:position])
                 self._flush()
                 start = position
@@ -97,24 +110,25 @@ class LineWriter:
         return self._word[-1][1][-1] if self._word else ""
 
     def _add(self, style: Style, text: str) -> None:
-        if text:
-            self._word.append((style, text))
-            self._word_width += cells(text)
-            if self._word_width > LONGEST_WORD:
-                self._flush()
+        if not text:
+            return
+        self._word_length += len(text)
+        if self._word and self._word[-1][0] == style:  # an emoji may arrive in parts
+            text = self._word.pop()[1] + text
+        self._word.append((style, text))
 
     def _flush(self) -> None:
         """Write the word, on the next line if it does not fit."""
         if not self._word:
             return
         width = self._width()
-        needed = self._gap + self._word_width
+        needed = self._gap + sum(cells(text) for _, text in self._word)
         if width is not None and self._column + needed > width and self._column > self._indent:
             self._wrap()
         self._blanks()
         for style, text in self._word:
             self._put(style, text, width)
-        self._word, self._word_width = [], 0
+        self._word, self._word_length = [], 0
 
     def _blanks(self) -> None:
         if self._gap:

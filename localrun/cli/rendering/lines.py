@@ -13,6 +13,8 @@ from enum import Enum, auto
 
 MAX_HEADING, MAX_DIGITS, MAX_QUOTES = 6, 9, 8
 SHORTEST_FENCE, SHORTEST_RULE = 3, 3
+LONGEST_HEAD = 200  # characters before the kind of a line is known; a longer one is text
+TAB = 4  # blanks that a tab before a line counts for
 BULLETS, RULES = "-*+", "-*_"
 
 
@@ -40,8 +42,8 @@ class LineStart:
 
 def decide(head: str, *, is_complete: bool) -> LineStart | None:
     """Return the kind of a line that begins with ``head``, None if more of it must arrive."""
-    text, num_quotes = head, 0
-    stripped = text.lstrip(" ")
+    stripped, num_quotes = head.lstrip(" \t"), 0
+    text = head[: len(head) - len(stripped)].replace("\t", " " * TAB) + stripped
     while stripped.startswith(">") and num_quotes < MAX_QUOTES:
         text = stripped[1:].removeprefix(" ")
         num_quotes, stripped = num_quotes + 1, text.lstrip(" ")
@@ -52,6 +54,9 @@ def decide(head: str, *, is_complete: bool) -> LineStart | None:
         start = LineStart(kind=LineKind.TEXT) if is_complete else None
     else:
         start = _decide(stripped, is_complete=is_complete)
+    is_undecided = start is None or start.kind in {LineKind.FENCE, LineKind.RULE}
+    if is_undecided and len(head) >= LONGEST_HEAD:
+        return LineStart(kind=LineKind.TEXT, content=head)
     if start is None:
         return None
     return LineStart(
@@ -61,6 +66,32 @@ def decide(head: str, *, is_complete: bool) -> LineStart | None:
         marker=start.marker,
         content=start.content,
     )
+
+
+def without_quotes(line: str, num_quotes: int) -> str | None:
+    """Return a line without its quote marks, None if it has fewer."""
+    for _ in range(num_quotes):
+        stripped = line.lstrip(" ")
+        if not stripped.startswith(">"):
+            return None
+        line = stripped[1:].removeprefix(" ")
+    return line
+
+
+def without_indent(line: str, indent: int) -> str:
+    """Return a line of code without the indentation of its block."""
+    column = position = 0
+    while column < indent and line[position : position + 1] in {" ", "\t"}:
+        column += TAB if line[position] == "\t" else 1
+        position += 1
+    return line[position:]
+
+
+def closes(line: str, fence: str) -> bool:
+    """Return whether a line, without the indentation of its block, closes a block of code."""
+    text = line.strip()
+    blanks = line[: len(line) - len(line.lstrip())].expandtabs(TAB)
+    return len(text) >= len(fence) and len(blanks) < TAB and set(text) == {fence[0]}
 
 
 def _decide(text: str, *, is_complete: bool) -> LineStart | None:
@@ -90,7 +121,8 @@ def _heading(text: str, *, is_complete: bool) -> LineStart | None:
 
 def _fence(text: str, *, is_complete: bool) -> LineStart | None:
     run = len(text) - len(text.lstrip(text[0]))
-    if run >= SHORTEST_FENCE:
+    is_code = text[0] == "`" and "`" in text[run:]  # "```code```" within a line
+    if run >= SHORTEST_FENCE and not is_code:
         return LineStart(kind=LineKind.FENCE, content=text)
     if run == len(text) and not is_complete:
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RESET = "\033[0m"
 BOLD, DIM, ITALIC, UNDERLINE, STRIKE, CYAN = "1", "2", "3", "4", "9", "36"
 LINK_START, LINK_END = "\033]8;;{}\033\\", "\033]8;;\033\\"
-DUMB = {"", "dumb", "unknown", "linux"}  # terminals without links
+DUMB = {"", "dumb", "unknown", "linux", "screen"}  # terminals without links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class TerminalLook:
         return cls(
             has_styles=terminal not in {"dumb", "unknown"},
             has_color=not environ.get("NO_COLOR"),
-            has_links=terminal not in DUMB,
+            has_links=terminal not in DUMB and environ.get("TERM_PROGRAM") != "Apple_Terminal",
         )
 
 

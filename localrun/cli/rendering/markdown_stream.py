@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 from localrun.cli.rendering.highlighting import Highlighter
 from localrun.cli.rendering.inline import InlineStream
 from localrun.cli.rendering.line_writer import LineWriter
-from localrun.cli.rendering.lines import SHORTEST_FENCE, LineKind, LineStart, decide
+from localrun.cli.rendering.lines import (
+    LONGEST_HEAD,
+    SHORTEST_FENCE,
+    LineKind,
+    LineStart,
+    closes,
+    decide,
+    without_indent,
+    without_quotes,
+)
 from localrun.cli.rendering.look import NO_STYLE, Style
 from localrun.cli.rendering.tables import render_table
 from localrun.terminal import harmless
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
 
 MAX_ROWS, MAX_ROW = 500, 4000  # of a table: rows, and characters of one
 LONGEST_CODE = 4000  # characters of a line of code that are held back
-LONGEST_HEAD = 200  # characters before the kind of a line is known
 MAX_INDENT = 24
 LONGEST_RULE = 40
 DIM = Style(is_dim=True)
@@ -89,10 +97,21 @@ class MarkdownStream:
         elif self._inline is not None:
             self._inline.feed(text)
         elif self._row:
-            self._row += text[: MAX_ROW - len(self._row)]
+            self._add_to_row(text)
         else:
-            self._head += text
-            self._decide(is_complete=len(self._head) > LONGEST_HEAD)
+            room = LONGEST_HEAD - len(self._head)
+            self._head += text[:room]
+            self._decide(is_complete=False)
+            self._add(text[room:])
+
+    def _add_to_row(self, text: str) -> None:
+        """Add a part of a row; one that is too long for a table is text."""
+        room = MAX_ROW - len(self._row)
+        self._row += text[:room]
+        if len(self._row) == MAX_ROW:
+            content, self._row = self._row, ""
+            self._begin(LineStart(kind=LineKind.TEXT, content=content))
+            self._add(text[room:])
 
     def _decide(self, *, is_complete: bool) -> None:
         """Begin the line if its kind is known."""
@@ -100,7 +119,7 @@ class MarkdownStream:
         if start is None or (start.kind is LineKind.FENCE and not is_complete):
             return
         if start.kind is LineKind.ROW and not start.num_quotes:
-            self._row, self._head = self._head[:MAX_ROW], ""
+            self._row, self._head = self._head, ""
             return
         self._head = ""
         self._begin(start)
@@ -127,8 +146,9 @@ class MarkdownStream:
 
     def _begin_line(self, start: LineStart) -> None:
         """Begin a line with its quote marks, indentation and marker."""
-        blanks = " " * min(start.indent, MAX_INDENT)
-        quotes = "│ " * start.num_quotes
+        half = (self._width() or MAX_INDENT * 2) // 2  # stays for the text
+        quotes = ("│ " * start.num_quotes)[:half]
+        blanks = " " * min(start.indent, MAX_INDENT, half - len(quotes))
         marker = ""
         if start.kind is LineKind.ITEM:
             marker = f"{start.marker} " if start.marker[0].isdigit() else "• "
@@ -145,15 +165,14 @@ class MarkdownStream:
         length = len(start.content) - len(start.content.lstrip(mark))
         language = start.content[length:].strip().partition(" ")[0]
         self._code = _CodeBlock(
-            mark * max(length, SHORTEST_FENCE), start.indent, language, self._look, self._parts
+            mark * max(length, SHORTEST_FENCE), start, language, self._look, self._parts
         )
         self._parts.append(_styled(start.content.rstrip(), DIM, self._look) + "\n")
         self._has_text = True
 
     def _end_line(self) -> None:
         if self._code is not None:
-            if self._code.end_line():
-                self._code = None
+            self._end_code_line(self._code)
         elif self._row:
             self._end_row()
         else:
@@ -163,6 +182,14 @@ class MarkdownStream:
                 self._inline.finish()
                 self._writer.end()
                 self._inline = None
+
+    def _end_code_line(self, code: _CodeBlock) -> None:
+        if code.is_left:
+            self._code = None
+            self._add(code.take())
+            self._end_line()
+        elif code.end_line():
+            self._code = None
 
     def _end_head(self) -> None:
         """Begin a line that has ended before its kind was known."""
@@ -200,10 +227,10 @@ class _CodeBlock:
     """Open block of code."""
 
     def __init__(
-        self, fence: str, indent: int, language: str, look: TerminalLook, parts: list[str]
+        self, fence: str, start: LineStart, language: str, look: TerminalLook, parts: list[str]
     ) -> None:
         self._fence = fence
-        self._indent = indent
+        self._start = start
         self._look = look
         self._parts = parts
         self._highlighter = Highlighter(language if look.has_styles and look.has_color else "")
@@ -221,35 +248,43 @@ class _CodeBlock:
         self._line.append(text)
         self._length += len(text)
         if self._length > LONGEST_CODE:
-            self._parts.append("".join(self._line))
-            self._line, self._length, self._is_cut = [], 0, True
+            text = self.take()
+            self._parts.append(text if self._is_cut else self._content(text))
+            self._is_cut = True
+
+    def take(self) -> str:
+        """Return the line, and forget it."""
+        text = "".join(self._line)
+        self._line, self._length = [], 0
+        return text
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether the line is outside the quote that the block is in."""
+        num_quotes = self._start.num_quotes
+        if not num_quotes or self._is_cut:
+            return False
+        return without_quotes("".join(self._line), num_quotes) is None
+
+    def _content(self, line: str) -> str:
+        inner = without_quotes(line, self._start.num_quotes)
+        return without_indent(line if inner is None else inner, self._start.indent)
 
     def end_line(self) -> bool:
         """Write the line; return whether it ends the block."""
-        text = "".join(self._line)
-        self._line, self._length = [], 0
+        text = self.take()
         if self._is_cut:
             self._parts.append(f"{text}\n")
             self._is_cut = False
             return False
+        text = self._content(text)
         if closes(text, self._fence):
             self._parts.append(_styled(text.strip(), DIM, self._look) + "\n")
             return True
-        for style, piece in self._highlighter.line(without_indent(text, self._indent)):
+        for style, piece in self._highlighter.line(text):
             self._parts.append(_styled(piece, style, self._look))
         self._parts.append("\n")
         return False
-
-
-def closes(line: str, fence: str) -> bool:
-    """Return whether a line closes a block of code."""
-    text = line.strip()
-    return len(text) >= len(fence) and set(text) == {fence[0]}
-
-
-def without_indent(line: str, indent: int) -> str:
-    """Return a line of code without the indentation of its block."""
-    return line[min(indent, len(line) - len(line.lstrip(" "))) :]
 
 
 def _styled(text: str, style: Style, look: TerminalLook) -> str:

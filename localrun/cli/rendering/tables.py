@@ -109,7 +109,7 @@ def _cell(text: str, width: int, look: TerminalLook, style: Style) -> list[tuple
     writer = LineWriter(parts.append, lambda: width, look)
     parse_inline(text, writer.text, style)
     writer.end()
-    return list(zip("".join(parts).splitlines(), writer.widths, strict=False))
+    return list(zip("".join(parts).split("\n"), writer.widths, strict=False))
 
 
 def _aligned(text: str, size: int, width: int, alignment: str) -> str:
@@ -129,5 +129,5 @@ def _records(
             writer.text(NO_STYLE, ": ")
             parse_inline(cell, writer.text)
             writer.end()
-            yield from "".join(parts).splitlines()
+            yield from "".join(parts).removesuffix("\n").split("\n")
         yield ""

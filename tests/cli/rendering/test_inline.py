@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.cli.rendering.inline import InlineStream, parse_inline
+from localrun.cli.rendering.inline import HOLD, InlineStream, parse_inline
 from localrun.cli.rendering.look import Style
 from tests.measuring import grows_linearly
 
 MARKS = ["*", "**", "***", "_", "__", "`", "``", "~~", "[", "](http://a)", "!", "<http://x>", "<"]
-PIECES = [*MARKS, "\\", "a", " ", "b c", "世", ")", "]"]
+PIECES = [*MARKS, "\\", "a", " ", "b c", "世", ")", "]", "x" * 149, "*" * HOLD]
 
 
 def pieces(text: str, cuts: list[int] | None = None) -> list[tuple[str, Style]]:
@@ -44,6 +44,7 @@ def pieces(text: str, cuts: list[int] | None = None) -> list[tuple[str, Style]]:
         ("`` a`b ``", "a`b", Style(is_code=True)),
         ("~~gone~~", "gone", Style(is_struck=True)),
         ("[text](https://a.b/c)", "text", Style(link="https://a.b/c")),
+        ("[text](https://a.b/c_(d))", "text", Style(link="https://a.b/c_(d)")),
         ("<https://a.b>", "https://a.b", Style(link="https://a.b")),
         ("**a *b* c**", "b", Style(is_bold=True, is_italic=True)),
     ],
@@ -90,7 +91,9 @@ def test_nothing_but_marks_is_lost(text: str) -> None:
     assert [c for c in found if c.isalnum()] == [c for c in text if c.isalnum()] or "](" in text
 
 
-@pytest.mark.parametrize("unit", ["*", "*a ", "`", "[a", "_a_", "<", "**a", "`a ``b ", "![["])
+@pytest.mark.parametrize(
+    "unit", ["*", "*a ", "`", "[a", "_a_", "<", "**a", "`a ``b ", "![[", "[a]((", "[a]("]
+)
 def test_time_grows_with_the_length(unit: str) -> None:
     def parse(size: int) -> None:
         parse_inline(unit * (size // len(unit)), lambda _style, _text: None)

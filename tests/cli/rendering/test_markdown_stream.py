@@ -16,7 +16,8 @@ from tests.measuring import grows_linearly
 LOOK = TerminalLook(has_links=True)
 PARTS = [
     "# ", "\n", "**", "- ", "1. ", "```\n", "```python\n", "|a|b|\n", "|-|-|\n", "> ", "---",
-    "text ", "世界", "`", "  ", "x = 1", "~~~\n", "***", "\t", "#", "\x1b[31m",
+    "text ", "世界", "`", "  ", "x = 1", "~~~\n", "***", "\t", "#", "\x1b[31m", "👩‍👩‍👧", "> ```\n",
+    "x" * 90, "-" * 120, "*" * 160, "~" * 70, "[a **b**](http://x(y))", "|" + "a" * 3900,
 ]  # fmt: skip
 CODE = '''def greet(name):
     """Say "hello"
@@ -140,6 +141,44 @@ def test_blocks_of_code_are_exact_and_without_the_indentation_of_their_item() ->
     assert [block.language for block in blocks] == ["python", "", "sh"]
 
 
+def test_three_backticks_within_a_line_do_not_begin_a_block() -> None:
+    assert plain("```inline``` text\n*after*") == "inline text\nafter\n"
+    assert code_blocks("```inline``` text\nafter") == []
+
+
+@pytest.mark.parametrize("end", ["> ```\n", "\n"])
+def test_code_in_a_quote_has_no_quote_marks_and_ends_with_the_quote(end: str) -> None:
+    text = f"> ```py\n> x = 1\n>   y\n{end}after **b**"
+
+    assert plain(text).startswith("```py\nx = 1\n  y\n")
+    assert plain(text).endswith("after b\n")
+    assert [block.text for block in code_blocks(text)] == ["x = 1\n  y\n"]
+
+
+def test_an_indented_fence_is_part_of_the_code() -> None:
+    code = 'def f():\n    """\n    ```\n    example\n    ```\n    """\n'
+    text = f"```python\n{code}```\nafter **b**"
+
+    assert plain(text) == f"```python\n{code}```\nafter b\n"
+    assert [block.text for block in code_blocks(text)] == [code]
+
+
+@pytest.mark.parametrize("text", ["-" * 500, "=" * 500, "|" + "a" * 9000, "`" * 500])
+def test_no_long_line_is_lost(text: str) -> None:
+    assert plain(text, width=None) == f"{text}\n"
+
+
+def test_tabs_nest_items() -> None:
+    assert plain("- a\n\t- b\n\t\t- c") == "• a\n    • b\n        • c\n"
+
+
+def test_deep_nesting_leaves_half_of_a_narrow_screen() -> None:
+    lines = plain(" " * 24 + "- deep nested item\n" + "> " * 8 + "quoted", width=20).splitlines()
+
+    assert [line.strip(" •│") for line in lines] == ["deep", "nested", "item", "quoted"]
+    assert all(cells(line) <= 20 for line in lines)
+
+
 def test_a_table_is_aligned_by_cells() -> None:
     lines = plain(TABLE, width=200).splitlines()
 
@@ -169,6 +208,7 @@ def test_bars_without_a_delimiter_are_text() -> None:
 
 def test_links_name_their_target_where_the_terminal_has_none() -> None:
     assert plain("see [the docs](https://a.b/c) now") == "see the docs (https://a.b/c) now\n"
+    assert plain("[a **b** c](https://d) e") == "a b c (https://d) e\n"
     assert "\033]8;;https://a.b/c\033\\docs\033]8;;\033\\" in rendered("[docs](https://a.b/c)")
 
 

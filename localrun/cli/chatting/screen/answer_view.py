@@ -146,6 +146,7 @@ class RichAnswer:
         if not text:
             return
         if self._began_s is None:
+            self._markdown.finish()  # the status line must not replace text before it
             self._began_s = self._clock_s()
         self._thought.append(text)
         self._tail = (self._tail + text)[-TAIL:]

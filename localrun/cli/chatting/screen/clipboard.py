@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
@@ -61,7 +60,7 @@ def _program(environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]] | None:
 
 def _run(program: tuple[str, tuple[str, ...]], text: str, environ: Mapping[str, str]) -> bool:
     """Return whether the program took the text; some stay to serve it to others."""
-    encoding = "utf-16-le" if sys.platform == "win32" else "utf-8"
+    encoding = "utf-16-le" if program[0] == "clip.exe" else "utf-8"  # also in WSL
     try:
         done = subprocess.run(  # noqa: S603 - a fixed program, and no shell
             program[1],
@@ -79,6 +78,6 @@ def _run(program: tuple[str, tuple[str, ...]], text: str, environ: Mapping[str, 
 
 def _sequence(content: bytes, environ: Mapping[str, str]) -> str:
     sequence = f"\033]52;c;{base64.b64encode(content).decode()}\a"
-    if environ.get("TMUX"):  # passes it on to the terminal outside
-        return "\033Ptmux;" + sequence.replace("\033", "\033\033") + "\033\\"
+    if environ.get("TMUX"):  # passes it on, or takes it: only one of both may be allowed
+        return "\033Ptmux;" + sequence.replace("\033", "\033\033") + "\033\\" + sequence
     return sequence

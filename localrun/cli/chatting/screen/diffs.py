@@ -18,9 +18,11 @@ COLORS = {"+": "32", "-": "31", "@": "36"}
 
 def render_diff(diff: str, look: TerminalLook) -> Iterator[str]:
     """Yield the lines of a unified diff; behind `MAX_LINES` only their number."""
-    lines = diff.splitlines()
+    lines = diff.removesuffix("\n").split("\n") if diff else []
     for line in lines[:MAX_LINES]:
-        yield _styled(harmless_line(line[:MAX_LENGTH]), look)
+        num_more = len(line) - MAX_LENGTH
+        end = f" ... ({num_more} more characters)" if num_more > 0 else ""  # nothing is hidden
+        yield _styled(harmless_line(line[:MAX_LENGTH]) + end, look)
     if len(lines) > MAX_LINES:
         yield f"... and {len(lines) - MAX_LINES} more lines"
 

@@ -55,6 +55,18 @@ def test_a_thought_is_one_line_while_it_goes_on_and_when_it_is_done() -> None:
     assert view.folded_text == THOUGHT
 
 
+def test_a_thought_after_text_leaves_the_text() -> None:
+    shown = Shown()
+    view = answer(shown)
+
+    view.content("Some text ")
+    view.thought("hm")
+    view.content("and more.")
+    view.finish()
+
+    assert shown.lines() == ["Some text", "(thought for 3.2 s, 1 word)", "", "and more."]
+
+
 def test_a_wide_screen_names_the_key_that_unfolds() -> None:
     shown = Shown(columns=80)
     view = answer(shown, columns=80)

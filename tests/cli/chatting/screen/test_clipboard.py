@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.cli.chatting.screen.clipboard import MAX_OSC52_BYTES, copy_text
-from localrun.cli.chatting.screen.diffs import MAX_LINES, render_diff
+from localrun.cli.chatting.screen.diffs import MAX_LENGTH, MAX_LINES, render_diff
 from localrun.cli.rendering.look import PLAIN_LOOK, TerminalLook
 from localrun.errors import UsageError
 
@@ -38,7 +38,8 @@ def test_tmux_passes_the_sequence_on(tmp_path: Path) -> None:
 
     copy_text(TEXT, {"PATH": str(tmp_path), "TMUX": "x"}, written.append)
 
-    assert written == ["\033Ptmux;" + sequence(TEXT).replace("\033", "\033\033") + "\033\\"]
+    passed_on = "\033Ptmux;" + sequence(TEXT).replace("\033", "\033\033") + "\033\\"
+    assert written == [passed_on + sequence(TEXT)]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a program in sh")
@@ -61,6 +62,19 @@ def test_a_program_of_the_desktop_takes_it_if_it_works_and_the_screen_is_here(
         assert (tmp_path / "copied").read_text() == TEXT
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a program in sh")
+def test_the_program_of_windows_gets_its_encoding_also_in_its_subsystem_for_linux(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "clip.exe"
+    program.write_text(f"#!/bin/sh\ncat > {tmp_path}/copied\n")
+    program.chmod(0o755)
+
+    copy_text(TEXT, {"PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda _: None)
+
+    assert (tmp_path / "copied").read_bytes() == TEXT.encode("utf-16-le")
+
+
 def test_a_text_that_no_terminal_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too many"):
         copy_text("x" * (MAX_OSC52_BYTES + 1), {"PATH": str(tmp_path)}, lambda _: None)
@@ -74,3 +88,9 @@ def test_differences_are_colored_bounded_and_harmless() -> None:
     assert lines[3:] == ["\033[31m-old\033[0m", "\033[32m+new?[2J\033[0m", " same"]
     assert list(render_diff("+a\n", PLAIN_LOOK)) == ["+a"]
     assert len(list(render_diff("+a\n" * 10_000, PLAIN_LOOK))) == MAX_LINES + 1
+
+
+def test_differences_say_how_much_of_a_long_line_is_not_shown() -> None:
+    (line,) = render_diff("+" + "a" * MAX_LENGTH + "rm -rf /\n", PLAIN_LOOK)
+
+    assert line.endswith("a ... (9 more characters)")

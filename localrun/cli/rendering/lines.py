@@ -68,32 +68,6 @@ def decide(head: str, *, is_complete: bool) -> LineStart | None:
     )
 
 
-def without_quotes(line: str, num_quotes: int) -> str | None:
-    """Return a line without its quote marks, None if it has fewer."""
-    for _ in range(num_quotes):
-        stripped = line.lstrip(" ")
-        if not stripped.startswith(">"):
-            return None
-        line = stripped[1:].removeprefix(" ")
-    return line
-
-
-def without_indent(line: str, indent: int) -> str:
-    """Return a line of code without the indentation of its block."""
-    column = position = 0
-    while column < indent and line[position : position + 1] in {" ", "\t"}:
-        column += TAB if line[position] == "\t" else 1
-        position += 1
-    return line[position:]
-
-
-def closes(line: str, fence: str) -> bool:
-    """Return whether a line, without the indentation of its block, closes a block of code."""
-    text = line.strip()
-    blanks = line[: len(line) - len(line.lstrip())].expandtabs(TAB)
-    return len(text) >= len(fence) and len(blanks) < TAB and set(text) == {fence[0]}
-
-
 def _decide(text: str, *, is_complete: bool) -> LineStart | None:
     first = text[0]
     if first == "#":

@@ -72,3 +72,9 @@ class Style:
 
 NO_STYLE = Style()
 CODE = Style(is_code=True)
+
+
+def styled(text: str, style: Style, look: TerminalLook) -> str:
+    """Return a text with the codes of a style around it."""
+    codes = style.codes(look)
+    return f"{codes}{text}{RESET}" if codes and text else text

@@ -14,20 +14,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.cli.rendering.highlighting import Highlighter
+from localrun.cli.rendering.code_writer import CodeWriter
+from localrun.cli.rendering.fences import Fence
 from localrun.cli.rendering.inline import InlineStream
 from localrun.cli.rendering.line_writer import LineWriter
-from localrun.cli.rendering.lines import (
-    LONGEST_HEAD,
-    SHORTEST_FENCE,
-    LineKind,
-    LineStart,
-    closes,
-    decide,
-    without_indent,
-    without_quotes,
-)
-from localrun.cli.rendering.look import NO_STYLE, Style
+from localrun.cli.rendering.lines import LONGEST_HEAD, LineKind, LineStart, decide
+from localrun.cli.rendering.look import NO_STYLE, Style, styled
 from localrun.cli.rendering.tables import render_table
 from localrun.terminal import harmless
 
@@ -37,7 +29,6 @@ if TYPE_CHECKING:
     from localrun.cli.rendering.look import TerminalLook
 
 MAX_ROWS, MAX_ROW = 500, 4000  # of a table: rows, and characters of one
-LONGEST_CODE = 4000  # characters of a line of code that are held back
 MAX_INDENT = 24
 LONGEST_RULE = 40
 DIM = Style(is_dim=True)
@@ -60,7 +51,7 @@ class MarkdownStream:
         self._inline: InlineStream | None = None  # of a line of text that has begun
         self._rows: list[str] = []
         self._row = ""
-        self._code: _CodeBlock | None = None
+        self._code: CodeWriter | None = None
         self._num_blank = 0  # lines, not written before something follows
         self._has_text = False
 
@@ -155,19 +146,14 @@ class MarkdownStream:
         elif start.kind is LineKind.HEADING and not self._look.has_styles:
             marker = f"{start.marker} "
         indent = len(quotes) + len(blanks) + len(marker)
-        bar = _styled(quotes, DIM, self._look)
+        bar = styled(quotes, DIM, self._look)
         following = bar + blanks + " " * len(marker)
         self._writer.begin(bar + blanks + marker, following, indent)
         self._has_text = True
 
     def _begin_code(self, start: LineStart) -> None:
-        mark = start.content[0]
-        length = len(start.content) - len(start.content.lstrip(mark))
-        language = start.content[length:].strip().partition(" ")[0]
-        self._code = _CodeBlock(
-            mark * max(length, SHORTEST_FENCE), start, language, self._look, self._parts
-        )
-        self._parts.append(_styled(start.content.rstrip(), DIM, self._look) + "\n")
+        self._code = CodeWriter(Fence.of(start), self._look, self._parts)
+        self._parts.append(styled(start.content.rstrip(), DIM, self._look) + "\n")
         self._has_text = True
 
     def _end_line(self) -> None:
@@ -183,7 +169,7 @@ class MarkdownStream:
                 self._writer.end()
                 self._inline = None
 
-    def _end_code_line(self, code: _CodeBlock) -> None:
+    def _end_code_line(self, code: CodeWriter) -> None:
         if code.is_left:
             self._code = None
             self._add(code.take())
@@ -221,72 +207,3 @@ class MarkdownStream:
     def _end_blanks(self) -> None:
         self._parts.append("\n" * min(self._num_blank, 2))
         self._num_blank = 0
-
-
-class _CodeBlock:
-    """Open block of code."""
-
-    def __init__(
-        self, fence: str, start: LineStart, language: str, look: TerminalLook, parts: list[str]
-    ) -> None:
-        self._fence = fence
-        self._start = start
-        self._look = look
-        self._parts = parts
-        self._highlighter = Highlighter(language if look.has_styles and look.has_color else "")
-        self._line: list[str] = []
-        self._length = 0
-        self._is_cut = False  # the beginning of the line is written
-
-    @property
-    def has_line(self) -> bool:
-        """Return whether a line has begun."""
-        return bool(self._line) or self._is_cut
-
-    def add(self, text: str) -> None:
-        """Add a part of a line."""
-        self._line.append(text)
-        self._length += len(text)
-        if self._length > LONGEST_CODE:
-            text = self.take()
-            self._parts.append(text if self._is_cut else self._content(text))
-            self._is_cut = True
-
-    def take(self) -> str:
-        """Return the line, and forget it."""
-        text = "".join(self._line)
-        self._line, self._length = [], 0
-        return text
-
-    @property
-    def is_left(self) -> bool:
-        """Return whether the line is outside the quote that the block is in."""
-        num_quotes = self._start.num_quotes
-        if not num_quotes or self._is_cut:
-            return False
-        return without_quotes("".join(self._line), num_quotes) is None
-
-    def _content(self, line: str) -> str:
-        inner = without_quotes(line, self._start.num_quotes)
-        return without_indent(line if inner is None else inner, self._start.indent)
-
-    def end_line(self) -> bool:
-        """Write the line; return whether it ends the block."""
-        text = self.take()
-        if self._is_cut:
-            self._parts.append(f"{text}\n")
-            self._is_cut = False
-            return False
-        text = self._content(text)
-        if closes(text, self._fence):
-            self._parts.append(_styled(text.strip(), DIM, self._look) + "\n")
-            return True
-        for style, piece in self._highlighter.line(text):
-            self._parts.append(_styled(piece, style, self._look))
-        self._parts.append("\n")
-        return False
-
-
-def _styled(text: str, style: Style, look: TerminalLook) -> str:
-    codes = style.codes(look)
-    return f"{codes}{text}\033[0m" if codes and text else text

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.chat import Chat
 
 OFF = ("off", "none")
+LONGEST_NUMBER = 6  # digits of the number of a code block
 
 
 def regenerate(chat: Chat, argument: str) -> None:  # noqa: ARG001 - the signature of all commands
@@ -109,7 +110,8 @@ def copy(chat: Chat, argument: str) -> None:
         chat.transcript.note(f"Copied the answer ({how}).")
         return
     blocks = code_blocks(answer)
-    if not argument.isdecimal() or not 0 < int(argument) <= len(blocks):
+    is_number = argument.isdecimal() and len(argument) <= LONGEST_NUMBER
+    if not is_number or not 0 < int(argument) <= len(blocks):
         raise UsageError(
             f"the answer has {len(blocks)} code blocks", hint="/copy N, or /copy for all of it"
         )

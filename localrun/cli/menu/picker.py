@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.menu.entries import MenuEntry
 
-SIMPLE_TERMINALS = {"dumb", "unknown"}
+SIMPLE_TERMINALS = {"", "dumb", "unknown"}
 MAX_SHOWN = 15
 HEAD = "localrun"
 KEYS = "type to filter, Enter takes, Esc leaves"
@@ -79,7 +79,7 @@ class Picker:
 
 def pick(entries: Sequence[MenuEntry]) -> MenuEntry | None:
     """Return the entry that the user takes, None if the user leaves."""
-    if os.environ.get("TERM", "") in SIMPLE_TERMINALS:
+    if os.name != "nt" and os.environ.get("TERM", "") in SIMPLE_TERMINALS:
         return _pick_by_number(entries)
     picker = Picker(entries)
     return picker.taken() if _application(picker).run() else None

@@ -75,8 +75,9 @@ def test_the_last_chat_goes_on(start: Callable[..., PtyScreen], tmp_path: Path) 
     screen.wait_for(lambda shown: ">>> Where were we?" in shown)
 
 
-def test_a_simple_terminal_asks_for_a_number(start: Callable[..., PtyScreen]) -> None:
-    screen = start(term="dumb")
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_simple_terminal_asks_for_a_number(start: Callable[..., PtyScreen], term: str) -> None:
+    screen = start(term=term)
     screen.wait_for("Number (empty: leave):")
 
     screen.type("\r")

@@ -32,7 +32,8 @@ FIRST = (
 )  # fmt: skip
 PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat")
 LAST = ("localrun.runner.main",)  # numpy and all that uses it
-LEFT_OUT = "localrun.cli.chatting"  # for memory: its prompt_toolkit has 14 MB
+# for memory: a chat runs in the client's own process, and its prompt_toolkit has 14 MB
+LEFT_OUT = ("localrun.cli.chatting", "localrun.cli.rendering", "localrun.cli.menu")
 # urllib3 stays out, for memory: who uses the network waits for it anyway; huggingface_hub and
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (

@@ -168,10 +168,10 @@ def test_the_chat_remembers_and_leaves(server: Home) -> None:
     said = in_terminal(
         server,
         [
-            ("Type a message", "My name is Greta.\n"),
-            ("Greta", "What is my name?\n"),
-            ("Greta", "/nosuch\n"),
-            ("unknown command", "/bye\n"),
+            ("Type a message.*>>> ", "My name is Greta.\n"),
+            (r"\n[^\n]*Greta.*>>> ", "What is my name?\n"),  # the answer, not the echo
+            (r"\n[^\n]*Greta.*>>> ", "/nosuch\n"),
+            ("unknown command.*>>> ", "/bye\n"),
         ],
         "run",
         "guide",

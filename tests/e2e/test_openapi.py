@@ -38,6 +38,7 @@ NARROWER: dict[str, Any] = {  # so that most cases get as far as the model, and 
     "num_ctx": {"const": 512},
     "keep_alive": {"const": "5m"},
 }
+RESPONSES = ("KeptChat",)  # they have members that may be null, as requests
 NEEDED = ("max_tokens", "num_predict", "options")
 
 
@@ -59,7 +60,13 @@ def narrowed(part: Any) -> Any:
 @pytest.mark.skipif(not PROGRAM, reason="scripts/test could not install schemathesis")
 @pytest.mark.timeout(900 + 20 * int(NUM_EXAMPLES))
 def test_no_request_breaks_the_server_or_the_document(server: Home, tmp_path: Path) -> None:
-    document = narrowed(httpx.get(f"{server.url}/openapi.json").json())
+    whole = httpx.get(f"{server.url}/openapi.json").json()
+    document = narrowed(whole)
+    for name in RESPONSES:
+        document["components"]["schemas"][name] = whole["components"]["schemas"][name]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"] = whole["paths"][path][method]["responses"]
     for path in LEFT_OUT:
         del document["paths"][path]
     file = tmp_path / "openapi.json"

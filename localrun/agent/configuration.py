@@ -64,11 +64,6 @@ class ToolConfiguration:
     folder: Path  # absolute; the tools work below it
     servers: tuple[CommandServer | UrlServer, ...] = ()
 
-    @property
-    def has_tools(self) -> bool:
-        """Return whether the chat has any tool."""
-        return self.access is not ToolAccess.NONE or bool(self.servers)
-
 
 def read_configuration(
     tools: Sequence[str],

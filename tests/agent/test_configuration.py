@@ -48,7 +48,6 @@ def test_values_of_tools_state_access_and_folder(
 
     assert configuration.access is access
     assert configuration.folder == (tmp_path / "sub" if "sub" in tools else tmp_path)
-    assert configuration.has_tools == bool(tools)
 
 
 def test_a_missing_folder_and_two_folders_are_errors(tmp_path: Path) -> None:

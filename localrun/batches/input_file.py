@@ -85,7 +85,7 @@ class InputFile:
         except UnicodeDecodeError as error:
             raise UsageError("the line is not UTF-8") from error
         if self.format is InputFormat.TEXT:
-            return {TEXT_FIELD: text.rstrip("\r\n")}
+            return {TEXT_FIELD: text.partition("\n")[0].rstrip("\r")}  # empty lines may follow
         if self.format.delimiter is not None:
             return self._row(text)
         return _object(text)

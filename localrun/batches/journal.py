@@ -2,7 +2,7 @@
 
     answers.jsonl             the output: lines in the order of the input, or as they come
     answers.jsonl.progress    the journal, deleted when all is done:
-        {"format_version": 1, "fingerprint": "…"}
+        {"format_version": 1, "fingerprint": "…", "next": 0, "end": 0}
         {"n": 17, "line": "…"}     the line of record 17, which waits for an earlier one
         {"next": 18, "end": 4096}  records before 18 are in the output, which has 4096 bytes
         {"n": 5, "end": 999}       unordered: record 5 is in the output, which has 999 bytes
@@ -47,8 +47,14 @@ class LineOutput(Protocol):
             StorageError: they cannot be written.
         """
 
+    def cut(self, size: int) -> None:
+        """Drop what stands behind a position."""
+
     def sync(self) -> None:
         """Make the lines durable."""
+
+    def close(self) -> None:
+        """Close the output."""
 
 
 class OutputFile:
@@ -110,18 +116,26 @@ class Journal:
         self.num_done = 0
 
     @classmethod
-    def create(cls, path: Path, output: LineOutput, *, fingerprint: str, is_ordered: bool) -> Self:
-        """Return a new journal in place of whatever was there.
+    def create(
+        cls, path: Path, output: LineOutput, *, fingerprint: str, is_ordered: bool, head: bytes
+    ) -> Self:
+        """Return a new journal, and let the output begin anew with ``head``.
 
         Raises:
             StorageError: it cannot be written.
             OverloadedError: another process has it.
         """
-        file = _opened(path)
-        with storage_errors(path):
-            file.truncate(0)
-        journal = cls(path, file, output, is_ordered=is_ordered)
-        journal._append({"format_version": FORMAT_VERSION, "fingerprint": fingerprint})
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(output.close)
+            file = _opened(path)
+            on_error.callback(file.close)
+            with storage_errors(path):
+                file.truncate(0)
+                output.cut(0)
+            journal = cls(path, file, output, is_ordered=is_ordered)
+            begin = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint}
+            journal._append({**begin, "next": 0, "end": output.append(head)})
+            on_error.pop_all()
         return journal
 
     @classmethod
@@ -130,29 +144,21 @@ class Journal:
     ) -> Self | None:
         """Return a journal that was left, with the output cut to what it names.
 
-        None if the process that made it was killed before it wrote anything.
+        None if the process that made it was killed before it wrote anything. The journal owns the
+        output; without a journal it is closed.
 
         Raises:
             UsageError: it belongs to another input or to other options.
             OverloadedError: another process has it.
         """
-        file = _opened(path)
-        journal = cls(path, file, output, is_ordered=is_ordered)
-        lines = journal._complete_lines(output.size)
-        head = next(lines, None)
-        if head is None:
-            file.close()
-            return None
-        if head.get("fingerprint") != fingerprint:
-            file.close()
-            raise UsageError(
-                f"{output.path.name} was begun with another input, model or other options",
-                hint=AGAIN,
-            )
-        end = 0
-        for entry in lines:
-            end = entry.get("end", end)
-        output.cut(end)
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(output.close)
+            file = _opened(path)
+            on_error.callback(file.close)
+            journal = cls(path, file, output, is_ordered=is_ordered)
+            if not journal._read(output, fingerprint):
+                return None
+            on_error.pop_all()
         return journal
 
     def is_done(self, index: int) -> bool:
@@ -178,10 +184,6 @@ class Journal:
         if self._num_unsynced >= SYNC_LINES:
             self.sync()
 
-    def begin_output(self, head: bytes) -> None:
-        """Write what stands before all lines."""
-        self._append({"next": 0, "end": self._output.append(head)})
-
     def sync(self) -> None:
         """Make all lines durable."""
         self._output.sync()
@@ -190,16 +192,34 @@ class Journal:
         self._num_unsynced = 0
 
     def close(self) -> None:
-        """Close the journal; a later process goes on with it."""
+        """Close journal and output; a later process goes on with them."""
         self._file.close()
+        self._output.close()
 
     def remove(self) -> None:
         """Delete the journal: all is done."""
         self._output.sync()
         self._path.unlink(missing_ok=True)
-        self._file.close()
+        self.close()
         with contextlib.suppress(OSError):
             sync_folder(self._path.parent)
+
+    def _read(self, output: OutputFile, fingerprint: str) -> bool:
+        """Take over the entries of an earlier process; return False if there are none."""
+        lines = self._complete_lines(output.size)
+        head = next(lines, None)
+        if head is None:
+            return False
+        end = head["end"]
+        if head.get("fingerprint") != fingerprint:
+            raise UsageError(
+                f"{output.path.name} was begun with another input, model or other options",
+                hint=AGAIN,
+            )
+        for entry in lines:
+            end = entry.get("end", end)
+        output.cut(end)
+        return True
 
     def _write_next(self, line: bytes) -> None:
         """Write the next line and those that have waited for it, in one append."""

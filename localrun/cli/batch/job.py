@@ -16,6 +16,7 @@ from localrun.batches.input_file import InputFile, InputFormat, spooled
 from localrun.batches.journal import Journal, OutputFile, journal_of
 from localrun.batches.outcome import LineWriter
 from localrun.batches.requests import RequestOptions, check_options, make_request
+from localrun.cli.batch.lines import PrintedLines, StreamedLines
 from localrun.cli.batch.report import BatchReport
 from localrun.cli.output import Output, counted
 from localrun.cli.serving.answer import ask_server, interruptible, load_status
@@ -171,16 +172,15 @@ class BatchRun:
     def _open_journal(self, stack: contextlib.ExitStack) -> Journal:
         output, is_ordered = self._settings.output, self._settings.choice.is_ordered
         fingerprint = self._fingerprint()
-        if output is None or not output.parent.is_dir() or _is_stream(output):
+        if output is None or _is_stream(output):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="localrun-batch-"))
-            journal = Journal.create(
+            return Journal.create(
                 Path(folder, "journal"),
-                StdoutLines() if output is None else OutputFile(output),
+                PrintedLines() if output is None else StreamedLines(output),
                 fingerprint=fingerprint,
                 is_ordered=is_ordered,
+                head=self._writer.head,
             )
-            journal.begin_output(self._writer.head)
-            return journal
         found = self._reopened(output, fingerprint)
         return found or self._created(output, fingerprint)
 
@@ -200,16 +200,13 @@ class BatchRun:
         )
 
     def _created(self, output: Path, fingerprint: str) -> Journal:
-        file = OutputFile(output)
-        journal = Journal.create(
+        return Journal.create(
             journal_of(output),
-            file,
+            OutputFile(output),
             fingerprint=fingerprint,
             is_ordered=self._settings.choice.is_ordered,
+            head=self._writer.head,
         )
-        file.cut(0)
-        journal.begin_output(self._writer.head)
-        return journal
 
     def _fingerprint(self) -> str:
         """Return a digest of all that the lines depend on."""
@@ -258,22 +255,6 @@ class BatchRun:
             return self._settings.num_parallel or AHEAD
         num_slots = ask_server(lambda: ensure_server(self._server, first), load)
         return self._settings.num_parallel or num_slots + AHEAD
-
-
-class StdoutLines:
-    """The output of a batch on stdout."""
-
-    def __init__(self) -> None:
-        self._size = 0
-
-    def append(self, content: bytes) -> int:
-        """Print lines; return the number of bytes so far."""
-        Output().page(content.decode())
-        self._size += len(content)
-        return self._size
-
-    def sync(self) -> None:
-        """Do nothing: what was printed is gone."""
 
 
 def _opened_input(settings: BatchSettings, stack: contextlib.ExitStack) -> InputFile:

@@ -15,6 +15,7 @@ from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
+from localrun.cli.eval.evaluate import evaluate_command
 from localrun.cli.help import help_command
 from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.installation.upgrade import upgrade
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "batch": batch,
+    "eval": evaluate_command,
     "serve": serve,
     "list": list_command,
     "pull": pull,

@@ -17,24 +17,21 @@ from localrun.batches.journal import Journal, OutputFile, journal_of
 from localrun.batches.outcome import LineWriter
 from localrun.batches.requests import RequestOptions, check_options, make_request
 from localrun.cli.batch.lines import PrintedLines, StreamedLines
+from localrun.cli.batch.loading import AHEAD, load_for_batch
 from localrun.cli.batch.report import BatchReport
 from localrun.cli.output import Output, counted
-from localrun.cli.serving.answer import ask_server, interruptible, load_status
+from localrun.cli.serving.answer import interruptible
 from localrun.client.batch_sender import BatchSender, ServerRevival
-from localrun.client.launch import FirstRequest, ensure_server
 from localrun.errors import FailedLinesError, LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from localrun.batches.driver import Done
     from localrun.batches.requests import BatchRequest
     from localrun.cli.batch.settings import BatchSettings
-    from localrun.client.api import LocalrunClient
     from localrun.services.stored_model import StoredModel
     from localrun.settings import Settings
 
-AHEAD = 4  # requests beyond those that run in parallel, so that no sequence is idle
 DRY_ROUNDS = 2  # requests of an estimate for each that runs in parallel
-FALLBACK_PARALLEL = 16
 
 
 def run_batch(server: Settings, model: StoredModel, settings: BatchSettings) -> None:
@@ -235,26 +232,14 @@ class BatchRun:
 
     def _load(self) -> int:
         """Load the model; return how many requests are sent at once."""
-        model, choice, output = self._model, self._settings.choice, Output()
-        first = FirstRequest(
-            model=model.name, num_ctx=choice.num_ctx, files=(*model.shards, *model.draft)
-        )
-        body: dict[str, Any] = {"model": model.name}
-        if choice.num_ctx is not None:
-            body["num_ctx"] = choice.num_ctx
-
-        def load(client: LocalrunClient) -> int:
-            try:
-                for frame in client.load(body):
-                    output.status("" if frame["done"] else load_status(frame, model.name))
-            finally:
-                output.status("")
-            return _num_parallel(client, model.name)
-
         if self._options.embeds:
             return self._settings.num_parallel or AHEAD
-        num_slots = ask_server(lambda: ensure_server(self._server, first), load)
-        return self._settings.num_parallel or num_slots + AHEAD
+        return load_for_batch(
+            self._server,
+            self._model.name,
+            self._settings.num_parallel,
+            self._settings.choice.num_ctx,
+        )
 
 
 def _opened_input(settings: BatchSettings, stack: contextlib.ExitStack) -> InputFile:
@@ -267,13 +252,6 @@ def _opened_input(settings: BatchSettings, stack: contextlib.ExitStack) -> Input
     source = InputFile(path, settings.form, name=settings.choice.prompts)
     stack.callback(source.close)
     return source
-
-
-def _num_parallel(client: LocalrunClient, name: str) -> int:
-    found = [state.get("parallel") for state in client.states() if state.get("name") == name]
-    return next(
-        (number for number in found if isinstance(number, int) and number), FALLBACK_PARALLEL
-    )
 
 
 def _is_stream(path: Path) -> bool:

@@ -81,10 +81,24 @@ def read_choice(choice: BatchChoice) -> BatchSettings:
         form=_form(choice.input_format),
         template=None if choice.template is None else parse_template(choice.template),
         schema=_schema(choice.json_schema),
-        num_parallel=_parallel(choice.parallel),
+        num_parallel=parse_parallel(choice.parallel),
         delimiter=_delimiter(choice, output),
         sampling={name: value for name, value in choice.sampling.items() if value is not None},
     )
+
+
+def parse_parallel(text: str) -> int | None:
+    """Return the number of requests at once, None for ``auto``.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text == AUTO:
+        return None
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MOST_PARALLEL))
+    if not is_number or not 0 < int(text) <= MOST_PARALLEL:
+        raise UsageError(f"--parallel {text} is neither auto nor 1 to {MOST_PARALLEL}")
+    return int(text)
 
 
 def _form(name: str | None) -> InputFormat | None:
@@ -102,15 +116,6 @@ def _schema(text: str | None) -> dict[str, Any] | None:
     if schema == "json":
         raise UsageError("--json-schema json is no schema", hint="--json-schema schema.json")
     return None if isinstance(schema, str) else schema
-
-
-def _parallel(text: str) -> int | None:
-    if text == AUTO:
-        return None
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MOST_PARALLEL))
-    if not is_number or not 0 < int(text) <= MOST_PARALLEL:
-        raise UsageError(f"--parallel {text} is neither auto nor 1 to {MOST_PARALLEL}")
-    return int(text)
 
 
 def _delimiter(choice: BatchChoice, output: Path | None) -> str | None:

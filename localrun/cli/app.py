@@ -12,6 +12,8 @@ from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
 from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
+from localrun.cli.connecting.connect import connect
+from localrun.cli.connecting.launch import launch
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
@@ -80,6 +82,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "load": load,
     "ps": ps,
     "stop": stop,
+    "connect": connect,
+    "launch": launch,
     "doctor": doctor,
     "completion": completion,
     "upgrade": upgrade,

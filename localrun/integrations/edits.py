@@ -21,7 +21,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True)

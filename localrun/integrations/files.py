@@ -76,7 +76,7 @@ def read_content(path: Path, most_bytes: int) -> FileContent:
         return FileContent(path=target, data=None)
     except OSError as error:
         raise _file_error(error, target) from error
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{target} is not a file")
@@ -139,7 +139,7 @@ def _target(path: Path) -> Path:
 
 def _write(temporary: Path, data: bytes, mode: int, before: FileContent) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with open(descriptor, "wb", buffering=0) as file:
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
         write_all(file, data)
         if sys.platform != "win32":
             _keep_owner(file.fileno(), before)

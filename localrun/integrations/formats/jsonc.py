@@ -1,8 +1,8 @@
 """Reader of JSON with comments, as a tree of nodes with their positions in the text.
 
-Accepts // and /* */ comments and trailing commas as editors do, and of JSON5 keys without quotes and
-strings in single quotes. Invariant: positions are half-open ranges of the text, and the text outside
-of a value's range is never needed to decode it. Takes linear time; nesting is bounded.
+Accepts // and /* */ comments and trailing commas as editors do, and of JSON5 keys without quotes
+and strings in single quotes. Invariant: positions are half-open ranges of the text, and the text
+outside of a value's range is never needed to decode it. Takes linear time; nesting is bounded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUMBER = re.compile(
     r"-?(?:0|[1-9]\d{0,400})(?:\.\d{1,400})?(?:[eE][+-]?\d{1,4})?(?![\w.])", re.ASCII
 )
 WORD = re.compile(r"[A-Za-z_$][\w$]*")
-WORDS: dict[str, None | bool] = {"true": True, "false": False, "null": None}
+WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 CLOSING = {"{": "}", "[": "]"}
 
 

@@ -105,6 +105,7 @@ def _spaced(before: str, after: str) -> str:
         if before[len(before) - end - 1 : len(before) - end] != after[-end - 1 : len(after) - end]:
             break
     position = len(after) - end
+    position += after[position : position + 1] == "\n"
     is_joined = after[position:].startswith("[") and after[:position].endswith("\n")
     if is_joined and position and not after[:position].endswith("\n\n"):
         return f"{after[:position]}\n{after[position:]}"

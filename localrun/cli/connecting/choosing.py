@@ -64,7 +64,8 @@ def choose_agent_model(
     for model in [*remembered, *suitable[:MOST_PLANS]]:
         if _problem(tool, model, context) is None and planner.plan(model, context).fits:
             return _with_context(model, context, planner)
-    name = _offered(tool, models, context, workspace, is_sure=options.is_sure)
+    is_sure = options.is_sure and not options.is_dry
+    name = _offered(tool, context, workspace, is_sure=is_sure)
     _pull(workspace, name)
     return _with_context(find_served(served_models(client), name), context, planner)
 
@@ -87,7 +88,8 @@ def _named(
     try:
         model = find_served(served_models(client), name)
     except ModelNotFoundError:
-        _check_pull(name, f"{name} is not on this machine", is_sure=options.is_sure)
+        is_sure = options.is_sure and not options.is_dry
+        _check_pull(name, f"{name} is not on this machine", is_sure=is_sure)
         _pull(workspace, name)
         model = find_served(served_models(client), name)
     if "completion" not in model.capabilities:
@@ -124,7 +126,6 @@ def _with_context(model: ServedModel, context: int, planner: ContextPlanner) -> 
 
 def _offered(
     tool: Tool,
-    models: Sequence[ServedModel],
     context: int,
     workspace: Workspace,
     *,
@@ -143,7 +144,7 @@ def _offered(
             reason, hint=f"localrun launch {tool.name} --model NAME --ctx 8k   uses any model"
         )
     name = f"{entry.name}:{entry.tag}"
-    if models and not is_sure:
+    if not is_sure and is_terminal(sys.stdin):
         Output().note(f"{reason}.")
     _check_pull(name, reason, entry, is_sure=is_sure)
     return name

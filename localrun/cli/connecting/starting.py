@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.cli.connecting.choosing import AgentModel, choose_agent_model
@@ -85,7 +85,7 @@ def launch_tool(tool: Tool, options: LaunchOptions) -> int:
     with interruptible():
         client = ensure_server(workspace.settings)
         chosen = choose_agent_model(tool, client, workspace, options)
-        loaded = _load(client, chosen, output)
+        loaded = _planned(chosen) if options.is_dry else _load(client, chosen, output)
     connection = _connection(tool, loaded, chosen, workspace)
     if not options.is_dry:
         remember_model(tool.name, loaded.name)
@@ -108,8 +108,15 @@ def _load(client: LocalrunClient, chosen: AgentModel, output: Output) -> RoleMod
     finally:
         output.status("")
     context = find_served(served_models(client), name).loaded_context or chosen.num_ctx
+    return replace(_planned(chosen), context=context)
+
+
+def _planned(chosen: AgentModel) -> RoleModel:
+    """Return the model with the context that it is loaded with."""
     return RoleModel(
-        name=name.removesuffix(LATEST), context=context, capabilities=chosen.model.capabilities
+        name=chosen.model.name.removesuffix(LATEST),
+        context=chosen.num_ctx,
+        capabilities=chosen.model.capabilities,
     )
 
 

@@ -70,6 +70,7 @@ TOOL = Tool(
     name="aider",
     title="aider",
     checked="0.86.2",
+    is_started=True,
     context=8192,
     probes=(Probe.CHAT,),
     program="aider",

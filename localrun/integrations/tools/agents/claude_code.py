@@ -58,7 +58,8 @@ def _launch(target: Target) -> Launch:
 TOOL = Tool(
     name="claude-code",
     title="Claude Code",
-    checked="2.1",
+    checked="2.1.197",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.MESSAGES,),

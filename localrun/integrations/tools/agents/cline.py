@@ -49,6 +49,7 @@ TOOL = Tool(
     name="cline",
     title="Cline",
     checked="3.0.65",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

@@ -1,7 +1,9 @@
 """Codex: OpenAI's agent, which speaks ``/v1/responses`` alone.
 
 ``~/.codex/config.toml``, or ``-c key=value`` with values of TOML:
-https://developers.openai.com/codex/config-reference
+https://developers.openai.com/codex/config-reference. A launch adds a catalog of models with the
+real context window. A catalog must have instructions: ours are short, because a local model reads
+6,000 tokens of them before each first answer. In the file it would hide OpenAI's own models.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import OWN_FOLDER, FileSettings, Launch, Probe, Tool
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
     from localrun.integrations.target import Target
 
 COMPACT_SHARE = 0.8  # of the context
+CATALOG = "codex-models.json"
+TRUNCATION_BYTES = 10_000  # of the output of a command
+INSTRUCTIONS = """\
+You are a coding agent in the user's terminal. Work in the current folder.
+- Read the files that matter before you change them, and keep their style.
+- Use the tools: run commands to look and to test, apply patches to edit. Never invent their output.
+- Make the smallest change that does what the user wants. Do not commit unless you are told to.
+- Go on until the task is done, then say in a few sentences what you changed and how you tested it.
+- If something is unclear or dangerous, ask first.
+"""
 
 
 def _root(target: Target) -> dict[str, Json]:
@@ -51,14 +63,40 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
 def _launch(target: Target) -> Launch:
     values = _root(target)
     values |= {f"model_providers.{PROVIDER}.{name}": v for name, v in _provider(target).items()}
-    options = [("-c", f"{name}={json.dumps(value)}") for name, value in values.items()]
-    return Launch(arguments=tuple(word for option in options for word in option))
+    texts = [f"{name}={json.dumps(value)}" for name, value in values.items()]
+    texts.append(f"model_catalog_json='{OWN_FOLDER}/{CATALOG}'")
+    return Launch(
+        arguments=tuple(word for text in texts for word in ("-c", text)),
+        files={CATALOG: json.dumps({"models": [_catalog_entry(target)]}, indent=2)},
+    )
+
+
+def _catalog_entry(target: Target) -> dict[str, Json]:
+    chat = target.chat
+    return {
+        "slug": chat.name,
+        "display_name": f"{chat.name} (localrun)",
+        "context_window": chat.context,
+        "shell_type": "default",
+        "visibility": "list",
+        "supported_in_api": True,
+        "priority": 0,
+        "truncation_policy": {"mode": "bytes", "limit": TRUNCATION_BYTES},
+        "input_modalities": ["text", "image"] if chat.sees else ["text"],
+        "base_instructions": INSTRUCTIONS,
+        "support_verbosity": False,
+        "supports_parallel_tool_calls": True,
+        "supports_reasoning_summaries": False,
+        "supported_reasoning_levels": [],
+        "experimental_supported_tools": [],
+    }
 
 
 TOOL = Tool(
     name="codex",
     title="Codex",
     checked="0.169.0",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.RESPONSES,),

@@ -37,6 +37,7 @@ TOOL = Tool(
     name="copilot",
     title="GitHub Copilot CLI",
     checked="1.0.102",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

@@ -59,7 +59,8 @@ def _launch(target: Target) -> Launch:
 TOOL = Tool(
     name="droid",
     title="Droid",
-    checked="documentation of 2026",
+    checked="0.215.0",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

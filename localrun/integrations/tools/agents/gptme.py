@@ -30,6 +30,7 @@ TOOL = Tool(
     name="gptme",
     title="gptme",
     checked="0.35.1",
+    is_started=True,
     context=16384,
     probes=(Probe.CHAT_TOOLS,),
     program="gptme",

@@ -49,7 +49,8 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
 TOOL = Tool(
     name="hermes",
     title="Hermes Agent",
-    checked="source of 0.19.0",
+    checked="0.19.0",
+    is_started=True,
     needs_tools=True,
     context=CONTEXT,
     probes=(Probe.MODELS, Probe.CHAT_TOOLS),

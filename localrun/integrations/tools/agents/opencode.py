@@ -65,7 +65,8 @@ def _launch(target: Target) -> Launch:
 TOOL = Tool(
     name="opencode",
     title="opencode",
-    checked="1.18",
+    checked="1.18.33",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

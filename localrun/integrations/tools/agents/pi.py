@@ -70,6 +70,7 @@ TOOL = Tool(
     name="pi",
     title="pi",
     checked="0.73.1",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

@@ -55,6 +55,7 @@ TOOL = Tool(
     name="qwen-code",
     title="Qwen Code",
     checked="0.24.4",
+    is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
     probes=(Probe.CHAT_TOOLS,),

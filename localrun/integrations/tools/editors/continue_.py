@@ -58,6 +58,7 @@ TOOL = Tool(
     name="continue",
     title="Continue",
     checked="cn 1.5.47",
+    is_started=True,
     roles=tuple(Role),
     needs_tools=True,
     context=8192,

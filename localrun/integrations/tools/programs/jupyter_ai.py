@@ -26,6 +26,11 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
             path=("custom_models", Item("name", "localrun")),
             value={"model_id": name, "params": dict(parameters)},
         ),
+        Edit(
+            path=("custom_models", Item("name", "localrun"), "id"),
+            value=f"custom-localrun/{name}",
+            is_default=True,
+        ),
     ]
     if target.embed is not None:
         embedder = f"openai/{target.embed.name}"
@@ -42,7 +47,7 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
 TOOL = Tool(
     name="jupyter-ai",
     title="Jupyter AI",
-    checked="source of 3.2",
+    checked="the schema of 3.2",
     roles=(Role.CHAT, Role.EMBED),
     context=8192,
     probes=(Probe.CHAT_TOOLS, Probe.EMBEDDINGS),

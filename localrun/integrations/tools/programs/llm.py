@@ -37,6 +37,7 @@ TOOL = Tool(
     name="llm",
     title="llm",
     checked="0.36",
+    is_started=True,
     probes=(Probe.CHAT,),
     program="llm",
     install=(("uv", "tool", "install", "llm"), ("pipx", "install", "llm")),

@@ -24,6 +24,7 @@ TOOL = Tool(
     name="shell-gpt",
     title="ShellGPT",
     checked="1.5.1",
+    is_started=True,
     probes=(Probe.CHAT,),
     program="sgpt",
     install=(("uv", "tool", "install", "shell-gpt"), ("pipx", "install", "shell-gpt")),

@@ -12,7 +12,6 @@ values changes, and an edit that was made already changes nothing.
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -73,9 +72,13 @@ def leaves(edit: Edit) -> Iterator[Edit]:
         yield from leaves(Edit(path=(*edit.path, key), value=value, is_default=edit.is_default))
 
 
-def is_same(one: Json, other: Json) -> bool:
-    """Return whether two values are equal as JSON, where true is not 1."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+def is_same(one: object, other: object) -> bool:
+    """Return whether two decoded values are equal, where true is not 1 and NaN is NaN."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return type(one) is type(other) and (one == other or repr(one) == repr(other))
 
 
 def applied(value: Json, edits: Sequence[Edit]) -> Json:
@@ -132,7 +135,7 @@ def _apply(root: Json, edit: Edit) -> None:
         if key is None or not rest:
             _set(here, step, key, rest, edit)
             return
-        here = here[key]  # type: ignore[index, call-overload] # _key_of has checked the type
+        here = here[key]  # type: ignore[index] # _key_of has checked the type
 
 
 def _key_of(here: Json, step: Step, path: Sequence[Step]) -> str | int | None:
@@ -156,10 +159,10 @@ def _set(here: Json, step: Step, key: str | int | None, rest: Sequence[Step], ed
 
 def _merge(here: Json, key: str | int | None, edit: Edit) -> None:
     """Replace a value that is there; merge an object into an object."""
-    old = here[key]  # type: ignore[index, call-overload] # as above
+    old = here[key]  # type: ignore[index] # as above
     if not (isinstance(old, dict) and isinstance(edit.value, dict)):
         if not edit.is_default:
-            here[key] = copy.deepcopy(edit.value)  # type: ignore[index, call-overload]
+            here[key] = copy.deepcopy(edit.value)  # type: ignore[index]
         return
     for name, value in edit.value.items():
         _apply(old, Edit(path=(name,), value=value, is_default=edit.is_default))

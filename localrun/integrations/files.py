@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOM = b"\xef\xbb\xbf"
+READ_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO does not block
+WRITE_FLAGS = getattr(os, "O_BINARY", 0)
 NEW_FILE, PRIVATE_FILE = 0o644, 0o600
 
 
@@ -71,19 +73,20 @@ def read_content(path: Path, most_bytes: int) -> FileContent:
     """
     target = _target(path)
     try:
-        descriptor = os.open(target, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(target, os.O_RDONLY | READ_FLAGS)
     except FileNotFoundError:
         return FileContent(path=target, data=None)
     except OSError as error:
         raise _file_error(error, target) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{target} is not a file")
-        try:
-            data = file.read(most_bytes + 1)
-        except OSError as error:
-            raise _file_error(error, target) from error
+        data = _read_up_to(descriptor, most_bytes + 1)
+    except OSError as error:
+        raise _file_error(error, target) from error
+    finally:
+        os.close(descriptor)
     if len(data) > most_bytes:
         raise UsageError(
             f"{target} has more than {most_bytes} bytes", hint="add the printed settings by hand"
@@ -130,6 +133,13 @@ def remove_content(before: FileContent) -> None:
         raise _file_error(error, before.path) from error
 
 
+def _read_up_to(descriptor: int, most_bytes: int) -> bytes:
+    data = bytearray()
+    while len(data) < most_bytes and (piece := os.read(descriptor, most_bytes - len(data))):
+        data += piece
+    return bytes(data)
+
+
 def _target(path: Path) -> Path:
     try:
         return path.resolve()
@@ -138,7 +148,9 @@ def _target(path: Path) -> Path:
 
 
 def _write(temporary: Path, data: bytes, mode: int, before: FileContent) -> None:
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | WRITE_FLAGS, PRIVATE_FILE
+    )
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         write_all(file, data)
         if sys.platform != "win32":

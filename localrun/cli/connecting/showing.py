@@ -105,7 +105,7 @@ def _file_as_json(file: FileSettings) -> dict[str, Any]:
 
     try:
         (change,) = planned_changes([file])
-        state = {"is_written": not change.is_change, "problem": None}
+        state: dict[str, Any] = {"is_written": not change.is_change, "problem": None}
     except UsageError as error:
         state = {"is_written": False, "problem": error.message}
     return {

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, UsageError
-from localrun.integrations.edits import applied
+from localrun.integrations.edits import applied, is_same
 from localrun.integrations.formats.jsonc_edits import decoded_jsonc, edited_jsonc
 from localrun.integrations.formats.toml_edits import decoded_toml, edited_toml
 from localrun.integrations.formats.yaml_edits import decoded_yaml, edited_yaml
@@ -18,7 +18,7 @@ from localrun.integrations.formats.yaml_edits import decoded_yaml, edited_yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.integrations.edits import Edit, Json
+    from localrun.integrations.edits import Edit
 
 
 class FileFormat(StrEnum):
@@ -50,7 +50,7 @@ def edited_document(text: str, file_format: FileFormat, edits: Sequence[Edit]) -
         return _with_plain_line_ends(text, file_format, edits)
     before = DECODED[file_format](text)
     edited = EDITED[file_format](text, edits)
-    if not _is_equal(DECODED[file_format](edited), applied(before, edits)):
+    if not is_same(DECODED[file_format](edited), applied(before, edits)):
         raise LocalrunError(
             "the edit would change other settings of the file",
             hint="add the printed settings by hand",
@@ -63,8 +63,3 @@ def _with_plain_line_ends(text: str, file_format: FileFormat, edits: Sequence[Ed
     if "\r" in plain or plain.count("\n") != text.count("\r\n"):
         raise UsageError("it mixes line ends of Windows and Unix")
     return edited_document(plain, file_format, edits).replace("\n", "\r\n")
-
-
-def _is_equal(one: Json, other: Json) -> bool:
-    """Return whether two decoded files are equal; dates and floats compare as themselves."""
-    return one == other or repr(one) == repr(other)

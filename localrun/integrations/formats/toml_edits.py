@@ -6,7 +6,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import UsageError
-from localrun.integrations.edits import Edit, Item, applied, shape_error
+from localrun.integrations.edits import Edit, Item, applied, is_same, shape_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def edited_toml(text: str, edits: Sequence[Edit]) -> str:
     from tomlkit.exceptions import TOMLKitError
 
     before = decoded_toml(text)
-    if applied(before, edits) == before:
+    if is_same(applied(before, edits), before):
         return text
     try:
         written = text
@@ -95,7 +95,7 @@ def _table(*, is_last: bool) -> Any:  # noqa: ANN401 - as above
 
 def _differs(old: Any, value: Json) -> bool:  # noqa: ANN401 - as above
     plain = old.unwrap() if hasattr(old, "unwrap") else old
-    return type(plain) is not type(value) or plain != value
+    return not is_same(plain, value)
 
 
 def _spaced(before: str, after: str) -> str:

@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import UsageError
-from localrun.integrations.edits import Edit, Item, applied, empty_root, shape_error
+from localrun.integrations.edits import Edit, Item, applied, empty_root, is_same, shape_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def edited_yaml(text: str, edits: Sequence[Edit]) -> str:
         ShapeError: a part of a path is not an object or a list.
     """
     before = decoded_yaml(text)
-    if applied(before, edits) == before:
+    if is_same(applied(before, edits), before):
         return text
     yaml = _yaml_in_style_of(text)
     root = _loaded(yaml, text)
@@ -132,8 +132,14 @@ def _set(here: Any, step: Any, key: Any, edit: Edit) -> None:  # noqa: ANN401 - 
     elif isinstance(here[key], dict) and isinstance(edit.value, dict):
         for name, value in edit.value.items():
             _edit(here[key], Edit(path=(name,), value=value, is_default=edit.is_default))
-    elif not edit.is_default and here[key] != edit.value:
+    elif not edit.is_default and not _equals(here[key], edit.value):
         here[key] = edit.value
+
+
+def _equals(old: object, value: object) -> bool:
+    """Return whether a value of the file, which has a type of the library, equals a plain one."""
+    is_typed = isinstance(old, type(value)) and isinstance(old, bool) == isinstance(value, bool)
+    return is_typed and old == value
 
 
 def _comments(text: str) -> str:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from localrun.integrations.tool import Probe
+from localrun.integrations.tool import ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ class ProbeRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def probe_request(probe: Probe, target: Target) -> ProbeRequest | None:
+def probe_request(probe: ProbeKind, target: Target) -> ProbeRequest | None:
     """Return the request of a probe; None if the target has no model for it."""
     return _BUILDERS[probe](target)
 
@@ -173,17 +173,17 @@ def _ollama_generate(target: Target) -> ProbeRequest | None:
     return ProbeRequest(method="POST", path="/api/generate", body=body, check=_has("response"))
 
 
-_BUILDERS: dict[Probe, Callable[[Target], ProbeRequest | None]] = {
-    Probe.MODELS: _models,
-    Probe.CHAT: _chat,
-    Probe.CHAT_TOOLS: _chat_tools,
-    Probe.RESPONSES: _responses,
-    Probe.MESSAGES: _messages,
-    Probe.COMPLETIONS: _completions,
-    Probe.EMBEDDINGS: _embeddings,
-    Probe.OLLAMA_TAGS: _ollama_tags,
-    Probe.OLLAMA_CHAT: _ollama_chat,
-    Probe.OLLAMA_GENERATE: _ollama_generate,
+_BUILDERS: dict[ProbeKind, Callable[[Target], ProbeRequest | None]] = {
+    ProbeKind.MODELS: _models,
+    ProbeKind.CHAT: _chat,
+    ProbeKind.CHAT_TOOLS: _chat_tools,
+    ProbeKind.RESPONSES: _responses,
+    ProbeKind.MESSAGES: _messages,
+    ProbeKind.COMPLETIONS: _completions,
+    ProbeKind.EMBEDDINGS: _embeddings,
+    ProbeKind.OLLAMA_TAGS: _ollama_tags,
+    ProbeKind.OLLAMA_CHAT: _ollama_chat,
+    ProbeKind.OLLAMA_GENERATE: _ollama_generate,
 }
 
 

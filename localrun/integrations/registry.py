@@ -26,7 +26,7 @@ from localrun.integrations.tools.editors import continue_, jetbrains, roo, vscod
 from localrun.integrations.tools.programs import jupyter_ai, llm, n8n, open_webui, shell_gpt
 
 if TYPE_CHECKING:
-    from localrun.integrations.tool import Tool
+    from localrun.integrations.tool import Integration
 
 AGENTS = (
     aider, claude_code, cline, codex, copilot, crush, droid, goose, gptme, hermes, openclaw,
@@ -34,7 +34,7 @@ AGENTS = (
 )  # fmt: skip
 EDITORS = (continue_, jetbrains, roo, vscode, zed)
 PROGRAMS = (jupyter_ai, llm, n8n, open_webui, shell_gpt)
-TOOLS: dict[str, Tool] = {
+TOOLS: dict[str, Integration] = {
     module.TOOL.name: module.TOOL for module in (*AGENTS, *EDITORS, *PROGRAMS)
 }
 OTHER_NAMES = {
@@ -53,7 +53,7 @@ OTHER_NAMES = {
 }
 
 
-def find_tool(name: str) -> Tool:
+def find_tool(name: str) -> Integration:
     """Return the tool of a name.
 
     Raises:

@@ -17,7 +17,7 @@ CHAT_CONTEXT = 4096
 MOST_OUTPUT = 8192
 
 
-class Role(StrEnum):
+class ModelRole(StrEnum):
     """What a tool uses a model for."""
 
     CHAT = "chat"
@@ -76,12 +76,12 @@ class Target:
         """Return how a file names the key; ``reference`` is the tool's way to name a variable."""
         return reference if self.needs_key else NO_KEY
 
-    def models(self) -> dict[Role, RoleModel]:
+    def models(self) -> dict[ModelRole, RoleModel]:
         """Return the models by role, without the roles that have none."""
         every = {
-            Role.CHAT: self.chat,
-            Role.EDIT: self.edit,
-            Role.AUTOCOMPLETE: self.autocomplete,
-            Role.EMBED: self.embed,
+            ModelRole.CHAT: self.chat,
+            ModelRole.EDIT: self.edit,
+            ModelRole.AUTOCOMPLETE: self.autocomplete,
+            ModelRole.EMBED: self.embed,
         }
         return {role: model for role, model in every.items() if model is not None}

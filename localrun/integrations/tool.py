@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from localrun.integrations.formats.documents import FileFormat
-from localrun.integrations.target import CHAT_CONTEXT, Role
+from localrun.integrations.target import CHAT_CONTEXT, ModelRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localrun.integrations.target import Target
 
 
-class Probe(StrEnum):
+class ProbeKind(StrEnum):
     """A request that a tool sends; see `localrun.integrations.probes`."""
 
     MODELS = "models"
@@ -60,17 +60,17 @@ KEY = "{key}"  # as the whole value of a variable: the key, or `NO_KEY`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Integration:
     """A tool that can be connected, started, or both."""
 
     name: str
     title: str
     checked: str  # how its settings were checked, with the version
     is_started: bool = False  # whether they were checked by starting the tool
-    roles: tuple[Role, ...] = (Role.CHAT,)
+    roles: tuple[ModelRole, ...] = (ModelRole.CHAT,)
     needs_tools: bool = False  # calls tools: an agent
     context: int = CHAT_CONTEXT  # tokens that its own instructions need at least
-    probes: tuple[Probe, ...] = (Probe.MODELS, Probe.CHAT)
+    probes: tuple[ProbeKind, ...] = (ProbeKind.MODELS, ProbeKind.CHAT)
     program: str = ""  # its command
     install: tuple[tuple[str, ...], ...] = ()  # commands, the first that can run is offered
     settings: Callable[[Target, Places], tuple[FileSettings, ...]] | None = None

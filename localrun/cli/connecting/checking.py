@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from localrun.cli.output import Output
-    from localrun.integrations.target import Role
-    from localrun.integrations.tool import Probe, Tool
-    from localrun.services.connecting.connection import Connection
+    from localrun.integrations.target import ModelRole
+    from localrun.integrations.tool import Integration, ProbeKind
+    from localrun.services.connecting.connection import ToolConnection
     from localrun.settings import Settings
 
 OK = 200
@@ -38,7 +38,7 @@ class Finding:
     is_skipped: bool = False
 
 
-def check_tool(tool: Tool, wanted: Mapping[Role, str], output: Output) -> None:
+def check_tool(tool: Integration, wanted: Mapping[ModelRole, str], output: Output) -> None:
     """Print the findings of a tool; exit with 1 if something is wrong."""
     connection = connected(tool, wanted)
     settings = load_settings(os.environ)
@@ -55,7 +55,7 @@ def check_tool(tool: Tool, wanted: Mapping[Role, str], output: Output) -> None:
         raise SystemExit(FAILED)
 
 
-def _findings(connection: Connection, settings: Settings, output: Output) -> Iterator[Finding]:
+def _findings(connection: ToolConnection, settings: Settings, output: Output) -> Iterator[Finding]:
     yield from _files(connection)
     for problem in connection.problems():
         yield Finding(name="model", problem=problem.text, hint=problem.hint)
@@ -65,7 +65,7 @@ def _findings(connection: Connection, settings: Settings, output: Output) -> Ite
         output.status("")
 
 
-def _files(connection: Connection) -> Iterator[Finding]:
+def _files(connection: ToolConnection) -> Iterator[Finding]:
     tool = connection.tool
     if tool.settings is None:
         return
@@ -84,7 +84,7 @@ def _files(connection: Connection) -> Iterator[Finding]:
     yield Finding(name="settings")
 
 
-def _probed(probe: Probe, connection: Connection, settings: Settings) -> Finding:
+def _probed(probe: ProbeKind, connection: ToolConnection, settings: Settings) -> Finding:
     request = probe_request(probe, connection.target)
     if request is None:
         return Finding(name=probe.value, is_skipped=True)

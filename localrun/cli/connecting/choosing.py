@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.cli.connecting.starting import LaunchOptions
     from localrun.client.api import LocalrunClient
-    from localrun.integrations.tool import Tool
+    from localrun.integrations.tool import Integration
     from localrun.registry.catalog import CatalogEntry
     from localrun.runner.messages import JsonObject
     from localrun.services.workspace import Workspace
@@ -47,7 +47,7 @@ class AgentModel:
 
 
 def choose_agent_model(
-    tool: Tool, client: LocalrunClient, workspace: Workspace, options: LaunchOptions
+    tool: Integration, client: LocalrunClient, workspace: Workspace, options: LaunchOptions
 ) -> AgentModel:
     """Return the model for a tool; pulls one if the user agrees.
 
@@ -63,21 +63,22 @@ def choose_agent_model(
     suitable = suitable_models(models, context, needs_tools=tool.needs_tools)
     for model in [*remembered, *suitable[:MOST_PLANS]]:
         if _problem(tool, model, context) is None and planner.plan(model, context).fits:
-            return _with_context(model, context, planner)
+            return _with_context(model, options, context, planner)
     is_sure = options.is_sure and not options.is_dry
     name = _offered(tool, context, workspace, is_sure=is_sure)
     _pull(workspace, name)
-    return _with_context(find_served(served_models(client), name), context, planner)
+    model = find_served(served_models(client), name)
+    return _with_context(model, options, context, planner)
 
 
-def wanted_context(tool: Tool, options: LaunchOptions) -> int:
+def wanted_context(tool: Integration, options: LaunchOptions) -> int:
     """Return the tokens that a tool needs: at least `AGENT_CONTEXT` for an agent."""
     least = max(tool.context, AGENT_CONTEXT) if tool.needs_tools else tool.context
     return options.num_ctx or least
 
 
 def _named(
-    tool: Tool,
+    tool: Integration,
     client: LocalrunClient,
     workspace: Workspace,
     options: LaunchOptions,
@@ -97,17 +98,17 @@ def _named(
     problem = _problem(tool, model, context)
     if problem is not None:
         Output().note(f"warning: {problem}")
-    return _with_context(model, context, planner)
+    return _with_context(model, options, context, planner)
 
 
-def _remembered(tool: Tool, models: Sequence[ServedModel]) -> list[ServedModel]:
+def _remembered(tool: Integration, models: Sequence[ServedModel]) -> list[ServedModel]:
     name = remembered_model(tool.name)
     if name is None:
         return []
     return [model for model in models if model.name in {name, f"{name}:latest"}]
 
 
-def _problem(tool: Tool, model: ServedModel, context: int) -> str | None:
+def _problem(tool: Integration, model: ServedModel, context: int) -> str | None:
     """Return why a model does not suit a tool."""
     if tool.needs_tools and "tools" not in model.capabilities:
         return f"{model.name} does not call tools, which {tool.title} needs"
@@ -117,15 +118,18 @@ def _problem(tool: Tool, model: ServedModel, context: int) -> str | None:
     return None
 
 
-def _with_context(model: ServedModel, context: int, planner: ContextPlanner) -> AgentModel:
-    """Return the model with its default context if that is longer than the needed one."""
-    default = planner.plan(model).context
-    longest = model.trained_context or context
-    return AgentModel(model=model, num_ctx=max(default, min(context, longest)))
+def _with_context(
+    model: ServedModel, options: LaunchOptions, context: int, planner: ContextPlanner
+) -> AgentModel:
+    """Return the model with the named context, else with its default one if that is longer."""
+    needed = min(context, model.trained_context or context)
+    default = planner.plan(model)
+    is_longer = options.num_ctx is None and default.is_known and default.context > needed
+    return AgentModel(model=model, num_ctx=default.context if is_longer else needed)
 
 
 def _offered(
-    tool: Tool,
+    tool: Integration,
     context: int,
     workspace: Workspace,
     *,

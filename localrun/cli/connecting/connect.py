@@ -14,7 +14,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.integrations.target import Role
+    from localrun.integrations.target import ModelRole
 
 LIST, CHECK = "list", "check"
 
@@ -72,7 +72,7 @@ def connect(  # noqa: PLR0913 - one parameter a flag
     localrun connect check codex
     """
     from localrun.integrations.registry import find_tool
-    from localrun.integrations.target import Role
+    from localrun.integrations.target import ModelRole
 
     output = Output(as_json=as_json)
     kind, name = _parsed(words or [LIST])
@@ -92,10 +92,10 @@ def connect(  # noqa: PLR0913 - one parameter a flag
         undo_tool(tool, output)
         return
     options = {
-        Role.CHAT: model,
-        Role.EDIT: edit,
-        Role.AUTOCOMPLETE: autocomplete,
-        Role.EMBED: embed,
+        ModelRole.CHAT: model,
+        ModelRole.EDIT: edit,
+        ModelRole.AUTOCOMPLETE: autocomplete,
+        ModelRole.EMBED: embed,
     }
     wanted = _wanted(options, tool.roles, tool.title)
     if kind == CHECK:
@@ -126,12 +126,14 @@ def _parsed(words: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def _wanted(options: dict[Role, str | None], roles: Sequence[Role], title: str) -> dict[Role, str]:
+def _wanted(
+    options: dict[ModelRole, str | None], roles: Sequence[ModelRole], title: str
+) -> dict[ModelRole, str]:
     """Return the models that the user named; an option for a role that a tool lacks is an error."""
-    from localrun.integrations.target import Role
+    from localrun.integrations.target import ModelRole
 
     for role, value in options.items():
-        if value is not None and role not in {*roles, Role.CHAT}:
+        if value is not None and role not in {*roles, ModelRole.CHAT}:
             raise UsageError(
                 f"{title} has no model for {role.value}", hint=f"without --{role.value}"
             )

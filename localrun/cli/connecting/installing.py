@@ -15,7 +15,7 @@ from localrun.errors import LocalrunError, NotFoundError
 
 if TYPE_CHECKING:
     from localrun.cli.output import Output
-    from localrun.integrations.tool import Tool
+    from localrun.integrations.tool import Integration
 
 USUAL_FOLDERS = (".local/bin", "bin", ".npm-global/bin", ".opencode/bin", ".claude/local")
 
@@ -24,7 +24,7 @@ class InstallError(LocalrunError):
     """The command that installs a tool failed."""
 
 
-def find_program(tool: Tool, output: Output, is_sure: bool) -> str:
+def find_program(tool: Integration, output: Output, is_sure: bool) -> str:
     """Return the path of a tool's program; offers to install it.
 
     Raises:
@@ -73,7 +73,7 @@ def _install(command: tuple[str, ...]) -> None:
         raise InstallError(f"{shlex.join(command)} failed", hint="its output names the reason")
 
 
-def _by_hand(tool: Tool) -> str:
+def _by_hand(tool: Integration) -> str:
     if not tool.install:
         return f"install {tool.title} by its own documentation"
     return f"{shlex.join(tool.install[0])}   installs it, and needs {tool.install[0][0]}"

@@ -8,7 +8,7 @@ from localrun.integrations.registry import TOOLS
 
 if TYPE_CHECKING:
     from localrun.cli.output import Output
-    from localrun.integrations.tool import Tool
+    from localrun.integrations.tool import Integration
 
 HEADS = ("NAME", "TOOL", "SETTINGS", "LAUNCH", "CHECKED")
 
@@ -23,24 +23,24 @@ def list_tools(output: Output) -> None:
     output.note("localrun connect NAME   prints its settings; localrun launch NAME   starts it")
 
 
-def checked(tool: Tool) -> str:
+def checked(tool: Integration) -> str:
     """Return how the settings of a tool were checked."""
     return f"started {tool.checked}" if tool.is_started else f"not started: {tool.checked}"
 
 
-def settings_kind(tool: Tool) -> str:
+def settings_kind(tool: Integration) -> str:
     """Return where a tool keeps its settings."""
     if tool.settings is not None:
         return "file"
     return "variables" if tool.environment is not None else "by hand"
 
 
-def _row(tool: Tool) -> tuple[str, ...]:
+def _row(tool: Integration) -> tuple[str, ...]:
     launches = "yes" if tool.launch is not None else "-"
     return tool.name, tool.title, settings_kind(tool), launches, checked(tool)
 
 
-def _as_json(tool: Tool) -> dict[str, object]:
+def _as_json(tool: Integration) -> dict[str, object]:
     return {
         "name": tool.name,
         "title": tool.title,

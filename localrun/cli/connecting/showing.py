@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from localrun.cli.output import Output
-    from localrun.integrations.target import Role
-    from localrun.integrations.tool import FileSettings, Tool
-    from localrun.services.connecting.connection import Connection
+    from localrun.integrations.target import ModelRole
+    from localrun.integrations.tool import FileSettings, Integration
+    from localrun.services.connecting.connection import ToolConnection
 
 
-def connected(tool: Tool, wanted: Mapping[Role, str]) -> Connection:
+def connected(tool: Integration, wanted: Mapping[ModelRole, str]) -> ToolConnection:
     """Return the connection of a tool; starts the server if none runs."""
     workspace = open_workspace(os.environ)
     with interruptible():
@@ -32,7 +32,7 @@ def connected(tool: Tool, wanted: Mapping[Role, str]) -> Connection:
         return open_connection(tool, client, workspace, wanted)
 
 
-def show_tool(tool: Tool, wanted: Mapping[Role, str], output: Output) -> None:
+def show_tool(tool: Integration, wanted: Mapping[ModelRole, str], output: Output) -> None:
     """Print the settings of a tool."""
     connection = connected(tool, wanted)
     if output.as_json:
@@ -45,7 +45,7 @@ def show_tool(tool: Tool, wanted: Mapping[Role, str], output: Output) -> None:
         output.aside(f"localrun connect {tool.name} --write   writes them")
 
 
-def print_notes(connection: Connection, output: Output) -> None:
+def print_notes(connection: ToolConnection, output: Output) -> None:
     """Print the chosen models, what stands in the way, and how the settings were checked."""
     tool, target = connection.tool, connection.target
     models = target.models()
@@ -61,7 +61,7 @@ def print_notes(connection: Connection, output: Output) -> None:
         output.aside(f"These settings were not checked by starting {tool.title} ({tool.checked}).")
 
 
-def _texts(connection: Connection) -> Iterator[str]:
+def _texts(connection: ToolConnection) -> Iterator[str]:
     tool, target = connection.tool, connection.target
     for file in connection.settings():
         yield f"{COMMENT_MARKS[file.format]} {file.path}"
@@ -79,7 +79,7 @@ def _fresh(file: FileSettings) -> str:
     return edited_document("", file.format, file.edits)
 
 
-def _as_json(connection: Connection) -> dict[str, Any]:
+def _as_json(connection: ToolConnection) -> dict[str, Any]:
     tool, target = connection.tool, connection.target
     models = {role: model for role, model in target.models().items() if role in tool.roles}
     return {

@@ -21,7 +21,7 @@ from localrun.integrations.target import KEY_VARIABLE, NO_KEY, RoleModel, Target
 from localrun.integrations.tool import KEY, OWN_FOLDER
 from localrun.private import make_private_folder
 from localrun.services.connecting.connection import (
-    Connection,
+    ToolConnection,
     places_of,
     server_url,
 )
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.client.api import LocalrunClient
-    from localrun.integrations.tool import Launch, Tool
+    from localrun.integrations.tool import Integration, Launch
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
 
@@ -66,7 +66,7 @@ class ToolCommand:
         return kept | dict(self.environment)
 
 
-def launch_tool(tool: Tool, options: LaunchOptions) -> int:
+def launch_tool(tool: Integration, options: LaunchOptions) -> int:
     """Start a tool on a model, and return its exit code.
 
     Raises:
@@ -121,19 +121,19 @@ def _planned(chosen: AgentModel) -> RoleModel:
 
 
 def _connection(
-    tool: Tool, loaded: RoleModel, chosen: AgentModel, workspace: Workspace
-) -> Connection:
+    tool: Integration, loaded: RoleModel, chosen: AgentModel, workspace: Workspace
+) -> ToolConnection:
     target = Target(
         url=server_url(workspace.settings),
         chat=loaded,
         edit=loaded,
         needs_key=workspace.settings.access.has_key,
     )
-    return Connection(tool=tool, target=target, chat=chosen.model, places=places_of(workspace))
+    return ToolConnection(tool=tool, target=target, chat=chosen.model, places=places_of(workspace))
 
 
 def _command(
-    tool: Tool, program: str, target: Target, options: LaunchOptions, settings: Settings
+    tool: Integration, program: str, target: Target, options: LaunchOptions, settings: Settings
 ) -> ToolCommand:
     """Return the command of a tool; writes the files of our own that it names."""
     if tool.launch is None:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.cli.output import Output
-    from localrun.integrations.target import Role
-    from localrun.integrations.tool import Tool
-    from localrun.services.connecting.connection import Connection
+    from localrun.integrations.target import ModelRole
+    from localrun.integrations.tool import Integration
+    from localrun.services.connecting.connection import ToolConnection
 
 
-def write_tool(tool: Tool, wanted: Mapping[Role, str], output: Output, *, is_sure: bool) -> None:
+def write_tool(
+    tool: Integration, wanted: Mapping[ModelRole, str], output: Output, *, is_sure: bool
+) -> None:
     """Write the settings of a tool into its files."""
     if tool.settings is None:
         raise UsageError(
@@ -38,7 +40,7 @@ def write_tool(tool: Tool, wanted: Mapping[Role, str], output: Output, *, is_sur
             output.note(step)
 
 
-def write_connection(connection: Connection, output: Output, *, is_sure: bool) -> list[str]:
+def write_connection(connection: ToolConnection, output: Output, *, is_sure: bool) -> list[str]:
     """Show the difference, ask, and write; return the paths that were written.
 
     Raises:
@@ -69,7 +71,7 @@ def write_connection(connection: Connection, output: Output, *, is_sure: bool) -
     return [str(change.path) for change in changes]
 
 
-def undo_tool(tool: Tool, output: Output) -> None:
+def undo_tool(tool: Integration, output: Output) -> None:
     """Restore the files of a tool as they were before the last write."""
     undone = undo_log(tool).undo()
     if output.as_json:

@@ -34,17 +34,17 @@ class JsoncError(UsageError):
 
 
 @dataclass(slots=True)
-class Node:
+class JsonNode:
     """A value at ``text[start:end]``; the children of an object have keys."""
 
     start: int
     end: int = 0
     value: Json = None  # of a scalar
     container: str = ""  # "{", "[" or ""
-    children: list[tuple[str, Node]] = field(default_factory=list)  # keys are "" in a list
+    children: list[tuple[str, JsonNode]] = field(default_factory=list)  # keys are "" in a list
     last_comma: int | None = None  # position of a comma after the last child
 
-    def child(self, key: str) -> Node | None:
+    def child(self, key: str) -> JsonNode | None:
         """Return the value of a key; of equal keys the last counts."""
         return next((node for name, node in reversed(self.children) if name == key), None)
 
@@ -57,7 +57,7 @@ class Node:
         return self.value
 
 
-def parse_jsonc(text: str) -> Node | None:
+def parse_jsonc(text: str) -> JsonNode | None:
     """Return the root of a text, None if it holds nothing but comments.
 
     Raises:
@@ -108,25 +108,25 @@ class _Reader:
                 break
         return position
 
-    def value(self, position: int, depth: int) -> Node:
+    def value(self, position: int, depth: int) -> JsonNode:
         """Return the node of the value at a position without white space before it."""
         character = self._text[position : position + 1]
         if character in CLOSING and character:
             return self._container(position, depth)
         if character in {'"', "'"}:
             content, end = self._string(position)
-            return Node(position, end, content)
+            return JsonNode(position, end, content)
         if match := NUMBER.match(self._text, position):
-            return Node(position, match.end(), json.loads(match[0]))
+            return JsonNode(position, match.end(), json.loads(match[0]))
         match = WORD.match(self._text, position)
         if match is None or match[0] not in WORDS:
             raise self.error(position, "a value is missing")
-        return Node(position, match.end(), WORDS[match[0]])
+        return JsonNode(position, match.end(), WORDS[match[0]])
 
-    def _container(self, position: int, depth: int) -> Node:
+    def _container(self, position: int, depth: int) -> JsonNode:
         if depth == MAX_DEPTH:
             raise self.error(position, f"the file has more than {MAX_DEPTH} levels")
-        node = Node(position, container=self._text[position])
+        node = JsonNode(position, container=self._text[position])
         closing = CLOSING[node.container]
         at = self.skip(position + 1)
         while not self._text.startswith(closing, at):

@@ -19,7 +19,7 @@ from localrun.integrations.edits import (
     new_value,
     shape_error,
 )
-from localrun.integrations.formats.jsonc import Node, parse_jsonc
+from localrun.integrations.formats.jsonc import JsonNode, parse_jsonc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def _edited(text: str, edit: Edit) -> str:
     return _replaced(text, node, edit)
 
 
-def _child(node: Node, step: Step, path: Sequence[Step]) -> Node | None:
+def _child(node: JsonNode, step: Step, path: Sequence[Step]) -> JsonNode | None:
     if isinstance(step, str):
         if node.container != "{":
             raise shape_error(path, "an object")
@@ -79,7 +79,7 @@ def _child(node: Node, step: Step, path: Sequence[Step]) -> Node | None:
     return None
 
 
-def _replaced(text: str, node: Node, edit: Edit) -> str:
+def _replaced(text: str, node: JsonNode, edit: Edit) -> str:
     """Replace the value at the end of the path; merge objects key by key."""
     if isinstance(edit.value, dict) and node.container == "{":
         for key, value in edit.value.items():
@@ -96,7 +96,7 @@ def _replaced(text: str, node: Node, edit: Edit) -> str:
 class _Insertion:
     """A new child of a container, after its last one."""
 
-    def __init__(self, text: str, node: Node) -> None:
+    def __init__(self, text: str, node: JsonNode) -> None:
         self._text, self._node = text, node
         self._newline = _newline(text)
 

@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import ModelNotFoundError, UsageError
-from localrun.integrations.target import Role
+from localrun.integrations.target import ModelRole
 from localrun.services.connecting.served import find_served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from localrun.integrations.tool import Tool
+    from localrun.integrations.tool import Integration
     from localrun.services.connecting.served import ContextPlanner, ServedModel
 
 CODE_NAMES = ("code", "starcoder", "devstral")
 CAPABILITY = {
-    Role.CHAT: "completion",
-    Role.EDIT: "completion",
-    Role.AUTOCOMPLETE: "insert",
-    Role.EMBED: "embedding",
+    ModelRole.CHAT: "completion",
+    ModelRole.EDIT: "completion",
+    ModelRole.AUTOCOMPLETE: "insert",
+    ModelRole.EMBED: "embedding",
 }
-PARAMETER = {role: f"--{role.value}" for role in Role} | {Role.CHAT: "--model"}
+PARAMETER = {role: f"--{role.value}" for role in ModelRole} | {ModelRole.CHAT: "--model"}
 MOST_PLANS = 20  # of the machine, each reads a header
 
 
@@ -35,18 +35,18 @@ MOST_PLANS = 20  # of the machine, each reads a header
 class Choices:
     """The chosen model of each role; roles without one are missing."""
 
-    models: Mapping[Role, ServedModel]
+    models: Mapping[ModelRole, ServedModel]
 
     @property
     def chat(self) -> ServedModel:
         """Return the model for chat."""
-        return self.models[Role.CHAT]
+        return self.models[ModelRole.CHAT]
 
 
 def choose_models(
-    tool: Tool,
+    tool: Integration,
     models: Sequence[ServedModel],
-    wanted: Mapping[Role, str],
+    wanted: Mapping[ModelRole, str],
     planner: ContextPlanner,
 ) -> Choices:
     """Return a model for each role of a tool.
@@ -55,14 +55,14 @@ def choose_models(
         ModelNotFoundError: a wanted model, or one for chat, does not exist.
         UsageError: a wanted model cannot do what its role needs.
     """
-    chosen: dict[Role, ServedModel] = {}
-    for role in (Role.CHAT, *(role for role in tool.roles if role is not Role.CHAT)):
+    chosen: dict[ModelRole, ServedModel] = {}
+    for role in (ModelRole.CHAT, *(role for role in tool.roles if role is not ModelRole.CHAT)):
         if role in wanted:
             chosen[role] = _wanted(models, wanted[role], role)
-        elif role is Role.CHAT:
+        elif role is ModelRole.CHAT:
             chosen[role] = best_chat_model(tool.needs_tools, tool.context, models, planner)
-        elif role is Role.EDIT:
-            chosen[role] = chosen[Role.CHAT]
+        elif role is ModelRole.EDIT:
+            chosen[role] = chosen[ModelRole.CHAT]
         elif candidates := [model for model in models if CAPABILITY[role] in model.capabilities]:
             chosen[role] = min(candidates, key=_small_first)
     return Choices(models=chosen)
@@ -104,7 +104,7 @@ def suitable_models(
     return sorted(suitable, key=lambda model: (-model.size_bytes, model.name))
 
 
-def _wanted(models: Sequence[ServedModel], name: str, role: Role) -> ServedModel:
+def _wanted(models: Sequence[ServedModel], name: str, role: ModelRole) -> ServedModel:
     model = find_served(models, name)
     if CAPABILITY[role] not in model.capabilities:
         able = [other.name for other in models if CAPABILITY[role] in other.capabilities]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.changes import UndoLog, planned_changes
 from localrun.integrations.places import Places
-from localrun.integrations.target import KEY_VARIABLE, Role, Target
+from localrun.integrations.target import KEY_VARIABLE, ModelRole, Target
 from localrun.services.connecting.choice import choose_models
 from localrun.services.connecting.remembered import connections_folder, remembered_model
 from localrun.services.connecting.served import ContextPlanner, served_models
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from localrun.client.api import LocalrunClient
     from localrun.integrations.changes import Change
-    from localrun.integrations.tool import FileSettings, Tool
+    from localrun.integrations.tool import FileSettings, Integration
     from localrun.services.connecting.served import ServedModel
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
@@ -28,10 +28,10 @@ SUGGESTED_MODEL = "qwen3:8b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ToolConnection:
     """A tool that is, or would be, connected to a target."""
 
-    tool: Tool
+    tool: Integration
     target: Target
     chat: ServedModel
     places: Places
@@ -48,13 +48,13 @@ class Connection:
         """
         return planned_changes(self.settings())
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[ConnectionProblem]:
         """Return what keeps the model from serving the tool well."""
         tool, model = self.tool, self.target.chat
         problems = []
         if tool.needs_tools and not model.calls_tools:
             problems.append(
-                Problem(
+                ConnectionProblem(
                     f"{model.name} does not call tools, which {tool.title} needs",
                     f"localrun pull {SUGGESTED_MODEL}",
                 )
@@ -63,18 +63,18 @@ class Connection:
             problems.append(self._short_context())
         return problems
 
-    def _short_context(self) -> Problem:
+    def _short_context(self) -> ConnectionProblem:
         tool, model = self.tool, self.target.chat
         text = f"{model.name} gets a context of {model.context} tokens, and {tool.title} needs "
         if self.chat.trained_context < tool.context:
-            return Problem(f"{text}{tool.context}", f"localrun pull {SUGGESTED_MODEL}")
+            return ConnectionProblem(f"{text}{tool.context}", f"localrun pull {SUGGESTED_MODEL}")
         recipe = f"printf 'FROM {model.name}\\nPARAMETER num_ctx {tool.context}\\n' > Modelfile"
         name = f"{model.name.replace(':', '-').rpartition('/')[2]}-long"
-        return Problem(f"{text}{tool.context}", f"{recipe} && localrun create {name}")
+        return ConnectionProblem(f"{text}{tool.context}", f"{recipe} && localrun create {name}")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConnectionProblem:
     """A sentence for the user, and the command that helps."""
 
     text: str
@@ -82,8 +82,8 @@ class Problem:
 
 
 def open_connection(
-    tool: Tool, client: LocalrunClient, workspace: Workspace, wanted: Mapping[Role, str]
-) -> Connection:
+    tool: Integration, client: LocalrunClient, workspace: Workspace, wanted: Mapping[ModelRole, str]
+) -> ToolConnection:
     """Return the connection of a tool with the models of a running server.
 
     Raises:
@@ -96,13 +96,13 @@ def open_connection(
     roles = {role: planner.role_model(model) for role, model in choices.models.items()}
     target = Target(
         url=server_url(workspace.settings),
-        chat=roles[Role.CHAT],
-        edit=roles.get(Role.EDIT, roles[Role.CHAT]),
-        autocomplete=roles.get(Role.AUTOCOMPLETE),
-        embed=roles.get(Role.EMBED),
+        chat=roles[ModelRole.CHAT],
+        edit=roles.get(ModelRole.EDIT, roles[ModelRole.CHAT]),
+        autocomplete=roles.get(ModelRole.AUTOCOMPLETE),
+        embed=roles.get(ModelRole.EMBED),
         needs_key=workspace.settings.access.has_key,
     )
-    return Connection(tool=tool, target=target, chat=choices.chat, places=places_of(workspace))
+    return ToolConnection(tool=tool, target=target, chat=choices.chat, places=places_of(workspace))
 
 
 def places_of(workspace: Workspace) -> Places:
@@ -110,7 +110,7 @@ def places_of(workspace: Workspace) -> Places:
     return Places(home=workspace.home, platform=sys.platform, environ=workspace.environ)
 
 
-def undo_log(tool: Tool) -> UndoLog:
+def undo_log(tool: Integration) -> UndoLog:
     """Return the record of what was written for a tool."""
     return UndoLog(connections_folder() / tool.name)
 
@@ -123,7 +123,7 @@ def server_url(settings: Settings) -> str:
     return f"{'https' if settings.is_tls else 'http'}://{host}:{settings.port}"
 
 
-def key_note(tool: Tool, target: Target) -> str | None:
+def key_note(tool: Integration, target: Target) -> str | None:
     """Return what a user with a key has to do, None if the server requires none."""
     if not target.needs_key:
         return None
@@ -131,9 +131,13 @@ def key_note(tool: Tool, target: Target) -> str | None:
 
 
 def _with_remembered(
-    tool: Tool, wanted: Mapping[Role, str], models: Sequence[ServedModel]
-) -> Mapping[Role, str]:
+    tool: Integration, wanted: Mapping[ModelRole, str], models: Sequence[ServedModel]
+) -> Mapping[ModelRole, str]:
     """Return the wanted models; for chat the last one of the tool, if it is still there."""
     last = remembered_model(tool.name)
     is_here = any(last in {model.name, model.name.removesuffix(":latest")} for model in models)
-    return wanted if Role.CHAT in wanted or not (last and is_here) else {**wanted, Role.CHAT: last}
+    return (
+        wanted
+        if ModelRole.CHAT in wanted or not (last and is_here)
+        else {**wanted, ModelRole.CHAT: last}
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import KEY_VARIABLE, NO_KEY
-from localrun.integrations.tool import KEY, OWN_FOLDER, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, OWN_FOLDER, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -66,13 +66,13 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="aider",
     title="aider",
     checked="0.86.2",
     is_started=True,
     context=8192,
-    probes=(Probe.CHAT,),
+    probes=(ProbeKind.CHAT,),
     program="aider",
     install=(
         ("uv", "tool", "install", "aider-chat"),

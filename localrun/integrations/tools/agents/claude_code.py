@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, NO_KEY
-from localrun.integrations.tool import KEY, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.places import Places
@@ -55,14 +55,14 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="claude-code",
     title="Claude Code",
     checked="2.1.197",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.MESSAGES,),
+    probes=(ProbeKind.MESSAGES,),
     program="claude",
     install=(("npm", "install", "-g", "@anthropic-ai/claude-code"),),
     settings=_settings,

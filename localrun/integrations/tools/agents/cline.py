@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, NO_KEY
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -45,14 +45,14 @@ def _launch(target: Target) -> Launch:
     return Launch(arguments=("--provider", SERVICE, "--model", target.chat.name))
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="cline",
     title="Cline",
     checked="3.0.65",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="cline",
     install=(("npm", "install", "-g", "cline"),),
     settings=_settings,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import OWN_FOLDER, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import OWN_FOLDER, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -92,14 +92,14 @@ def _catalog_entry(target: Target) -> dict[str, Json]:
     }
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="codex",
     title="Codex",
     checked="0.169.0",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.RESPONSES,),
+    probes=(ProbeKind.RESPONSES,),
     program="codex",
     install=(("npm", "install", "-g", "@openai/codex"),),
     settings=_settings,

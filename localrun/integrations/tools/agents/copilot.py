@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE
-from localrun.integrations.tool import KEY, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.target import Target
@@ -33,14 +33,14 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="copilot",
     title="GitHub Copilot CLI",
     checked="1.0.102",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="copilot",
     install=(("npm", "install", "-g", "@github/copilot"),),
     environment=_environment,

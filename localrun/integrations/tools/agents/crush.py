@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -42,13 +42,13 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=folder / "crush" / "crush.json", edits=edits),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="crush",
     title="Crush",
     checked="documentation of 2026",
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="crush",
     install=(("npm", "install", "-g", "@charmland/crush"),),
     settings=_settings,

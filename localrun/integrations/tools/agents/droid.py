@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE
-from localrun.integrations.tool import OWN_FOLDER, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import OWN_FOLDER, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -56,14 +56,14 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="droid",
     title="Droid",
     checked="0.215.0",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="droid",
     install=(("npm", "install", "-g", "droid"),),
     settings=_settings,

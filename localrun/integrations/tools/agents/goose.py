@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import KEY, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -69,13 +69,13 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="goose",
     title="goose",
     checked="documentation of 2026",
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.MODELS, Probe.CHAT_TOOLS),
+    probes=(ProbeKind.MODELS, ProbeKind.CHAT_TOOLS),
     program="goose",
     settings=_settings,
     launch=_launch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.target import KEY_VARIABLE
-from localrun.integrations.tool import KEY, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.target import Target
@@ -26,13 +26,13 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="gptme",
     title="gptme",
     checked="0.35.1",
     is_started=True,
     context=16384,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="gptme",
     install=(("uv", "tool", "install", "gptme"), ("pipx", "install", "gptme")),
     environment=_environment,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import KEY_VARIABLE, NO_KEY, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -46,14 +46,14 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=path, edits=edits, format=FileFormat.YAML),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="hermes",
     title="Hermes Agent",
     checked="0.19.0",
     is_started=True,
     needs_tools=True,
     context=CONTEXT,
-    probes=(Probe.MODELS, Probe.CHAT_TOOLS),
+    probes=(ProbeKind.MODELS, ProbeKind.CHAT_TOOLS),
     program="hermes",
     install=(
         ("uv", "tool", "install", "hermes-agent"),

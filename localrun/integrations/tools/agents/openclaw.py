@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -43,13 +43,13 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=folder / "openclaw.json", edits=edits),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="openclaw",
     title="OpenClaw",
     checked="documentation of September 2026",
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="openclaw",
     install=(("npm", "install", "-g", "openclaw"),),
     settings=_settings,

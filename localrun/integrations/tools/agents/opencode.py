@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -62,14 +62,14 @@ def _launch(target: Target) -> Launch:
     return Launch(environment={"OPENCODE_CONFIG_CONTENT": json.dumps(content)})
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="opencode",
     title="opencode",
     checked="1.18.33",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="opencode",
     install=(("npm", "install", "-g", "opencode-ai"),),
     settings=_settings,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import OWN_FOLDER, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import OWN_FOLDER, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -66,14 +66,14 @@ def _launch(target: Target) -> Launch:
     return Launch(arguments=("-e", f"{OWN_FOLDER}/{FILE}", *choice), files={FILE: extension})
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="pi",
     title="pi",
     checked="0.73.1",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="pi",
     install=(("npm", "install", "-g", "@earendil-works/pi-coding-agent"),),
     settings=_settings,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.target import AGENT_CONTEXT, KEY_VARIABLE, NO_KEY
-from localrun.integrations.tool import KEY, FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -51,14 +51,14 @@ def _launch(target: Target) -> Launch:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="qwen-code",
     title="Qwen Code",
     checked="0.24.4",
     is_started=True,
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     program="qwen",
     install=(("npm", "install", "-g", "@qwen-code/qwen-code"),),
     settings=_settings,

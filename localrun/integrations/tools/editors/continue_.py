@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.formats.documents import FileFormat
-from localrun.integrations.target import KEY_VARIABLE, Role
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, ModelRole
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from localrun.integrations.target import RoleModel, Target
 
 DEFAULTS = {"name": "Local", "version": "1.0.0", "schema": "v1"}
-ROLES: dict[Role, list[Json]] = {
-    Role.CHAT: ["chat"],
-    Role.EDIT: ["edit", "apply"],
-    Role.AUTOCOMPLETE: ["autocomplete"],
-    Role.EMBED: ["embed"],
+ROLES: dict[ModelRole, list[Json]] = {
+    ModelRole.CHAT: ["chat"],
+    ModelRole.EDIT: ["edit", "apply"],
+    ModelRole.AUTOCOMPLETE: ["autocomplete"],
+    ModelRole.EMBED: ["embed"],
 }
 
 
-def _model(target: Target, role: Role, model: RoleModel) -> Edit:
-    fills_gaps = role is Role.AUTOCOMPLETE  # its Ollama client leaves the prompt to the server
+def _model(target: Target, role: ModelRole, model: RoleModel) -> Edit:
+    fills_gaps = role is ModelRole.AUTOCOMPLETE  # its Ollama client leaves the prompt to the server
     fields: dict[str, Json] = {
         "provider": "ollama" if fills_gaps else "openai",
         "model": model.name,
@@ -36,12 +36,12 @@ def _model(target: Target, role: Role, model: RoleModel) -> Edit:
         "apiKey": target.key(f"${{{{ secrets.{KEY_VARIABLE} }}}}"),
         "roles": ROLES[role],
     }
-    if role in {Role.CHAT, Role.EDIT}:
+    if role in {ModelRole.CHAT, ModelRole.EDIT}:
         fields["defaultCompletionOptions"] = {
             "contextLength": model.context,
             "maxTokens": model.max_output,
         }
-    if role is Role.CHAT and model.calls_tools:
+    if role is ModelRole.CHAT and model.calls_tools:
         fields["capabilities"] = ["tool_use", *(["image_input"] if model.sees else [])]
     return Edit(path=("models", Item("name", f"localrun {role.value}")), value=fields)
 
@@ -54,15 +54,15 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=path, edits=tuple(edits), format=FileFormat.YAML),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="continue",
     title="Continue",
     checked="cn 1.5.47",
     is_started=True,
-    roles=tuple(Role),
+    roles=tuple(ModelRole),
     needs_tools=True,
     context=8192,
-    probes=(Probe.CHAT_TOOLS, Probe.OLLAMA_GENERATE, Probe.EMBEDDINGS),
+    probes=(ProbeKind.CHAT_TOOLS, ProbeKind.OLLAMA_GENERATE, ProbeKind.EMBEDDINGS),
     program="cn",
     install=(("npm", "install", "-g", "@continuedev/cli"),),
     settings=_settings,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.integrations.target import KEY_VARIABLE, Role
-from localrun.integrations.tool import Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, ModelRole
+from localrun.integrations.tool import Integration, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.target import Target
@@ -18,7 +18,7 @@ def _steps(target: Target) -> tuple[str, ...]:
         "Third-party AI providers: OpenAI-compatible.",
         f"URL: {target.openai_url}",
         f"API key: {key}",
-        "Test Connection, then Apply.",
+        "Test ToolConnection, then Apply.",
         f"Models assignment | Core features: {target.chat.name}",
         f"Models assignment | Context window: {target.chat.context}",
     ]
@@ -27,12 +27,12 @@ def _steps(target: Target) -> tuple[str, ...]:
     return tuple(steps)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="jetbrains",
     title="JetBrains AI Assistant",
     checked="documentation of 2026",
-    roles=(Role.CHAT, Role.AUTOCOMPLETE),
+    roles=(ModelRole.CHAT, ModelRole.AUTOCOMPLETE),
     context=16384,
-    probes=(Probe.MODELS, Probe.CHAT_TOOLS),
+    probes=(ProbeKind.MODELS, ProbeKind.CHAT_TOOLS),
     steps=_steps,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit
 from localrun.integrations.target import AGENT_CONTEXT, NO_KEY, PROVIDER
-from localrun.integrations.tool import FileSettings, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, ProbeKind
 from localrun.integrations.tools.editors.vscode import user_folder
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="roo",
     title="Roo Code",
     checked="documentation of 2026",
     needs_tools=True,
     context=AGENT_CONTEXT,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     settings=_settings,
     key_note="type the key in Roo Code's settings: its file cannot name a variable",
 )

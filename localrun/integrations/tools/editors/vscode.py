@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.target import PROVIDER
-from localrun.integrations.tool import FileSettings, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, ProbeKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,13 +53,13 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=user_folder(places) / "chatLanguageModels.json", edits=edits),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="vscode",
     title="Visual Studio Code",
     checked="documentation of October 2026",
     needs_tools=True,
     context=16384,
-    probes=(Probe.CHAT_TOOLS,),
+    probes=(ProbeKind.CHAT_TOOLS,),
     settings=_settings,
     key_note="VS Code asks for the key when it uses the model first",
 )

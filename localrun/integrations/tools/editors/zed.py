@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
-from localrun.integrations.target import KEY_VARIABLE, PROVIDER, Role
-from localrun.integrations.tool import FileSettings, Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, PROVIDER, ModelRole
+from localrun.integrations.tool import FileSettings, Integration, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -66,14 +66,14 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=folder / "settings.json", edits=tuple(edits)),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="zed",
     title="Zed",
     checked="documentation of September 2026",
-    roles=(Role.CHAT, Role.AUTOCOMPLETE),
+    roles=(ModelRole.CHAT, ModelRole.AUTOCOMPLETE),
     needs_tools=True,
     context=8192,
-    probes=(Probe.CHAT_TOOLS, Probe.COMPLETIONS),
+    probes=(ProbeKind.CHAT_TOOLS, ProbeKind.COMPLETIONS),
     settings=_settings,
     key_note=f"start Zed with {KEY_VARIABLE} set, or type the key in its settings",
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
-from localrun.integrations.target import KEY_VARIABLE, NO_KEY, Role
-from localrun.integrations.tool import FileSettings, Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, NO_KEY, ModelRole
+from localrun.integrations.tool import FileSettings, Integration, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -44,13 +44,13 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=folder / "jupyter_ai" / "config.json", edits=tuple(edits)),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="jupyter-ai",
     title="Jupyter AI",
     checked="the schema of 3.2",
-    roles=(Role.CHAT, Role.EMBED),
+    roles=(ModelRole.CHAT, ModelRole.EMBED),
     context=8192,
-    probes=(Probe.CHAT_TOOLS, Probe.EMBEDDINGS),
+    probes=(ProbeKind.CHAT_TOOLS, ProbeKind.EMBEDDINGS),
     settings=_settings,
     key_note=f'export OPENAI_API_KEY="${KEY_VARIABLE}" before `jupyter lab`',
 )

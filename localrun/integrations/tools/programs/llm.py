@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from localrun.integrations.edits import Edit, Item
 from localrun.integrations.formats.documents import FileFormat
 from localrun.integrations.target import KEY_VARIABLE, PROVIDER
-from localrun.integrations.tool import FileSettings, Launch, Probe, Tool
+from localrun.integrations.tool import FileSettings, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.edits import Json
@@ -33,12 +33,12 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     return (FileSettings(path=path, edits=(edit,), format=FileFormat.YAML),)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="llm",
     title="llm",
     checked="0.36",
     is_started=True,
-    probes=(Probe.CHAT,),
+    probes=(ProbeKind.CHAT,),
     program="llm",
     install=(("uv", "tool", "install", "llm"), ("pipx", "install", "llm")),
     settings=_settings,

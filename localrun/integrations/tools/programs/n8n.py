@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.edits import Edit, Item
-from localrun.integrations.target import KEY_VARIABLE, PROVIDER, Role
-from localrun.integrations.tool import FileSettings, Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, PROVIDER, ModelRole
+from localrun.integrations.tool import FileSettings, Integration, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.places import Places
@@ -42,13 +42,13 @@ def _steps(target: Target) -> tuple[str, ...]:
     )
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="n8n",
     title="n8n",
     checked="documentation of 2026",
-    roles=(Role.CHAT, Role.EMBED),
+    roles=(ModelRole.CHAT, ModelRole.EMBED),
     context=8192,
-    probes=(Probe.MODELS, Probe.CHAT_TOOLS, Probe.EMBEDDINGS),
+    probes=(ProbeKind.MODELS, ProbeKind.CHAT_TOOLS, ProbeKind.EMBEDDINGS),
     settings=_settings,
     steps=_steps,
 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.integrations.target import KEY_VARIABLE, Role
-from localrun.integrations.tool import KEY, Launch, Probe, Tool
+from localrun.integrations.target import KEY_VARIABLE, ModelRole
+from localrun.integrations.tool import KEY, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.target import Target
@@ -42,12 +42,12 @@ def _launch(target: Target) -> Launch:
     return Launch(arguments=("serve",), environment=variables | keys)
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="open-webui",
     title="Open WebUI",
     checked="documentation of 2026",
-    roles=(Role.CHAT, Role.EMBED),
-    probes=(Probe.MODELS, Probe.CHAT, Probe.EMBEDDINGS),
+    roles=(ModelRole.CHAT, ModelRole.EMBED),
+    probes=(ProbeKind.MODELS, ProbeKind.CHAT, ProbeKind.EMBEDDINGS),
     program="open-webui",
     install=(("uv", "tool", "install", "open-webui"), ("pipx", "install", "open-webui")),
     environment=_environment,

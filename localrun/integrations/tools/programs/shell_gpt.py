@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.integrations.target import KEY_VARIABLE
-from localrun.integrations.tool import KEY, Launch, Probe, Tool
+from localrun.integrations.tool import KEY, Integration, Launch, ProbeKind
 
 if TYPE_CHECKING:
     from localrun.integrations.target import Target
@@ -20,12 +20,12 @@ def _environment(target: Target) -> dict[str, str]:
     }
 
 
-TOOL = Tool(
+TOOL = Integration(
     name="shell-gpt",
     title="ShellGPT",
     checked="1.5.1",
     is_started=True,
-    probes=(Probe.CHAT,),
+    probes=(ProbeKind.CHAT,),
     program="sgpt",
     install=(("uv", "tool", "install", "shell-gpt"), ("pipx", "install", "shell-gpt")),
     environment=_environment,

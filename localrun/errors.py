@@ -23,7 +23,8 @@
     |  |- LoadError                   6   the model does not load
     |  `- RunnerDiedError             6   the runner ended during work
     |- OverloadedError                7   the queue is full
-    `- StorageError                   8   a disk is full or not writable
+    |- StorageError                   8   a disk is full or not writable
+    `- FailedLinesError             9   some lines of a batch were not answered
 
 The number is the exit code; Ctrl-C is 130. The class says what the caller can do, the message is
 one line that names the thing, ``hint`` is the next command to type. Errors are raised where the
@@ -221,6 +222,13 @@ class StorageError(LocalrunError):
     exit_code = 8
     http_status = 507
     code = "storage_error"
+
+
+class FailedLinesError(LocalrunError):
+    """Some lines of a batch were not answered."""
+
+    exit_code = 9
+    code = "lines_failed"
 
 
 def all_errors() -> list[type[LocalrunError]]:

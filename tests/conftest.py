@@ -40,6 +40,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="localrun-")
 atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
+# and do not go on with the user's batches
+os.environ["LOCALRUN_BATCHES"] = str(Path(os.environ["XDG_RUNTIME_DIR"], "batches"))
+
 GOLDEN = Path(__file__).parent / "golden"
 LONG = ("e2e", "hostile", "docs", "engine", "cli", "server", "supervisor", "warm", "registry")
 

@@ -10,12 +10,14 @@ from typer.main import get_command
 
 from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
+from localrun.cli.batch.batch import batch
 from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
 from localrun.cli.connecting.connect import connect
 from localrun.cli.connecting.launch import launch
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
+from localrun.cli.eval.evaluate import evaluate_command
 from localrun.cli.help import help_command
 from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.installation.upgrade import upgrade
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
+    "batch": batch,
+    "eval": evaluate_command,
     "serve": serve,
     "list": list_command,
     "pull": pull,

@@ -16,7 +16,12 @@ HEADS = ("DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE")
 def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
     """Print a plan as tables or as JSON."""
     plan, trained_context = memory_plan.plan, memory_plan.shape.trained_context
-    as_json = {"name": memory_plan.name, "is_here": memory_plan.is_here, **plan_to_json(plan)}
+    as_json = {
+        "name": memory_plan.name,
+        "is_here": memory_plan.is_here,
+        "cannot_load": memory_plan.unknown,
+        **plan_to_json(plan),
+    }
     if output.as_json:
         output.json(as_json)
         return
@@ -29,6 +34,8 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
         output.line(f"  {plan.context_note}")
         if plan.num_ctx == trained_context:
             output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
+    if memory_plan.unknown:
+        output.line(f"cannot be loaded: {memory_plan.unknown}")
     output.line(f"{'fits' if plan.fits else 'does not fit'}: {plan.reason}")
     for reason in dict.fromkeys(share.device.reason for share in plan.shares):
         if reason:

@@ -4,7 +4,9 @@ Policy: sequences start in the order of their arrival. Decoding sequences take o
 prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the
 shortest first (`prompt_order`). A few prompt tokens are computed together with what decodes, which
 reads the weights once for both; many in a step of their own, and one that decodes follows, unless
-nobody reads and all came together. A step computes sequences of one adapter set; several sets
+nobody reads and all came together. Background sequences give way to interactive ones: these start
+before them, in their slots and cells if necessary, and leave them a share of each step
+(`BackgroundPacing`). A step computes sequences of one adapter set; several sets
 alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
 waits for that part and then shares it; later requests may overtake it.
 No cells are reserved for tokens that are not generated yet: when the cache is full, cached
@@ -13,15 +15,15 @@ prefixes are evicted first, then the youngest sequence is preempted and computed
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from localrun.engine.adapter_rotation import AdapterRotation
+from localrun.engine.pacing.background import BackgroundPacing, StepMix
 from localrun.engine.pacing.prompt_order import are_one_batch, in_order, record_passing
 from localrun.engine.params import STEP_TOKENS, TILE_TOKENS
-from localrun.prefixes import common_prefix_length
+from localrun.engine.prefix_leaders import PrefixLeaders
+from localrun.engine.waiting_sequences import WaitingSequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,19 +74,6 @@ class ScheduledChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leader:
-    """A running sequence that is computing the beginning of a waiting one."""
-
-    seq: Sequence
-    length: int  # tokens in common
-
-    @property
-    def is_busy(self) -> bool:
-        """Return whether part of the common beginning is not computed yet."""
-        return self.seq.slot is not None and self.seq.num_computed < self.length
-
-
-@dataclass(frozen=True, slots=True)
 class _Selection:
     """Sequences that the next step may compute, and the most tokens of their prompts."""
 
@@ -107,11 +96,13 @@ class Scheduler:
         self._limits = limits
         self._cache = cache
         self._rotation = AdapterRotation()
-        self._waiting: deque[Sequence] = deque()
+        self._background = BackgroundPacing()
+        self._waiting = WaitingSequences()
         self._running: list[Sequence] = []
-        self._leaders: dict[int, _Leader] = {}  # by the request id of the waiting sequence
+        self._leaders = PrefixLeaders(cache, limits.min_shared_tokens)
         self._is_full = False  # the head of the queue did not fit, and no sequence ended since
         self._held_decoding = False  # the last step, for many prompt tokens
+        self._mix: StepMix | None = None  # of the last step, if background sequences run
 
     @property
     def has_work(self) -> bool:
@@ -131,18 +122,20 @@ class Scheduler:
     def add(self, seq: Sequence) -> None:
         """Append a sequence to the queue."""
         self._waiting.append(seq)
+        if not seq.is_background:
+            self._is_full = False  # background sequences may give way to it
 
     def admit(self) -> list[Sequence]:
         """Start waiting sequences while slots and cells suffice; return the started ones."""
         admitted: list[Sequence] = []
         if self._is_full or not self._waiting:
             return admitted
-        for seq in list(islice(self._waiting, MAX_CONSIDERED)):
-            if not self._cache.has_free_slot:
+        for seq in self._waiting.first(MAX_CONSIDERED):
+            if not self._cache.has_free_slot and not self._gives_way(seq):
                 break
-            if self._waits_for_leader(seq):
+            if self._leaders.has_busy(seq, self._running):
                 continue
-            if not self._cache.allocate(seq, CELLS_AHEAD):
+            if not self._allocate(seq):
                 self._is_full = True
                 break
             self._waiting.remove(seq)
@@ -172,20 +165,28 @@ class Scheduler:
                 return []
             plan = self._plan_step(pace, drafts)
         self._held_decoding = plan.holds_decoding
+        self._mix = None
+        if any(seq.is_background for seq in self._running):
+            self._mix = StepMix.of([(chunk.seq, bool(chunk.drafts)) for chunk in plan.chunks])
         return plan.chunks
 
     def record_step_time(self, seconds: float) -> None:
         """Record the duration of a scheduled step, also of an aborted one."""
+        if self._mix is not None:
+            self._background.record(self._mix, seconds)
         if self._held_decoding:
             return  # the turn includes the step that follows, which decodes
         has_prompts = not all(seq.is_decoding for seq in self._running)
         self._rotation.record_step(seconds, is_last_of_turn=has_prompts)
 
     def preempt_youngest(self) -> bool:
-        """Preempt the youngest running sequence; return False if it is the only one."""
+        """Preempt the youngest running sequence; return False if it is the only one.
+
+        An interactive sequence is preempted only if no background sequence runs.
+        """
         if len(self._running) <= 1:
             return False
-        self.preempt(self._running[-1])
+        self.preempt(self._youngest_background() or self._running[-1])
         self._is_full = True
         return True
 
@@ -193,7 +194,7 @@ class Scheduler:
         """Free the slot of a running sequence and put it at the head of the queue."""
         self._running.remove(seq)
         self._cache.free(seq)
-        self._waiting.appendleft(seq)
+        self._waiting.append_first(seq)
         self._is_full = False
 
     def mark_computed(self, chunk: ScheduledChunk) -> None:
@@ -217,23 +218,42 @@ class Scheduler:
     def remove(self, seq: Sequence) -> None:
         """Remove a finished sequence, running or waiting."""
         self._is_full = False
-        self._leaders.pop(seq.request_id, None)
+        self._leaders.forget(seq)
         if seq.slot is not None:
             self._running.remove(seq)
             self._cache.free(seq)
         else:
             self._waiting.remove(seq)
 
+    def _gives_way(self, seq: Sequence) -> bool:
+        """Return whether a background sequence can be preempted for a waiting one."""
+        return not seq.is_background and self._youngest_background() is not None
+
+    def _youngest_background(self) -> Sequence | None:
+        return next((seq for seq in reversed(self._running) if seq.is_background), None)
+
+    def _allocate(self, seq: Sequence) -> bool:
+        """Assign slot and cells, those of background sequences if there are no others."""
+        while not (self._cache.has_free_slot and self._cache.allocate(seq, CELLS_AHEAD)):
+            background = self._youngest_background()
+            if seq.is_background or background is None:
+                return False
+            self.preempt(background)
+        return True
+
     def _select(self, pace: Pace) -> _Selection:
         """Return the sequences of the next step: of one adapter set, prompts behind the others.
 
         Prompts that may be computed are those of the set of the first one.
         """
-        decoding = [seq for seq in self._running if seq.is_decoding]
-        if len(decoding) == len(self._running):
+        running = self._background.select(self._running)
+        decoding = [seq for seq in running if seq.is_decoding]
+        if len(decoding) == len(running):
             return _Selection(self._rotation.select(decoding), 0)
-        prompts = in_order(seq for seq in self._running if not seq.is_decoding)
+        prompts = in_order(seq for seq in running if not seq.is_decoding)
         num_tokens = pace(decoding, prompts) if decoding else self._limits.step_tokens
+        if prompts[0].is_background and not all(seq.is_background for seq in decoding):
+            num_tokens = min(num_tokens, TILE_TOKENS)
         first = prompts[0].adapters if num_tokens else None
         candidates = [*decoding, *(seq for seq in prompts if seq.adapters == first)]
         return _Selection(self._rotation.select(candidates), num_tokens)
@@ -280,34 +300,6 @@ class Scheduler:
         """Return how many logits fit into a step beside one for each sequence and draft."""
         num_taken = len(selected) + sum(len(chunk.drafts) for chunk in decoding)
         return self._limits.num_slots + self._limits.num_drafts - num_taken
-
-    def _waits_for_leader(self, seq: Sequence) -> bool:
-        """Return whether a running sequence is about to compute tokens that this one can share."""
-        known = self._leaders.get(seq.request_id)
-        if known is not None and known.is_busy:
-            return True
-        leader = self._find_leader(seq)
-        if leader is None:
-            self._leaders.pop(seq.request_id, None)
-        else:
-            self._leaders[seq.request_id] = leader
-        return leader is not None
-
-    def _find_leader(self, seq: Sequence) -> _Leader | None:
-        max_length = seq.num_cacheable
-        prompts = [
-            other
-            for other in self._running
-            if other.num_pending > 1 and other.adapters == seq.adapters
-        ]
-        leaders = [
-            _Leader(other, min(max_length, common_prefix_length(seq.tokens, other.tokens)))
-            for other in prompts
-        ]
-        best = max(leaders, key=lambda leader: leader.length, default=None)
-        if best is None or best.length - best.seq.num_computed < self._limits.min_shared_tokens:
-            return None
-        return best if self._cache.prepare_sharing(best.seq, seq, best.length) else None
 
 
 def _are_separate(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:

@@ -82,6 +82,7 @@ class Sequence:
     num_predicted_accepted: int = 0  # of these, accepted
     thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
     reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts
+    is_background: bool = False  # gives way to sequences that are not
     num_passed: int = 0  # prompt tokens of later sequences that were computed before this prompt
 
     def __post_init__(self) -> None:

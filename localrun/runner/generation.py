@@ -157,6 +157,7 @@ class GenerationPreparer:
             adapters=self._adapters.checked(request.adapters),
             returns_tokens=request.generation.returns_tokens,
             reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
+            is_background=request.is_background,
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
 

@@ -103,6 +103,7 @@ class Generate:
     stop: tuple[str, ...] = ()
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    is_background: bool = False  # gives way to requests that are not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from localrun.errors import UsageError
 from localrun.server.apis import choose_dialect
+from localrun.server.batches.location import has_batches
 from localrun.server.core.client import Clients
 from localrun.server.core.metrics import CONTENT_TYPE
 from localrun.server.errors import install_handlers
@@ -29,9 +31,11 @@ from localrun.settings import LOOPBACK_HOSTS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
+    from localrun.server.batches.own_requests import OwnRequests
     from localrun.server.routing.parts import Parts
 
 UNAVAILABLE = 503
+RESUME_AFTER_S = 3.0
 OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare this text exactly
 CONTROL_HEADER = "x-localrun"  # browsers send it only with an Origin header
 
@@ -46,6 +50,7 @@ def create_app(
     app = Starlette(routes=[*lazy, *router.declared], lifespan=lambda _: _closing(parts))
     app.router.redirect_slashes = False  # see `Paths`
     install_handlers(app)
+    parts.open_own_requests = partial(_own_requests, app)
     settings = parts.settings
     origins = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)
@@ -102,9 +107,26 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
 
 @contextlib.asynccontextmanager
 async def _closing(parts: Parts) -> AsyncGenerator[None, None]:
-    """Release what the routes hold when the server ends."""
+    """Go on with open batches, and release what the routes hold when the server ends."""
+    resuming = asyncio.create_task(_resume_batches(parts))
     yield
+    resuming.cancel()
+    await parts.stop_batches()
     await asyncio.to_thread(parts.close)
+
+
+async def _resume_batches(parts: Parts) -> None:
+    """Go on with batches that an earlier server left, once the start of this one is over."""
+    await asyncio.sleep(RESUME_AFTER_S)
+    if await asyncio.to_thread(has_batches, parts.workspace.environ):
+        await asyncio.to_thread(import_module, "localrun.server.batches.service")
+        parts.batches.start()
+
+
+def _own_requests(app: Starlette) -> OwnRequests:
+    from localrun.server.batches.own_requests import OwnRequests
+
+    return OwnRequests(app, choose_dialect)
 
 
 def _document(routes: Iterable[Route]) -> bytes:

@@ -85,7 +85,7 @@ def serve(
 def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> None:
     settings, pool = options.settings, parts.deferred_pool
     shutdown = asyncio.Event()
-    activity = Activity()
+    activity = parts.activity
     app = create_app(parts, shut_down=shutdown.set, keys=options.keys)
     config = _uvicorn_config(activity.watch(app), options)
 

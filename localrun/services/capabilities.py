@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.errors import UsageError
+from localrun.errors import LoadError, UsageError
 from localrun.gguf.role import only_embeds, role_of
+from localrun.hardware.architectures import unknown_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
     from localrun.services.stored_model import StoredModel
 
+UNKNOWN_HINT = "localrun search NAME   finds another file of it; localrun upgrade   a newer version"
 GAP_TOKENS = (  # tokens before and after the gap; the second pair is the older spelling
     ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id"),
     ("tokenizer.ggml.prefix_token_id", "tokenizer.ggml.suffix_token_id"),
@@ -74,8 +76,12 @@ def check_is_model(model: StoredModel) -> None:
 
     Raises:
         UsageError: it is only a part of a model.
+        LoadError: llama.cpp does not know its architecture.
     """
     role = model.details.role
+    unknown = unknown_architecture(model.details.family) if role == "weights" else None
+    if unknown is not None:
+        raise LoadError(f"{model.name} cannot be loaded: {unknown}", hint=UNKNOWN_HINT)
     if role == "adapter":
         raise UsageError(
             f"{model.name} is an adapter, which needs a model",

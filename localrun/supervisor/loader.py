@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.load_queue import LoadQueue
+    from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slots.request_queue import PendingRequest
@@ -122,6 +123,8 @@ class ModelLoader:
             self._drop(runner, error)
             if runner.was_load_aborted:
                 raise _LoadAbortedError from error
+            if isinstance(error, LoadError):
+                raise _named(error, first.model) from error
             raise
         ready_at = self._context.clock()
         state.complete_load(
@@ -143,3 +146,11 @@ class ModelLoader:
     def _fail(self, error: LocalrunError) -> None:
         for request in self._state.fail_load():
             request.fail(error)
+
+
+def _named(error: LoadError, model: RunnerModel) -> LoadError:
+    """Return an error that names the model in place of its file, whose name is a digest."""
+    file = model.shards[0].name
+    if not error.message.startswith(f"{file} "):
+        return error
+    return LoadError(model.name + error.message.removeprefix(file), hint=error.hint)

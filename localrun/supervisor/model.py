@@ -55,3 +55,4 @@ class RequestOptions:
     keep_alive: KeepAlive | None = None
     client: str = ""  # for fairness between clients
     pins: bool = False
+    is_background: bool = False  # gives way to requests that are not

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError
-from localrun.runner.messages import Detokenize, Tokenize
+from localrun.runner.messages import Detokenize, Generate, Tokenize
 from localrun.supervisor.devices import available_bytes, only_processor
 from localrun.supervisor.health import CrashBackoff, HealthMonitor
 from localrun.supervisor.load_queue import LoadQueue
@@ -235,6 +235,8 @@ class RunnerPool:
         request_id = next(self._request_ids)
         frame = None
         if request is not None:
+            if isinstance(request, Generate):
+                request = replace(request, is_background=options.is_background)
             frame = encode_request(replace(request, request_id=request_id))
         keep_alive = options.keep_alive or self._keep_alive
         return PendingRequest(
@@ -248,6 +250,7 @@ class RunnerPool:
             submitted_at=self._clock(),
             bypasses_queue=isinstance(request, Tokenize | Detokenize),
             pins=options.pins,
+            is_background=options.is_background,
         )
 
     def _put(self, request: PendingRequest) -> RequestHandle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -99,6 +100,16 @@ def server_of(home: Home) -> psutil.Process:
         if port in listening:
             return process
     raise AssertionError(f"nobody listens on {port}")
+
+
+def runner_of(home: Home) -> psutil.Process:
+    runners = []
+    for child in server_of(home).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # also one that has ended (ZombieProcess)
+            if "runner" in child.cmdline():
+                runners.append(child)
+    (runner,) = runners
+    return runner
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import openai
 import psutil
 import pytest
 
-from tests.e2e.conftest import Home, make_home, server_of, wait_for
+from tests.e2e.conftest import Home, make_home, runner_of, server_of, wait_for
 from tests.program import PROGRAM
 from tests.signals import SIGKILL
 from tests.waiting import HANG_S
@@ -269,13 +269,3 @@ def test_a_second_server_on_the_address_is_told_so(server: Home) -> None:
 
     assert done.returncode == 5
     assert "another program listens on" in done.stderr
-
-
-def runner_of(home: Home) -> psutil.Process:
-    runners = []
-    for child in server_of(home).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # also one that has ended (ZombieProcess)
-            if "runner" in child.cmdline():
-                runners.append(child)
-    (runner,) = runners
-    return runner

@@ -98,6 +98,8 @@ class Bench:
         new: int,
         adapters: AdapterSet = (),
         reader: AnswerReader | None = None,
+        *,
+        is_background: bool = False,
     ) -> Sequence:
         seq = Sequence(
             request_id=request_id,
@@ -105,6 +107,7 @@ class Bench:
             max_tokens=len(prompt) + new,
             adapters=adapters,
             reader=reader,
+            is_background=is_background,
         )
         self.engine.submit(seq)
         return seq

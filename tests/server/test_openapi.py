@@ -31,6 +31,8 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/models", {}),
     ("GET", "/v1/models/{name}", {}),
     ("GET", "/api/localrun/why", {}),
+    ("GET", "/v1/files", {}),
+    ("GET", "/v1/batches", {}),
     ("POST", "/v1/chat/completions", {"messages": USER, "logprobs": True, "top_logprobs": 2}),
     ("POST", "/v1/chat/completions", {"messages": CALL, "tools": TOOLS, "n": 2}),
     ("POST", "/v1/chat/completions", {"messages": CALL, "functions": [TOOLS[0]["function"]]}),
@@ -64,6 +66,9 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/api/localrun/why?model=nosuch", {}),
     ("GET", "/v1/models/nosuch", {}),
     *(("POST", path, {"model": "nosuch", "prompt": "x"}) for path in ("/v1/completions",)),
+    ("GET", "/v1/files?limit=0", {}),
+    ("POST", "/v1/files", {}),
+    ("POST", "/v1/batches", {}),
     ("POST", "/v1/chat/completions", {"messages": 3}),
     ("POST", "/v1/messages", {"messages": 3}),
     ("POST", "/v1/responses", {"input": 3}),
@@ -127,6 +132,8 @@ def test_bodies_and_answers_have_schemas(document: Any) -> None:
         "/api/signout",
         "/api/blobs/{digest}",
         "/v1/responses/{response_id}/cancel",
+        "/v1/batches/{batch_id}/cancel",
+        "/v1/files",  # a form
     }
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")

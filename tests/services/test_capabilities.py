@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.errors import UsageError
+from localrun.errors import LoadError, UsageError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
 from localrun.services.capabilities import check_can_answer
 from localrun.services.creating.create import create_model
 from tests.gguf.builder import BOOL, STRING, U32, header, pair
-from tests.services.making import workspace_at
+from tests.services.making import Told, workspace_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,3 +155,16 @@ def test_a_template_that_fills_gaps_lets_the_model_insert(
 
     (found,) = (m for m in workspace.models.list_models() if m.name == "filling:latest")
     assert found.details.capabilities == ("completion", "insert")
+
+
+def test_an_architecture_that_llama_cpp_does_not_know_is_said_before_a_load(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    file, told = write(tmp_path, "gptoss"), Told()
+    recipe = Recipe(sources=(str(file),))
+
+    create_model(workspace, parse_name("old"), recipe, folder=tmp_path, report=told)
+
+    assert "does not know the architecture 'gptoss'" in told.notes[-1]
+    with pytest.raises(LoadError, match=r"^old:latest cannot be loaded: .*'gptoss'"):
+        check_can_answer(workspace.models.find_model("old"))

@@ -110,7 +110,7 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows: list[tuple[str, str | None]] = [
         ("name", model.name),
         ("digest", model.digest),
-        ("architecture", details.family),
+        ("architecture", _architecture(details.family)),
         ("parameters", details.parameter_size),
         ("quantization", details.quantization_level),
         ("context length", _text(details.context_length)),
@@ -133,6 +133,13 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _architecture(name: str) -> str:
+    from localrun.hardware.architectures import unknown_architecture
+
+    note = unknown_architecture(name)
+    return name if note is None else f"{name}: {note}"
 
 
 def _show_tensors(tensors: tuple[TensorFacts, ...], output: Output) -> None:

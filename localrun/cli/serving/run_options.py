@@ -22,7 +22,7 @@ SWITCHES = {"true": True, "false": False}
 HINT = '--format json, --format schema.json, or --format \'{"type": "object"}\''
 
 
-def read_format(text: str | None) -> str | dict[str, Any] | None:
+def read_format(text: str | None, option: str = "--format") -> str | dict[str, Any] | None:
     """Return "json" or the schema, None if ``text`` is empty.
 
     ``text`` is "json", the name of a file with a JSON Schema, or the schema itself.
@@ -33,7 +33,7 @@ def read_format(text: str | None) -> str | dict[str, Any] | None:
     if not text or text == "json":
         return text or None
     is_inline = text.lstrip().startswith("{")
-    name = "--format" if is_inline else f"--format {text}"
+    name = option if is_inline else f"{option} {text}"
     try:
         schema = json.loads(
             as_text(text, name) if is_inline else Path(text).read_text(encoding="utf-8")

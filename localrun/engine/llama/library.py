@@ -24,12 +24,13 @@ _log = logging.getLogger(__name__)
 _attached: list[object] = []  # the callback set in llama.cpp; ctypes keeps no reference to it
 
 MAX_WARNINGS = 20
+LOADING = "error loading model: "  # what llama.cpp's own text of a failed load begins with
 LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 CONTINUES = 5  # GGML_LOG_LEVEL_CONT: continues the previous line
 
 
 class NativeLog:
-    """llama.cpp's log: forwarded to logging as debug lines; the last warnings are kept for errors.
+    """llama.cpp's log: forwarded to logging as debug lines; complaints are kept for errors.
 
     ``on_line`` receives every line too: llama.cpp reports progress of quantizing and memory use
     in no other way. llama.cpp calls the callback on its own threads as well.
@@ -38,6 +39,7 @@ class NativeLog:
     def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
         self._on_line = on_line
         self._warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
+        self._first_error: str | None = None
         self._level = logging.DEBUG
         self._callback = api.llama_log_callback(self._receive)
 
@@ -50,6 +52,18 @@ class NativeLog:
         """Return the newest warning or error line."""
         return self._warnings[-1] if self._warnings else None
 
+    def begin(self) -> None:
+        """Forget all complaints, before a call whose failure `reason` is to explain."""
+        self._warnings.clear()
+        self._first_error = None
+
+    def reason(self) -> str:
+        """Return why the call since `begin` failed: the first error line, or the last warning."""
+        line = self._first_error or self.last_complaint()
+        if line is None:
+            return "llama.cpp gives no reason"
+        return line.rpartition(LOADING)[2]
+
     def _receive(self, level: int, text: bytes, _data: object) -> None:
         if level != CONTINUES:
             self._level = LEVELS.get(level, logging.DEBUG)
@@ -58,6 +72,8 @@ class NativeLog:
             return
         if self._level >= logging.WARNING:
             self._warnings.append(line)
+        if self._level >= logging.ERROR and self._first_error is None:
+            self._first_error = line
         _log.debug("%s", line)
         if self._on_line is not None:
             self._on_line(line)

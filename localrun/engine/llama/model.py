@@ -155,7 +155,7 @@ def load_model(
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
 
     Raises:
-        LoadError: llama.cpp refuses the file; the message has the last line of its log.
+        LoadError: llama.cpp refuses the file; the message has the reason in its log.
         BackendError: a device of ``options`` no longer exists.
     """
     params = llama_cpp.llama_model_default_params()
@@ -167,12 +167,10 @@ def load_model(
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback
     start_read_ahead(shards)
+    native_log.begin()
     handle = _load(shards, params)
     if not handle:
-        raise LoadError(
-            f"{shards[0].name} could not be loaded: "
-            + (native_log.last_complaint() or "llama.cpp gives no reason")
-        )
+        raise LoadError(f"{shards[0].name} could not be loaded: {native_log.reason()}")
     return Model(handle, placement.devices)
 
 

@@ -27,6 +27,10 @@ class StepCosts:
         weight = PROMPT_WEIGHT * min(1.0, num_prompt / FULL_WEIGHT_TOKENS)
         self.prompt_token_s = _mean(self.prompt_token_s, prompt_s / num_prompt, weight)
 
+    def known_decoding_s(self, num_decoding: int) -> float | None:
+        """Return the seconds of a step of so many sequences, None if none was measured."""
+        return self._decoding_s.get(num_decoding)
+
     def decoding_s(self, num_decoding: int) -> float:
         """Return the seconds of a step by the nearest measured number of sequences."""
         if not num_decoding or not self._decoding_s:

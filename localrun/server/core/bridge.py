@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Embeddings, Failed, Finished, Ranks, Terminal, Tokens
-from localrun.server.core.client import current_client
+from localrun.server.core.client import current_client, is_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -142,7 +142,7 @@ class Bridge:
         self, prepare: Callable[[], PoolRequest], sink: Callable[[Event], None]
     ) -> RequestHandle:
         request = prepare()
-        options = replace(request.options, client=current_client())
+        options = replace(request.options, client=current_client(), is_background=is_background())
         if request.message is None:
             return self._pool.submit_load(request.model, sink, options)
         return self._pool.submit(request.model, request.message, sink, options)

@@ -1,7 +1,8 @@
-"""Client of the current request, by which the admission queue is fair between clients.
+"""Client and priority of the current request, by which the admission queue orders requests.
 
-The client is the digest of the request's API key, or else its address. A context variable carries
-it, so all code that runs for the request can read it.
+The client is the digest of the request's API key, or else its address. A request with the header
+``X-Localrun-Priority: background`` gives way to all others. Context variables carry both, so all
+code that runs for the request can read them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 KEYS = (b"authorization", b"x-api-key")
+PRIORITY = b"x-localrun-priority"
+BACKGROUND = b"background"
 NUM_DIGITS = 16
 _client: ContextVar[str] = ContextVar("client", default="")
+_is_background: ContextVar[bool] = ContextVar("is_background", default=False)
 
 
 def current_client() -> str:
@@ -23,16 +27,22 @@ def current_client() -> str:
     return _client.get()
 
 
+def is_background() -> bool:
+    """Return whether the current request gives way to others."""
+    return _is_background.get()
+
+
 class Clients:
-    """Middleware that sets the client of each request."""
+    """Middleware that sets the client and the priority of each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its client set."""
+        """Pass the request on with its client and its priority set."""
         if scope["type"] == "http":
             _client.set(client_of(scope))
+            _is_background.set(dict(scope["headers"]).get(PRIORITY) == BACKGROUND)
         await self._app(scope, receive, send)
 
 

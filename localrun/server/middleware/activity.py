@@ -7,11 +7,12 @@ server alive.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,6 +50,18 @@ class Activity:
         while (left_s := idle_s - self.idle_s) > 0:  # noqa: ASYNC110 - time is the event
             await asyncio.sleep(left_s)
 
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Count the block as an open request."""
+        self._num_open += 1
+        self._num_requests += 1
+        self._has_request.set()
+        try:
+            yield
+        finally:
+            self._num_open -= 1
+            self._ended_at = self._clock()
+
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Return the application with its requests counted."""
 
@@ -56,13 +69,7 @@ class Activity:
             if scope["type"] != "http" or scope["method"] in READS:
                 await app(scope, receive, send)
                 return
-            self._num_open += 1
-            self._num_requests += 1
-            self._has_request.set()
-            try:
+            with self.hold():
                 await app(scope, receive, send)
-            finally:
-                self._num_open -= 1
-                self._ended_at = self._clock()
 
         return counted

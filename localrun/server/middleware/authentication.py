@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FORBIDDEN = 403
 INTERNAL_ERROR = 500
-UPLOADS = "/api/blobs/"
+UPLOADS = ("/api/blobs/", "/v1/files")  # files, written to disk while they arrive
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
 NUM_PARSERS = 2  # threads that parse large bodies
 

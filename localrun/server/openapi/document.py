@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from localrun import __version__
 from localrun.server.openapi import (
     anthropic,
+    batches,
     chats,
     library,
     llamacpp,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from localrun.server.routing.routes import Route
 
 VERSION = "3.1.0"
-NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic, chats)
+NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic, batches, chats)
 PARTS = (*NAMING, own)
 KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer"},

@@ -8,7 +8,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from localrun.server.middleware.activity import Activity
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.server.batches.own_requests import OwnRequests
+    from localrun.server.batches.service import BatchService
     from localrun.server.core.bridge import Bridge
     from localrun.server.core.completions import Completions
     from localrun.server.core.deferred_pool import DeferredPool
@@ -41,6 +47,8 @@ class Parts:
         self.workspace = workspace
         self.metrics = metrics
         self.warm = warm
+        self.activity = Activity()
+        self.open_own_requests: Callable[[], OwnRequests] | None = None  # set by the application
         self._catalogue = catalogue
         self._uploads: Uploads | None = None
 
@@ -107,6 +115,24 @@ class Parts:
         if self._uploads is None:
             self._uploads = Uploads(self.workspace.store)
         return self._uploads
+
+    @cached_property
+    def batches(self) -> BatchService:
+        """Return the service that executes batches; create it on the event loop."""
+        from localrun.server.batches.location import batches_folder
+        from localrun.server.batches.service import BatchService
+
+        if self.open_own_requests is None:
+            raise RuntimeError("the parts belong to no application")
+        folder = batches_folder(self.workspace.environ)
+        requests = self.open_own_requests()
+        num_parallel = self.settings.loads.num_parallel
+        return BatchService(folder, requests, self.activity, num_parallel=num_parallel)
+
+    async def stop_batches(self) -> None:
+        """Stop executing batches."""
+        if "batches" in self.__dict__:
+            await self.batches.stop()
 
     def close(self) -> None:
         """Release the lease on uploaded files; blocks."""

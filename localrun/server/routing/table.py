@@ -110,6 +110,13 @@ def _chats(parts: Parts) -> Routes:
     return chat_routes(StoredChats(parts.workspace.environ, lambda: pool.is_closing))
 
 
+def _batches(parts: Parts) -> Routes:
+    from localrun.server.batches import service  # noqa: F401 - before the event loop needs it
+    from localrun.server.batches.routes import batch_routes
+
+    return batch_routes(lambda: parts.batches)
+
+
 def _transfers(parts: Parts) -> Routes:
     from localrun.server.jobs import Jobs, job_environ
     from localrun.server.ollama.transfers import transfer_routes
@@ -135,6 +142,7 @@ TABLE: dict[Load, tuple[str, ...]] = {
     ),
     _models: ("/v1/models",),
     _responses: ("/v1/responses",),
+    _batches: ("/v1/files", "/v1/batches"),
     _anthropic: ("/v1/messages",),
     _version: ("/api/version",),
     _tags: ("/api/tags",),

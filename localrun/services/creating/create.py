@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
+from localrun.hardware.architectures import unknown_architecture
 from localrun.hardware.shape import context_note
 from localrun.names.ref import ModelSource
 from localrun.services.creating.adapters import add_adapters
@@ -111,6 +112,7 @@ def create_model(
             _quantize_draft(collector, parts, chosen)
         check_facts(collector, parts, merged, chosen.facts)
         _note_long_context(collector, parts, merged)
+        _note_unknown(collector, parts)
         manifest = write_manifest(collector, parts, merged)
         before = store.find(ref)
         stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
@@ -168,6 +170,15 @@ def _note_long_context(collector: PartCollector, parts: ModelParts, merged: Stor
     note = context_note(num_ctx, read_header(path).context_length, "")
     if note:
         collector.report.note(f"num_ctx will be {note}")
+
+
+def _note_unknown(collector: PartCollector, parts: ModelParts) -> None:
+    """Report weights of an architecture that llama.cpp does not know."""
+    for part in parts.weights[:1]:
+        path = collector.workspace.store.blobs.path(part.digest)
+        note = unknown_architecture(read_header(path).architecture)
+        if note is not None:
+            collector.report.note(f"the model cannot be loaded: {note}")
 
 
 def _check_template(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.params import LoadOptions
 from localrun.errors import ModelNotFoundError, UsageError
+from localrun.hardware.architectures import unknown_architecture
 from localrun.hardware.plan import make_plan
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
@@ -23,6 +24,7 @@ from localrun.supervisor.planning import plan_request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from localrun.gguf.header import Header
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
@@ -36,6 +38,7 @@ class MemoryPlan:
 
     name: str
     is_here: bool  # else only its header was downloaded
+    unknown: str | None  # why llama.cpp cannot load it at all
     shape: ModelShape
     plan: LoadPlan
 
@@ -64,12 +67,13 @@ def plan_memory(
     rules = workspace.settings.loads
     num_slots = query.num_parallel or rules.num_parallel
     try:
-        order = runner_model(workspace.models.find_model(name))
+        model = workspace.models.find_model(name)
     except ModelNotFoundError:
         ref = parse_name(name)
         if not is_elsewhere(workspace, ref):
             raise
-        shape = _shape_elsewhere(workspace, ref)
+        header = _header_elsewhere(workspace, ref)
+        shape = read_shape(header)
         request = plan_request(
             fill_options(LoadOptions(), rules, shape).options,
             num_ctx=query.num_ctx or rules.num_ctx,
@@ -77,8 +81,13 @@ def plan_memory(
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
         return MemoryPlan(
-            name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, request, devices())
+            name=str(ref),
+            is_here=False,
+            unknown=unknown_architecture(header.architecture),
+            shape=shape,
+            plan=make_plan(shape, request, devices()),
         )
+    order = runner_model(model)
     shape = shape_of(order.shards, order.array_ends)
     values = fill_open_values(order, query.num_ctx, rules, shape)
     request = plan_request(
@@ -90,13 +99,17 @@ def plan_memory(
         gpu_reserve_bytes=rules.gpu_reserve_bytes,
     )
     return MemoryPlan(
-        name=order.name, is_here=True, shape=shape, plan=make_plan(shape, request, devices())
+        name=order.name,
+        is_here=True,
+        unknown=unknown_architecture(model.details.family),
+        shape=shape,
+        plan=make_plan(shape, request, devices()),
     )
 
 
-def _shape_elsewhere(workspace: Workspace, ref: ModelRef) -> ModelShape:
+def _header_elsewhere(workspace: Workspace, ref: ModelRef) -> Header:
     pull_plan = make_pull_plan(workspace, ref)
     shards = [planned for planned in pull_plan.files if planned.role is Role.WEIGHTS]
     if not shards:
         raise UsageError(f"{ref} has no weights", hint=f"localrun pull {ref}")
-    return read_shape(remote_header(workspace.http, shards))
+    return remote_header(workspace.http, shards)

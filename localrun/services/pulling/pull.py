@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
+from localrun.hardware.architectures import unknown_architecture
 from localrun.registry.transfer.disk import check_space
 from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
@@ -17,6 +19,7 @@ from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
 from localrun.store.blobs import digest_of
+from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
-    from localrun.store.manifest import Descriptor, Role
+    from localrun.store.manifest import Descriptor
     from localrun.store.store import Entry, Store
 
 
@@ -98,6 +101,7 @@ def run_plan(
                 f"digest mismatch: {plan.ref} has {digest_of(manifest)}, not {plan.pinned}",
                 hint="pull without the digest; localrun lock   writes a new lock file",
             )
+        _note_unknown(plan, fetched, report)
         stored = store.tag(_name(plan.ref), manifest, lease, plan.provenance)
     return Pulled(
         name=stored.name,
@@ -106,6 +110,16 @@ def run_plan(
         fetched_bytes=sum(blob.fetched_bytes for blob in fetched),
         is_changed=before is None or before.ref.manifest != stored.manifest,
     )
+
+
+def _note_unknown(plan: PullPlan, fetched: list[FetchedBlob], report: ProgressReport) -> None:
+    """Report weights of an architecture that llama.cpp does not know."""
+    for planned, blob in zip(plan.files, fetched, strict=True):
+        if planned.role is Role.WEIGHTS:
+            note = unknown_architecture(read_header(blob.path).architecture)
+            if note is not None:
+                report.note(f"{plan.ref} cannot be loaded: {note}")
+            return
 
 
 def _before(store: Store, plan: PullPlan) -> Entry | None:

@@ -176,10 +176,16 @@ class SlotContents:
             return None
         if not self.running and self.queue.max_num_ctx > self.loaded.num_ctx:
             return self._start_load()
-        if self.queue.num_queued and len(self.running) < self.loaded.ready.num_parallel + AHEAD:
+        if self.queue.num_queued and self._num_ahead() < self.loaded.ready.num_parallel + AHEAD:
             by_client = Counter(request.client for request in self.running.values())
             return self._start_request(self.queue.take_next(by_client))
         return None
+
+    def _num_ahead(self) -> int:
+        """Return how many running requests do not give way to the next one."""
+        if not self.queue.has_interactive:
+            return len(self.running)
+        return sum(not request.is_background for request in self.running.values())
 
     def _start_load(self) -> SlotAction:
         self.is_starting, self.progress = True, 0.0

@@ -1,4 +1,4 @@
-"""Request queue of one slot: FIFO per client, the least busy client first.
+"""Request queue of one slot: FIFO per client, the least busy client first, the background last.
 
 Owns a request from its submission to its single terminal event, and the handles by which a client
 of the pool waits for it or cancels it. Requests that bypass the queue (tokenizing) wait beside it.
@@ -44,6 +44,7 @@ class PendingRequest:
     submitted_at: float
     bypasses_queue: bool = False  # answered at once, beside the requests that run
     pins: bool = False
+    is_background: bool = False  # waits until no other request does
     load_s: float = 0.0  # the time that this request waited for the load
     is_cancelled: bool = False
     cancel_error: LocalrunError | None = None  # reported to the client in place of a cancel
@@ -129,11 +130,13 @@ class RequestQueue:
     """Requests that wait for a load or for their turn.
 
     The next request is that of the client with the fewest running requests; ties go to the client
-    that was served least recently, and each client's requests are first in, first out.
+    that was served least recently, and each client's requests are first in, first out. Background
+    requests wait until there are no others.
     """
 
     def __init__(self) -> None:
-        self._by_client: dict[str, deque[PendingRequest]] = {}  # least recently served first
+        # by whether they are background requests, and client; least recently served first
+        self._by_client: dict[tuple[bool, str], deque[PendingRequest]] = {}
         self._bypassing: deque[PendingRequest] = deque()
 
     def __iter__(self) -> Iterator[PendingRequest]:
@@ -150,6 +153,11 @@ class RequestQueue:
     def has_bypassing(self) -> bool:
         """Return whether a request waits that bypasses the queue."""
         return bool(self._bypassing)
+
+    @property
+    def has_interactive(self) -> bool:
+        """Return whether a request waits for its turn that is not a background request."""
+        return any(not is_background for is_background, _ in self._by_client)
 
     @property
     def is_empty(self) -> bool:
@@ -174,17 +182,17 @@ class RequestQueue:
         if request.bypasses_queue:
             self._bypassing.append(request)
         else:
-            self._by_client.setdefault(request.client, deque()).append(request)
+            self._by_client.setdefault(_key(request), deque()).append(request)
 
     def remove(self, request: PendingRequest) -> bool:
         """Remove a request; return whether it was waiting."""
-        by_client = self._by_client.get(request.client, deque())
+        by_client = self._by_client.get(_key(request), deque())
         requests = self._bypassing if request.bypasses_queue else by_client
         is_waiting = request in requests
         if is_waiting:
             requests.remove(request)
         if not by_client:
-            self._by_client.pop(request.client, None)
+            self._by_client.pop(_key(request), None)
         return is_waiting
 
     def take_name(self, name: str) -> list[PendingRequest]:
@@ -206,16 +214,20 @@ class RequestQueue:
 
     def take_next(self, num_running: Counter[str]) -> PendingRequest:
         """Remove and return the next request; ``num_running`` counts running requests by client."""
-        client = min(self._by_client, key=lambda client: num_running[client])
-        requests = self._by_client.pop(client)
+        key = min(self._by_client, key=lambda key: (key[0], num_running[key[1]]))
+        requests = self._by_client.pop(key)
         request = requests.popleft()
         if requests:
-            self._by_client[client] = requests  # behind all other clients
+            self._by_client[key] = requests  # behind all other clients
         return request
 
     def _queued(self) -> Iterator[PendingRequest]:
         for requests in list(self._by_client.values()):
             yield from list(requests)
+
+
+def _key(request: PendingRequest) -> tuple[bool, str]:
+    return request.is_background, request.client
 
 
 def _is_cut_short(event: Event) -> bool:

@@ -64,7 +64,8 @@ def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
     told = json.loads(localrun_alone("plan", "guide", "--parallel", "2", "--json").stdout)
 
     assert set(told) == {
-        "name", "is_here", "context", "asked_context", "context_note", "cells", "parallel",
+        "name", "is_here", "cannot_load", "context", "asked_context", "context_note", "cells",
+        "parallel",
         "cache_type", "fits", "reason",
         "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip

@@ -32,6 +32,7 @@ def request(
     name: str = "one",
     num_ctx: int | None = None,
     bypasses_queue: bool = False,
+    is_background: bool = False,
     events: list[Event] | None = None,
 ) -> PendingRequest:
     received: list[Event] = [] if events is None else events
@@ -45,7 +46,37 @@ def request(
         keep_alive=KeepAlive(None),
         submitted_at=0.0,
         bypasses_queue=bypasses_queue,
+        is_background=is_background,
     )
+
+
+def test_background_requests_wait_until_there_are_no_others() -> None:
+    queue = RequestQueue()
+    requests = [
+        request("a", is_background=True),
+        request("b", is_background=True),
+        request("a"),
+        request("c"),
+    ]
+    for each in requests:
+        queue.add(each)
+
+    assert queue.has_interactive
+    order = [queue.take_next(Counter({"a": 9, "c": 9})) for _ in range(4)]
+
+    assert order == [requests[2], requests[3], requests[1], requests[0]]
+    assert not queue.has_interactive
+
+
+def test_a_background_request_is_removed_like_any_other() -> None:
+    queue = RequestQueue()
+    both = [request("a", is_background=True), request("a")]
+    for each in both:
+        queue.add(each)
+
+    assert queue.remove(both[0])
+    assert not queue.remove(both[0])
+    assert list(queue) == [both[1]]
 
 
 @given(st.lists(st.one_of(clients, st.none(), st.integers(0, 9)), max_size=40))

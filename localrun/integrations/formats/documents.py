@@ -36,7 +36,7 @@ DECODED = {
     FileFormat.TOML: decoded_toml,
 }
 COMMENT_MARKS = {FileFormat.JSON: "//", FileFormat.YAML: "#", FileFormat.TOML: "#"}
-LARGEST = {FileFormat.JSON: 512_000, FileFormat.YAML: 128_000, FileFormat.TOML: 256_000}  # bytes
+LARGEST = {FileFormat.JSON: 512_000, FileFormat.YAML: 64_000, FileFormat.TOML: 256_000}  # bytes
 
 
 def edited_document(text: str, file_format: FileFormat, edits: Sequence[Edit]) -> str:
@@ -48,6 +48,14 @@ def edited_document(text: str, file_format: FileFormat, edits: Sequence[Edit]) -
     """
     if file_format is not FileFormat.JSON and "\r" in text:
         return _with_plain_line_ends(text, file_format, edits)
+    try:
+        return _checked(text, file_format, edits)
+    except RecursionError as error:
+        raise UsageError("it has too many levels") from error
+
+
+def _checked(text: str, file_format: FileFormat, edits: Sequence[Edit]) -> str:
+    """Return the edited text if it decodes to the edited value."""
     before = DECODED[file_format](text)
     edited = EDITED[file_format](text, edits)
     if not is_same(DECODED[file_format](edited), applied(before, edits)):

@@ -78,10 +78,14 @@ def _yaml(mapping: int, sequence: int, offset: int) -> YAML:
 
 
 def _loaded(yaml: YAML, text: str) -> Any:  # noqa: ANN401 - ruamel's own types
+    import warnings
+
     from ruamel.yaml.error import YAMLError
 
     try:
-        return yaml.load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of anchors that are set twice
+            return yaml.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}: " if mark is not None else ""

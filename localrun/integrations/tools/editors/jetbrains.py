@@ -18,7 +18,7 @@ def _steps(target: Target) -> tuple[str, ...]:
         "Third-party AI providers: OpenAI-compatible.",
         f"URL: {target.openai_url}",
         f"API key: {key}",
-        "Test ToolConnection, then Apply.",
+        "Test Connection, then Apply.",
         f"Models assignment | Core features: {target.chat.name}",
         f"Models assignment | Context window: {target.chat.context}",
     ]

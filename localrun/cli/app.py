@@ -14,6 +14,8 @@ from localrun.cli.batch.batch import batch
 from localrun.cli.bench.bench import bench
 from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
+from localrun.cli.connecting.connect import connect
+from localrun.cli.connecting.launch import launch
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.eval.evaluate import evaluate_command
@@ -86,6 +88,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "load": load,
     "ps": ps,
     "stop": stop,
+    "connect": connect,
+    "launch": launch,
     "doctor": doctor,
     "completion": completion,
     "upgrade": upgrade,

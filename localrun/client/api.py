@@ -132,6 +132,11 @@ class LocalrunClient:
         models: list[JsonObject] = self._call("GET", "/api/ps")["models"]
         return models
 
+    def models(self) -> list[JsonObject]:
+        """Return the models of ``/api/tags``."""
+        models: list[JsonObject] = self._call("GET", "/api/tags")["models"]
+        return models
+
     def why(self, model: str) -> JsonObject:
         """Return the settings of a loaded model and their sources.
 

@@ -57,6 +57,7 @@ class Script:
     num_hang_ups: int = 0  # requests that get no response
     holds: bool = False  # after the answer, wait for the client to leave
     running: list[JsonObject] = field(default_factory=list)
+    models: list[JsonObject] = field(default_factory=list)  # of /api/tags
     version: JsonObject = field(
         default_factory=lambda: {"version": "0.13.5", "localrun": __version__}
     )
@@ -77,6 +78,9 @@ class Handler(BaseHTTPRequestHandler):
         bodies = {
             "/api/version": self.script.version,
             "/api/localrun/ps": {"models": self.script.running},
+            "/api/ps": {"models": self.script.running},
+            "/api/tags": {"models": self.script.models},
+            "/v1/models": {"data": [{"id": model["name"]} for model in self.script.models]},
             "/healthz": {"status": "ok"},
         }
         self.reply(self.script.why if "/why?" in self.path else bodies[self.path])

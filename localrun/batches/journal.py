@@ -1,4 +1,4 @@
-"""Journal of a batch: which records are done, and lines that wait for those before them.
+"""BatchJournal of a batch: which records are done, and lines that wait for those before them.
 
     answers.jsonl             the output: lines in the order of the input, or as they come
     answers.jsonl.progress    the journal, deleted when all is done:
@@ -101,7 +101,7 @@ class OutputFile:
         self._file.close()
 
 
-class Journal:
+class BatchJournal:
     """The journal of one batch and its output; one thread uses it."""
 
     def __init__(self, path: Path, file: FileIO, output: LineOutput, *, is_ordered: bool) -> None:

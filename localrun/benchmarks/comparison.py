@@ -44,7 +44,7 @@ class PairedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FigureChange:
     """A row beside the same row of an earlier report."""
 
     before: Row
@@ -74,11 +74,11 @@ class Change:
         return self.ratio > 1 + self.noise
 
 
-def changes(before: Report, now: Report) -> list[Change]:
+def changes(before: Report, now: Report) -> list[FigureChange]:
     """Return the rows that both reports have, in the order of the new one."""
     known = {row.key: row for row in before.rows}
     return [
-        Change(before=known[row.key], now=row)
+        FigureChange(before=known[row.key], now=row)
         for row in now.rows
         if row.key in known and known[row.key].unit == row.unit
     ]

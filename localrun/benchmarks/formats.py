@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from localrun.benchmarks.report import RATE, UNITS
@@ -57,6 +58,10 @@ def to_svg(report: Report) -> bytes:
     """Return charts of the rates and of the times, as one SVG of pygal."""
     import pygal  # lazy: its home
 
+    # pygal adds a finder for its plugins that Python warns of at each import
+    own = [finder for finder in sys.meta_path if type(finder).__module__.startswith("pygal")]
+    for finder in own:
+        sys.meta_path.remove(finder)
     rates = [row for row in report.rows if row.unit == RATE]
     chart = pygal.HorizontalBar(
         title="tokens/s", print_values=True, width=900, height=120 + 40 * len(rates), js=[]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.batches.journal import Journal, OutputFile, journal_of
+from localrun.batches.journal import BatchJournal, OutputFile, journal_of
 from localrun.errors import OverloadedError, StorageError, UsageError
 from tests.fakes.full_disk import size_limit
 
@@ -25,8 +25,8 @@ def line(index: int) -> bytes:
     return f"line {index} é\n".encode()
 
 
-def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> Journal:
-    return Journal.create(
+def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> BatchJournal:
+    return BatchJournal.create(
         journal_of(output),
         OutputFile(output),
         fingerprint=fingerprint,
@@ -35,8 +35,10 @@ def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> J
     )
 
 
-def resumed(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> Journal | None:
-    return Journal.reopen(
+def resumed(
+    output: Path, *, is_ordered: bool = True, fingerprint: str = "f"
+) -> BatchJournal | None:
+    return BatchJournal.reopen(
         journal_of(output), OutputFile(output), fingerprint=fingerprint, is_ordered=is_ordered
     )
 

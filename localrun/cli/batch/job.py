@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.batches.driver import Driver
 from localrun.batches.input_file import InputFile, InputFormat, spooled
-from localrun.batches.journal import Journal, OutputFile, journal_of
-from localrun.batches.outcome import LineWriter
-from localrun.batches.requests import RequestOptions, check_options, make_request
+from localrun.batches.journal import BatchJournal, OutputFile, journal_of
+from localrun.batches.outcome import OutcomeWriter
+from localrun.batches.requests import RequestTemplate, check_options, make_request
 from localrun.cli.batch.lines import PrintedLines, StreamedLines
 from localrun.cli.batch.loading import AHEAD, load_for_batch
 from localrun.cli.batch.report import BatchReport
@@ -66,7 +66,7 @@ class BatchRun:
         self._settings = settings
         self._source = source
         choice = settings.choice
-        self._options = RequestOptions(
+        self._options = RequestTemplate(
             model=model.name,
             embeds="embedding" in model.details.capabilities,
             template=settings.template,
@@ -79,7 +79,7 @@ class BatchRun:
         check_options(source.format, source.columns, self._options)
         if self._options.embeds and (settings.schema or choice.wanted or choice.system):
             raise UsageError(f"{model.name} is an embedding model: it has no answers of text")
-        self._writer = LineWriter(
+        self._writer = OutcomeWriter(
             form=source.format,
             columns=source.columns,
             wanted=choice.wanted,
@@ -150,7 +150,7 @@ class BatchRun:
                 fields = self._source.fields(index)
                 self._ids.setdefault(_short(str(fields.get("custom_id"))), index)
 
-    def _write(self, journal: Journal, done: Done) -> None:
+    def _write(self, journal: BatchJournal, done: Done) -> None:
         path = "" if done.request is None else done.request.path
         custom_id = "" if done.request is None else done.request.custom_id
         outcome = self._writer.checked(path, done.outcome)
@@ -166,12 +166,12 @@ class BatchRun:
     def _is_generated(self, done: Done) -> bool:
         return done.request is not None and not self._options.embeds
 
-    def _open_journal(self, stack: contextlib.ExitStack) -> Journal:
+    def _open_journal(self, stack: contextlib.ExitStack) -> BatchJournal:
         output, is_ordered = self._settings.output, self._settings.choice.is_ordered
         fingerprint = self._fingerprint()
         if output is None or _is_stream(output):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="localrun-batch-"))
-            return Journal.create(
+            return BatchJournal.create(
                 Path(folder, "journal"),
                 PrintedLines() if output is None else StreamedLines(output),
                 fingerprint=fingerprint,
@@ -181,7 +181,7 @@ class BatchRun:
         found = self._reopened(output, fingerprint)
         return found or self._created(output, fingerprint)
 
-    def _reopened(self, output: Path, fingerprint: str) -> Journal | None:
+    def _reopened(self, output: Path, fingerprint: str) -> BatchJournal | None:
         if not self._settings.choice.resumes or not output.exists():
             return None
         if not journal_of(output).exists():
@@ -189,15 +189,15 @@ class BatchRun:
                 f"{output.name} exists, and no batch writes it any more",
                 hint="-o OTHER, or --no-resume to replace it",
             )
-        return Journal.reopen(
+        return BatchJournal.reopen(
             journal_of(output),
             OutputFile(output),
             fingerprint=fingerprint,
             is_ordered=self._settings.choice.is_ordered,
         )
 
-    def _created(self, output: Path, fingerprint: str) -> Journal:
-        return Journal.create(
+    def _created(self, output: Path, fingerprint: str) -> BatchJournal:
+        return BatchJournal.create(
             journal_of(output),
             OutputFile(output),
             fingerprint=fingerprint,

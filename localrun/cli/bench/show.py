@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from localrun.benchmarks.comparison import Change, PairedRow
+    from localrun.benchmarks.comparison import FigureChange, PairedRow
     from localrun.benchmarks.report import Report, Row
     from localrun.cli.output import Output
 
@@ -104,7 +104,7 @@ def show_pairs(pairs: Mapping[str, Sequence[PairedRow]], output: Output) -> None
     output.line("ratio: over 1, this server is better; p: sign test over the pairs")
 
 
-def show_changes(changes: Sequence[Change], output: Output) -> bool:
+def show_changes(changes: Sequence[FigureChange], output: Output) -> bool:
     """Print what has changed since an earlier report; return whether something is worse."""
     is_worse = any(change.is_regression for change in changes)
     rows = [
@@ -170,7 +170,7 @@ def _median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def _verdict(change: Change) -> str:
+def _verdict(change: FigureChange) -> str:
     if change.is_regression:
         return "worse"
     return "better" if change.is_improvement else ""

@@ -97,10 +97,10 @@ def num_tokens(told: str) -> int:
     return int(told.rpartition("tokens used\n")[2].split()[0].replace(",", ""))
 
 
-def stretched(path: Path) -> str:
+def stretched(path: Path, length: int = LONG) -> str:
     """Write guide as if it had been trained on long prompts; return a recipe for it."""
     model = bytearray(GUIDE.read_bytes())
     number = model.index(LENGTH_KEY) + len(LENGTH_KEY) + 4  # after the number's type
-    model[number : number + 4] = LONG.to_bytes(4, "little")
+    model[number : number + 4] = length.to_bytes(4, "little")
     path.write_bytes(model)
-    return STRETCHED.format(file=path, length=LONG)
+    return STRETCHED.format(file=path, length=length)

@@ -60,14 +60,14 @@ def main(arguments: list[str]) -> int:
         cells=CELLS,
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="bench-batch-") as folder:
-            with both(setup, Path(folder)) as (ours, peer):
-                bench = BatchBench(ours, peer, Path(folder), chosen.lines, chosen.tokens)
-                if chosen.kills:
-                    return bench.kill(chosen.kills)
-                if chosen.memory:
-                    return bench.memory()
-                return bench.compare(chosen.rounds)
+        with (
+            tempfile.TemporaryDirectory(prefix="bench-batch-") as folder,
+            both(setup, Path(folder)) as (ours, peer),
+        ):
+            bench = BatchBench(ours, peer, Path(folder), chosen.lines, chosen.tokens)
+            if chosen.kills:
+                return bench.kill(chosen.kills)
+            return bench.memory() if chosen.memory else bench.compare(chosen.rounds)
     except (PeerError, StartError) as error:
         print(error)
         return 1

@@ -168,3 +168,21 @@ def test_a_full_disk_loses_no_line_that_was_kept(tmp_path: Path) -> None:
     assert [again.is_done(index) for index in (num_kept - 1, num_kept)] == [True, False]
     assert output.read_bytes() == b"head\n" + (b"x" * 1000 + b"\n") * num_kept
     again.close()
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_records_that_failed_are_counted_across_interruptions(
+    tmp_path: Path, *, is_ordered: bool
+) -> None:
+    output = tmp_path / "a"
+    journal = begun(output, is_ordered=is_ordered)
+    for index in (2, 0, 1):
+        journal.add(index, line(index), is_failed=index != 0)
+    journal.close()
+
+    again = resumed(output, is_ordered=is_ordered)
+
+    assert again is not None
+    again.add(3, line(3), is_failed=True)
+    assert (again.num_done, again.num_failed) == (4, 3)
+    again.close()

@@ -22,7 +22,7 @@ from localrun.cli.batch.report import BatchReport
 from localrun.cli.output import Output, counted
 from localrun.cli.serving.answer import interruptible
 from localrun.client.batch_sender import BatchSender, ServerRevival
-from localrun.errors import FailedLinesError, LocalrunError, UsageError
+from localrun.errors import FailedLinesError, LocalrunError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from localrun.batches.driver import Done
@@ -105,18 +105,20 @@ class BatchRun:
                     self._write(journal, done)
         except BaseException as error:
             driver.stop()
-            journal.sync()
+            with contextlib.suppress(StorageError):  # which may be the error that ends it
+                journal.sync()
             journal.close()
             self._report.interrupted(can_resume=self._settings.output is not None)
             _hint_to_resume(error, has_output=self._settings.output is not None)
             raise
         journal.remove()
         self._report.end()
-        if self._report.num_failed:
+        if journal.num_failed:
+            how = "was" if journal.num_failed == 1 else "were"
+            reason = f": {self._report.first_error}" if self._report.first_error else ""
             raise FailedLinesError(
-                f"{counted(self._report.num_failed, 'record')} of {self._num_records}"
-                f" {'was' if self._report.num_failed == 1 else 'were'} not answered:"
-                f" {self._report.first_error}"
+                f"{counted(journal.num_failed, 'record')} of {self._num_records} {how} not answered"
+                + reason
             )
 
     def estimate(self) -> None:
@@ -160,7 +162,7 @@ class BatchRun:
         if not custom_id and isinstance(fields.get("custom_id"), str):
             custom_id = fields["custom_id"]
         line = self._writer.line(done.index + 1, custom_id, path, fields, outcome)
-        journal.add(done.index, line)
+        journal.add(done.index, line, is_failed=not outcome.is_ok)
         self._report.count(outcome, self._is_generated(done))
 
     def _is_generated(self, done: Done) -> bool:

@@ -5,7 +5,8 @@
     openai    16 threads that call the openai package, at localrun
     peer      the same at llama-server
 
-All take turns, and each figure is the median of the rounds. `--kills N` kills a batch with SIGKILL
+All take turns, and each figure is the median of the rounds. `--beside` measures the gaps of a chat
+alone and beside a batch of the server. `--kills N` kills a batch with SIGKILL
 at N random moments and compares its output with one that was not; `--memory` prints the peak of
 the command's memory.
 """
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ import openai
 import psutil
 
 from benchmarks.contestants import Contestant, Setup, StartError, both
+from benchmarks.load import ask_all, request, user
 from benchmarks.models import ensure_model
 from benchmarks.peer import PeerError
 from benchmarks.texts import WORDS
@@ -40,6 +43,7 @@ LOOP = Path(__file__).with_name("openai_loop.py")
 THREADS = 16
 CONTEXT, CELLS = 2048, 20480
 POLL_S = 0.02
+MOST_BESIDE = 1.5  # of a gap alone
 SHARED = "You answer questions about the weather in one short sentence, without any greeting. "
 
 
@@ -52,6 +56,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     chosen = parser.parse_args(arguments)
     setup = Setup(
         model=ensure_model(chosen.model),
@@ -67,6 +72,8 @@ def main(arguments: list[str]) -> int:
             bench = BatchBench(ours, peer, Path(folder), chosen.lines, chosen.tokens)
             if chosen.kills:
                 return bench.kill(chosen.kills)
+            if chosen.beside:
+                return bench.beside(chosen.rounds)
             return bench.memory() if chosen.memory else bench.compare(chosen.rounds)
     except (PeerError, StartError) as error:
         print(error)
@@ -137,6 +144,42 @@ class BatchBench:
         print(f"whole: {whole_s:.1f} s; killed after {', '.join(killed)} s; {num_lines} lines;",
               "equal" if is_equal else "DIFFERENT")  # fmt: skip
         return int(not is_equal)
+
+    def beside(self, rounds: int) -> int:
+        """Measure the gaps of a chat alone and beside a batch; the batch is cancelled in between."""
+        url = f"http://127.0.0.1:{self._ours.port}/v1"
+        ratios, rates = [], []
+        with openai.OpenAI(base_url=url, api_key="none") as client:
+            uploaded = client.files.create(file=self._file, purpose="batch")
+            for _ in range(rounds):
+                alone = self._gap_s()
+                batch = client.batches.create(
+                    input_file_id=uploaded.id,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                )
+                first = _await_lines(client, batch.id, 1)
+                begun = time.perf_counter()
+                beside = self._gap_s()
+                seconds = time.perf_counter() - begun
+                last = _lines_of(client, batch.id)
+                client.batches.cancel(batch.id)
+                while client.batches.retrieve(batch.id).status not in {"cancelled", "completed"}:
+                    time.sleep(POLL_S)
+                ratios.append(beside / alone)
+                rates.append((last - first) / seconds)
+                print(f"p95 of the gaps: {1000 * alone:.1f} ms alone, {1000 * beside:.1f} beside;"
+                      f" {rates[-1]:.1f} lines/s meanwhile")  # fmt: skip
+        print(f"ratio {statistics.median(ratios):.2f}")
+        return int(statistics.median(ratios) > MOST_BESIDE)
+
+    def _gap_s(self) -> float:
+        """Return the 95th percentile of the gaps between the tokens of a chat."""
+        body = request(user("Tell me a long story."), 12 * self._num_tokens)
+        (answer,) = ask_all(self._ours.port, [body])
+        times = answer.times
+        gaps = sorted(after - before for before, after in pairwise(times))
+        return gaps[int(0.95 * (len(gaps) - 1))]
 
     def memory(self) -> int:
         """Print the command's memory at its beginning and its peak."""
@@ -210,6 +253,18 @@ class BatchBench:
         command = [sys.executable, str(LOOP), str(contestant.port), str(self._file), str(THREADS)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return float(done.stdout)
+
+
+def _lines_of(client: openai.OpenAI, batch_id: str) -> int:
+    counts = client.batches.retrieve(batch_id).request_counts
+    return counts.completed if counts else 0
+
+
+def _await_lines(client: openai.OpenAI, batch_id: str, num: int) -> int:
+    """Return how many lines are done, as soon as there are ``num``."""
+    while (done := _lines_of(client, batch_id)) < num:
+        time.sleep(POLL_S)
+    return done
 
 
 def _line(number: int, prompt: str, num_tokens: int) -> dict[str, object]:

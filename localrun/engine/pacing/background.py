@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.sequence import Sequence
 
-MAX_RATIO = 1.25  # of a step with background sequences to the same step without them
+MAX_RATIO = 1.4  # of a step with background sequences to the same step without them
 PROBE_STEPS = 32  # between two steps without any, and between two with one more than usual
 PROMPT_STEPS = 24  # of decoding, between two tiles of a background prompt
 

@@ -1,4 +1,4 @@
-"""Journal of a batch: which records are done, and lines that wait for those before them.
+"""BatchJournal of a batch: which records are done, and lines that wait for those before them.
 
     answers.jsonl             the output: lines in the order of the input, or as they come
     answers.jsonl.progress    the journal, deleted when all is done:
@@ -6,6 +6,8 @@
         {"n": 17, "line": "…"}     the line of record 17, which waits for an earlier one
         {"next": 18, "end": 4096}  records before 18 are in the output, which has 4096 bytes
         {"n": 5, "end": 999}       unordered: record 5 is in the output, which has 999 bytes
+
+    each with "failed", the number of records so far that were not answered
 
 The output is written before the journal says so, and what stands behind the end that the journal
 names is cut off when a batch goes on. Invariant: whenever the process is killed, each record has
@@ -101,7 +103,7 @@ class OutputFile:
         self._file.close()
 
 
-class Journal:
+class BatchJournal:
     """The journal of one batch and its output; one thread uses it."""
 
     def __init__(self, path: Path, file: FileIO, output: LineOutput, *, is_ordered: bool) -> None:
@@ -114,6 +116,7 @@ class Journal:
         self._waiting: dict[int, tuple[int, int]] = {}  # begin and size of lines in the journal
         self._num_unsynced = 0
         self.num_done = 0
+        self.num_failed = 0  # of these, not answered
 
     @classmethod
     def create(
@@ -165,12 +168,13 @@ class Journal:
         """Return whether a record has its line."""
         return index < self._next or index in self._waiting or index in self._done
 
-    def add(self, index: int, line: bytes) -> None:
+    def add(self, index: int, line: bytes, *, is_failed: bool = False) -> None:
         """Keep the line of a record, and write all lines whose turn it is.
 
         Raises:
             StorageError: they cannot be written; the record is not done then.
         """
+        self.num_failed += int(is_failed)
         if not self._is_ordered:
             end = self._output.append(line)
             self._append({"n": index, "end": end})
@@ -243,7 +247,8 @@ class Journal:
 
     def _append(self, entry: dict[str, Any]) -> tuple[int, int]:
         """Append an entry whole or not at all; return its place."""
-        content = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        counted = {**entry, "failed": self.num_failed} if self.num_failed else entry
+        content = json.dumps(counted, ensure_ascii=False).encode() + b"\n"
         with storage_errors(self._path):
             begin = self._file.seek(0, os.SEEK_END)
             try:
@@ -281,6 +286,7 @@ class Journal:
             self._next = entry["next"]
             self._waiting = {n: place for n, place in self._waiting.items() if n >= self._next}
         self.num_done = self._next + len(self._waiting) + len(self._done)
+        self.num_failed = entry.get("failed", 0)
 
 
 def journal_of(output: Path) -> Path:

@@ -72,7 +72,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LineWriter:
+class OutcomeWriter:
     """How outcomes become lines."""
 
     form: InputFormat

@@ -27,7 +27,7 @@ NO_ANSWER = (EMBEDDINGS,)  # endpoints that generate nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestOptions:
+class RequestTemplate:
     """How requests are made from records."""
 
     model: str
@@ -62,7 +62,7 @@ class BatchRequest:
 
 
 def make_request(
-    form: InputFormat, fields: Mapping[str, Any], options: RequestOptions
+    form: InputFormat, fields: Mapping[str, Any], options: RequestTemplate
 ) -> BatchRequest:
     """Return the request of a record.
 
@@ -83,7 +83,7 @@ def make_request(
     return BatchRequest(path=CHAT, body=body)
 
 
-def check_options(form: InputFormat, columns: tuple[str, ...], options: RequestOptions) -> None:
+def check_options(form: InputFormat, columns: tuple[str, ...], options: RequestTemplate) -> None:
     """Refuse options that no record of a file could honour.
 
     Raises:
@@ -111,7 +111,7 @@ def check_options(form: InputFormat, columns: tuple[str, ...], options: RequestO
         )
 
 
-def _openai_request(fields: Mapping[str, Any], options: RequestOptions) -> BatchRequest:
+def _openai_request(fields: Mapping[str, Any], options: RequestTemplate) -> BatchRequest:
     custom_id, path, body = fields.get("custom_id"), fields.get("url"), fields.get("body")
     if not isinstance(custom_id, str) or not 0 < len(custom_id) <= LONGEST_ID:
         raise UsageError(f"custom_id must be a text of 1 to {LONGEST_ID} characters")
@@ -129,7 +129,7 @@ def _openai_request(fields: Mapping[str, Any], options: RequestOptions) -> Batch
     )
 
 
-def _generation(path: str, options: RequestOptions) -> dict[str, Any]:
+def _generation(path: str, options: RequestTemplate) -> dict[str, Any]:
     """Return the members of a body that the options set."""
     members = dict(options.sampling)
     if options.max_tokens is not None:
@@ -142,14 +142,14 @@ def _generation(path: str, options: RequestOptions) -> dict[str, Any]:
     return {**members, "response_format": {"type": "json_schema", "json_schema": schema}}
 
 
-def _messages(fields: Mapping[str, Any], options: RequestOptions) -> list[Any]:
+def _messages(fields: Mapping[str, Any], options: RequestTemplate) -> list[Any]:
     own = fields.get(MESSAGES)
     if isinstance(own, list) and options.template is None and options.column is None:
         return own
     return [{"role": "user", "content": _prompt(fields, options)}]
 
 
-def _prompt(fields: Mapping[str, Any], options: RequestOptions) -> str:
+def _prompt(fields: Mapping[str, Any], options: RequestTemplate) -> str:
     if options.template is not None:
         return options.template.fill(fields)
     if options.column is not None:

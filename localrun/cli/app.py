@@ -11,6 +11,7 @@ from typer.main import get_command
 from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
 from localrun.cli.batch.batch import batch
+from localrun.cli.bench.bench import bench
 from localrun.cli.chats.commands import ABOUT_CHATS, CHATS_COMMANDS
 from localrun.cli.completion import completion
 from localrun.cli.connecting.connect import connect
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "batch": batch,
+    "bench": bench,
     "eval": evaluate_command,
     "serve": serve,
     "list": list_command,

@@ -12,6 +12,9 @@ from localrun.cli.output import Output
 GENERATED = {"parameters": "parameters of PARAMETER and of the APIs' options"}
 TOPICS = {
     "quickstart": "install, a first answer, a first download",
+    "batch": "many prompts from a file: formats, resuming, OpenAI's batches",
+    "bench": "speed of models, beside other servers and earlier reports",
+    "eval": "tasks, pass rates, comparison of models",
     "chat": "the chat in the terminal: keys, commands, kept chats",
     "models": "pull, search, import, list, update and remove models",
     "names": "syntax of model names",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WholeResponse:
     """A whole response; the names of its headers are in lower case."""
 
     status: int
@@ -42,7 +42,7 @@ class KeptConnection:
         self._socket: socket.socket | None = None
         self._is_closed = False
 
-    def post(self, path: str, body: bytes) -> Reply:
+    def post(self, path: str, body: bytes) -> WholeResponse:
         """Return the response to a POST request; blocks.
 
         A kept connection that the server has closed meanwhile is opened again.
@@ -71,7 +71,7 @@ class KeptConnection:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _exchange(self, path: str, body: bytes) -> Reply:
+    def _exchange(self, path: str, body: bytes) -> WholeResponse:
         if self._is_closed:
             raise ConnectionAbortedError("the connection was closed")
         if self._socket is None:
@@ -80,7 +80,7 @@ class KeptConnection:
         connection.settimeout(self._timeout_s)
         send_request(connection, "POST", path, self._headers, body)
         response = ServerResponse(connection)
-        reply = Reply(response.status, response.headers, response.read())
+        reply = WholeResponse(response.status, response.headers, response.read())
         if response.headers.get("connection", "").lower() == "close":
             self._drop()
         return reply

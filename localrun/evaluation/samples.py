@@ -77,12 +77,13 @@ def _mmlu(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _arc(fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    question, key = fields.get("question", fields.get("question_stem")), fields.get("answerKey")
-    choices = fields.get("choices")
-    if isinstance(question, dict):  # as AI2 published it
-        question, choices = question.get("stem"), question.get("choices", choices)
+    given, key = fields.get("question", fields.get("question_stem")), fields.get("answerKey")
+    choices: Any = fields.get("choices")
+    question: Any = given
+    if isinstance(given, dict):  # as AI2 published it
+        question, choices = given.get("stem"), given.get("choices", choices)
     if isinstance(choices, list) and all(isinstance(each, dict) for each in choices):
-        choices = {name: [each.get(name) for each in choices] for name in ("label", "text")}
+        choices = {name: [row.get(name) for row in choices] for name in ("label", "text")}
     if not isinstance(choices, dict) or not isinstance(key, str):
         return None
     labels, texts = choices.get("label"), choices.get("text")

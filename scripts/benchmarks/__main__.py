@@ -11,6 +11,7 @@ NAMES = {
     "answer": 'cold and warm time of `localrun run guide "hi"`',
     "create": "`localrun create` of a GGUF file beside cp and sha256sum of the same file",
     "pull": "pull, resume and import on loopback beside curl, sha256sum and hf download",
+    "batch": "`localrun batch` beside threads of the openai package, here and at llama-server",
     "clients": "200 streaming clients at once: errors, memory, event loop, work for a token",
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",

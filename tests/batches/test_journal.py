@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.batches.journal import Journal, OutputFile, journal_of
+from localrun.batches.journal import BatchJournal, OutputFile, journal_of
 from localrun.errors import OverloadedError, StorageError, UsageError
 from tests.fakes.full_disk import size_limit
 
@@ -25,8 +25,8 @@ def line(index: int) -> bytes:
     return f"line {index} é\n".encode()
 
 
-def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> Journal:
-    return Journal.create(
+def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> BatchJournal:
+    return BatchJournal.create(
         journal_of(output),
         OutputFile(output),
         fingerprint=fingerprint,
@@ -35,8 +35,10 @@ def begun(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> J
     )
 
 
-def resumed(output: Path, *, is_ordered: bool = True, fingerprint: str = "f") -> Journal | None:
-    return Journal.reopen(
+def resumed(
+    output: Path, *, is_ordered: bool = True, fingerprint: str = "f"
+) -> BatchJournal | None:
+    return BatchJournal.reopen(
         journal_of(output), OutputFile(output), fingerprint=fingerprint, is_ordered=is_ordered
     )
 
@@ -165,4 +167,22 @@ def test_a_full_disk_loses_no_line_that_was_kept(tmp_path: Path) -> None:
     assert again is not None
     assert [again.is_done(index) for index in (num_kept - 1, num_kept)] == [True, False]
     assert output.read_bytes() == b"head\n" + (b"x" * 1000 + b"\n") * num_kept
+    again.close()
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+def test_records_that_failed_are_counted_across_interruptions(
+    tmp_path: Path, *, is_ordered: bool
+) -> None:
+    output = tmp_path / "a"
+    journal = begun(output, is_ordered=is_ordered)
+    for index in (2, 0, 1):
+        journal.add(index, line(index), is_failed=index != 0)
+    journal.close()
+
+    again = resumed(output, is_ordered=is_ordered)
+
+    assert again is not None
+    again.add(3, line(3), is_failed=True)
+    assert (again.num_done, again.num_failed) == (4, 3)
     again.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from localrun.batches.input_file import InputFormat
-from localrun.batches.outcome import LineWriter, Outcome
+from localrun.batches.outcome import Outcome, OutcomeWriter
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 
@@ -21,7 +21,7 @@ def answered(text: str) -> Outcome:
 FAILED = Outcome(status=404, body=b'{"error": {"code": "model_not_found", "message": "no"}}')
 
 
-def line(writer: LineWriter, outcome: Outcome, **fields: Any) -> Any:
+def line(writer: OutcomeWriter, outcome: Outcome, **fields: Any) -> Any:
     checked = writer.checked(CHAT, outcome)
     content = writer.line(7, "a", CHAT, fields, checked)
     assert content.endswith(b"\n")
@@ -30,7 +30,7 @@ def line(writer: LineWriter, outcome: Outcome, **fields: Any) -> Any:
 
 
 def test_the_answer_joins_the_fields_of_the_record() -> None:
-    writer = LineWriter(form=InputFormat.JSONL)
+    writer = OutcomeWriter(form=InputFormat.JSONL)
 
     assert json.loads(line(writer, answered("yes\nno"), id=1)) == {"id": 1, "answer": "yes\nno"}
     assert json.loads(line(writer, FAILED, id=1)) == {
@@ -43,7 +43,7 @@ def test_the_answer_joins_the_fields_of_the_record() -> None:
 @pytest.mark.parametrize("separators", [(",", ":"), (",\n ", ": ")])
 def test_a_line_of_openai_has_the_whole_response(separators: tuple[str, str]) -> None:
     body = json.dumps({"choices": []}, separators=separators).encode()
-    writer = LineWriter(form=InputFormat.OPENAI)
+    writer = OutcomeWriter(form=InputFormat.OPENAI)
 
     found = json.loads(line(writer, Outcome(status=200, body=body, request_id="r")))
 
@@ -56,7 +56,7 @@ def test_a_line_of_openai_has_the_whole_response(separators: tuple[str, str]) ->
 
 
 def test_an_error_of_openai_has_no_response() -> None:
-    writer = LineWriter(form=InputFormat.OPENAI)
+    writer = OutcomeWriter(form=InputFormat.OPENAI)
 
     found = json.loads(line(writer, Outcome(code="x", message="why")))
 
@@ -64,7 +64,7 @@ def test_an_error_of_openai_has_no_response() -> None:
 
 
 def test_wanted_fields_replace_the_answer() -> None:
-    writer = LineWriter(form=InputFormat.TEXT, wanted=("a", "b"))
+    writer = OutcomeWriter(form=InputFormat.TEXT, wanted=("a", "b"))
 
     assert json.loads(line(writer, answered('{"a": 1, "b": "x", "c": 2}'))) == {
         "line": 7,
@@ -76,13 +76,13 @@ def test_wanted_fields_replace_the_answer() -> None:
 
 
 def test_an_answer_with_a_schema_is_json() -> None:
-    writer = LineWriter(form=InputFormat.TEXT, parses=True)
+    writer = OutcomeWriter(form=InputFormat.TEXT, parses=True)
 
     assert json.loads(line(writer, answered('{"a": 1}')))["answer"] == {"a": 1}
 
 
 def test_a_table_has_the_columns_of_the_input() -> None:
-    writer = LineWriter(form=InputFormat.CSV, columns=("id", "text"), as_csv=True)
+    writer = OutcomeWriter(form=InputFormat.CSV, columns=("id", "text"), as_csv=True)
 
     assert writer.head == b"id,text,answer,error\n"
     assert line(writer, answered('say "x"'), id="1", text="a,b") == '1,"a,b","say ""x""",\n'
@@ -90,7 +90,7 @@ def test_a_table_has_the_columns_of_the_input() -> None:
 
 
 def test_a_table_of_plain_lines_has_their_numbers() -> None:
-    writer = LineWriter(form=InputFormat.TEXT, as_csv=True, delimiter="\t", wanted=("a",))
+    writer = OutcomeWriter(form=InputFormat.TEXT, as_csv=True, delimiter="\t", wanted=("a",))
 
     assert writer.head == b"line\ta\terror\n"
     assert line(writer, answered('{"a": [1]}'), text="x") == "7\t[1]\t\n"

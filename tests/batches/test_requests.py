@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localrun.batches.input_file import InputFormat
-from localrun.batches.requests import RequestOptions, check_options, make_request
+from localrun.batches.requests import RequestTemplate, check_options, make_request
 from localrun.batches.template import parse_template
 from localrun.errors import UsageError
 
@@ -20,8 +20,8 @@ LINE = {
 }
 
 
-def options(**changed: Any) -> RequestOptions:
-    return RequestOptions(model="guide:latest", **changed)
+def options(**changed: Any) -> RequestTemplate:
+    return RequestTemplate(model="guide:latest", **changed)
 
 
 def messages_of(fields: dict[str, Any], **changed: Any) -> Any:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.batches.driver import Driver
 from localrun.batches.input_file import InputFile, InputFormat, spooled
-from localrun.batches.journal import Journal, OutputFile, journal_of
-from localrun.batches.outcome import LineWriter
-from localrun.batches.requests import RequestOptions, check_options, make_request
+from localrun.batches.journal import BatchJournal, OutputFile, journal_of
+from localrun.batches.outcome import OutcomeWriter
+from localrun.batches.requests import RequestTemplate, check_options, make_request
 from localrun.cli.batch.lines import PrintedLines, StreamedLines
 from localrun.cli.batch.loading import AHEAD, load_for_batch
 from localrun.cli.batch.report import BatchReport
 from localrun.cli.output import Output, counted
 from localrun.cli.serving.answer import interruptible
 from localrun.client.batch_sender import BatchSender, ServerRevival
-from localrun.errors import FailedLinesError, LocalrunError, UsageError
+from localrun.errors import FailedLinesError, LocalrunError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from localrun.batches.driver import Done
@@ -66,7 +66,7 @@ class BatchRun:
         self._settings = settings
         self._source = source
         choice = settings.choice
-        self._options = RequestOptions(
+        self._options = RequestTemplate(
             model=model.name,
             embeds="embedding" in model.details.capabilities,
             template=settings.template,
@@ -79,7 +79,7 @@ class BatchRun:
         check_options(source.format, source.columns, self._options)
         if self._options.embeds and (settings.schema or choice.wanted or choice.system):
             raise UsageError(f"{model.name} is an embedding model: it has no answers of text")
-        self._writer = LineWriter(
+        self._writer = OutcomeWriter(
             form=source.format,
             columns=source.columns,
             wanted=choice.wanted,
@@ -105,18 +105,20 @@ class BatchRun:
                     self._write(journal, done)
         except BaseException as error:
             driver.stop()
-            journal.sync()
+            with contextlib.suppress(StorageError):  # which may be the error that ends it
+                journal.sync()
             journal.close()
             self._report.interrupted(can_resume=self._settings.output is not None)
             _hint_to_resume(error, has_output=self._settings.output is not None)
             raise
         journal.remove()
         self._report.end()
-        if self._report.num_failed:
+        if journal.num_failed:
+            how = "was" if journal.num_failed == 1 else "were"
+            reason = f": {self._report.first_error}" if self._report.first_error else ""
             raise FailedLinesError(
-                f"{counted(self._report.num_failed, 'record')} of {self._num_records}"
-                f" {'was' if self._report.num_failed == 1 else 'were'} not answered:"
-                f" {self._report.first_error}"
+                f"{counted(journal.num_failed, 'record')} of {self._num_records} {how} not answered"
+                + reason
             )
 
     def estimate(self) -> None:
@@ -150,7 +152,7 @@ class BatchRun:
                 fields = self._source.fields(index)
                 self._ids.setdefault(_short(str(fields.get("custom_id"))), index)
 
-    def _write(self, journal: Journal, done: Done) -> None:
+    def _write(self, journal: BatchJournal, done: Done) -> None:
         path = "" if done.request is None else done.request.path
         custom_id = "" if done.request is None else done.request.custom_id
         outcome = self._writer.checked(path, done.outcome)
@@ -160,18 +162,18 @@ class BatchRun:
         if not custom_id and isinstance(fields.get("custom_id"), str):
             custom_id = fields["custom_id"]
         line = self._writer.line(done.index + 1, custom_id, path, fields, outcome)
-        journal.add(done.index, line)
+        journal.add(done.index, line, is_failed=not outcome.is_ok)
         self._report.count(outcome, self._is_generated(done))
 
     def _is_generated(self, done: Done) -> bool:
         return done.request is not None and not self._options.embeds
 
-    def _open_journal(self, stack: contextlib.ExitStack) -> Journal:
+    def _open_journal(self, stack: contextlib.ExitStack) -> BatchJournal:
         output, is_ordered = self._settings.output, self._settings.choice.is_ordered
         fingerprint = self._fingerprint()
         if output is None or _is_stream(output):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="localrun-batch-"))
-            return Journal.create(
+            return BatchJournal.create(
                 Path(folder, "journal"),
                 PrintedLines() if output is None else StreamedLines(output),
                 fingerprint=fingerprint,
@@ -181,7 +183,7 @@ class BatchRun:
         found = self._reopened(output, fingerprint)
         return found or self._created(output, fingerprint)
 
-    def _reopened(self, output: Path, fingerprint: str) -> Journal | None:
+    def _reopened(self, output: Path, fingerprint: str) -> BatchJournal | None:
         if not self._settings.choice.resumes or not output.exists():
             return None
         if not journal_of(output).exists():
@@ -189,15 +191,15 @@ class BatchRun:
                 f"{output.name} exists, and no batch writes it any more",
                 hint="-o OTHER, or --no-resume to replace it",
             )
-        return Journal.reopen(
+        return BatchJournal.reopen(
             journal_of(output),
             OutputFile(output),
             fingerprint=fingerprint,
             is_ordered=self._settings.choice.is_ordered,
         )
 
-    def _created(self, output: Path, fingerprint: str) -> Journal:
-        return Journal.create(
+    def _created(self, output: Path, fingerprint: str) -> BatchJournal:
+        return BatchJournal.create(
             journal_of(output),
             OutputFile(output),
             fingerprint=fingerprint,

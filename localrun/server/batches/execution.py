@@ -154,13 +154,13 @@ class BatchExecution:
 
     async def _answer(self, read: Callable[[], Iterator[InputLine]]) -> None:
         """Answer lines by several tasks that take one after another, and then the rest alone."""
-        source = _Source(read())
+        source = _LineSource(read())
         async with asyncio.TaskGroup() as group:
             for _ in range(self._num_parallel):
                 group.create_task(self._answer_next(source, is_last_try=False))
-        await self._answer_next(_Source(read()), is_last_try=True)
+        await self._answer_next(_LineSource(read()), is_last_try=True)
 
-    async def _answer_next(self, source: _Source, *, is_last_try: bool) -> None:
+    async def _answer_next(self, source: _LineSource, *, is_last_try: bool) -> None:
         while (line := await source.next()) is not None:
             response = await self._response(line)
             if is_last_try or response.error_code != RunnerDiedError.code:
@@ -242,7 +242,7 @@ class BatchExecution:
         return record.id
 
 
-class _Source:
+class _LineSource:
     """Lines of a file, read in a thread, for several tasks."""
 
     def __init__(self, lines: Iterator[InputLine]) -> None:

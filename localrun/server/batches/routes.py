@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 
 MAX_FILES, MAX_BATCHES = 10_000, 100  # of a page
 LONGEST_NUMBER = 6  # digits
-
-
-class _Listed(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-Record = TypeVar("Record", bound=_Listed)
 
 
 def batch_routes(open_service: Callable[[], BatchService]) -> Routes:

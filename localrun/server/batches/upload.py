@@ -25,7 +25,7 @@ FORM = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class UploadedFile:
     """An uploaded file, open until the form is closed."""
 
     form: FormData
@@ -35,7 +35,7 @@ class Upload:
     expires_after_s: int | None
 
 
-async def read_upload(request: Request) -> Upload:
+async def read_upload(request: Request) -> UploadedFile:
     """Return the file of a request; the caller closes its form.
 
     Raises:
@@ -62,14 +62,14 @@ async def read_upload(request: Request) -> Upload:
         raise
 
 
-def _upload(form: FormData) -> Upload:
+def _upload(form: FormData) -> UploadedFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise UsageError("file is missing", param="file")
     purpose = form.get("purpose")
     if purpose not in PURPOSES:
         raise UsageError(f"purpose must be {' or '.join(PURPOSES)}", param="purpose")
-    return Upload(
+    return UploadedFile(
         form=form,
         file=file.file,
         filename=(file.filename or "file.jsonl")[:LONGEST_NAME],

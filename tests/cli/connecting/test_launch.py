@@ -16,6 +16,7 @@ from localrun.services.connecting.served import ServedModel
 from localrun.settings import load_settings
 from tests.cli.connecting.conftest import AGENT, model
 from tests.program import PROGRAM
+from tests.signals import SIGKILL
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_the_exit_code_is_that_of_the_tool(tool_home: ToolHome) -> None:
 def test_a_tool_that_a_signal_ended_ends_as_in_a_shell(tool_home: ToolHome) -> None:
     tool_home.install("codex", text="#!/bin/sh\nkill -9 $$\n")
 
-    assert tool_home.run("launch", "codex").returncode == 128 + signal.SIGKILL
+    assert tool_home.run("launch", "codex").returncode == 128 + SIGKILL
 
 
 def test_a_signal_reaches_the_tool(tool_home: ToolHome) -> None:

@@ -1,0 +1,172 @@
+"""Measurements of one model at one server, each by requests to its OpenAI-compatible API.
+
+The rates of one stream are those that the server reports of its own work (``timings``, as
+llama-server and localrun do), so that they can be compared with llama-bench; what the server does
+not report is measured from here, and so is everything that several streams do together.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localrun.errors import BackendError
+from localrun.waiting import results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.benchmarks.prompts import RandomPrompts
+    from localrun.client.endpoint import Endpoint
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+SHORT_PROMPT = 16  # tokens, before what is generated
+MILLISECONDS = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """Times of one streamed answer, in seconds from its request, and its tokens."""
+
+    first_s: float
+    last_s: float
+    num_prompt: int
+    num_generated: int
+
+    @property
+    def generation_rate(self) -> float:
+        """Return tokens a second behind the first one."""
+        return (self.num_generated - 1) / max(self.last_s - self.first_s, 1e-9)
+
+    @property
+    def prompt_rate(self) -> float:
+        """Return prompt tokens a second up to the first token."""
+        return self.num_prompt / max(self.first_s, 1e-9)
+
+
+class Meter:
+    """One model at one server."""
+
+    def __init__(self, endpoint: Endpoint, model: str, prompts: RandomPrompts) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self._prompts = prompts
+
+    def prompt_rate(self, num_tokens: int) -> float:
+        """Return the tokens a second of a new prompt with so many tokens.
+
+        Raises:
+            LocalrunError: the server refuses the request.
+        """
+        prompt = self._prompts.ids(num_tokens)
+        timings = self._timings(self._plain_body(prompt, 1))
+        return _rate(timings, "prompt")
+
+    def generation_rate(self, num_tokens: int) -> float:
+        """Return the tokens a second of an answer with so many tokens, after a short prompt."""
+        timings = self._timings(self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens))
+        return _rate(timings, "predicted")
+
+    def joint_rate(self, num_streams: int, num_tokens: int) -> float:
+        """Return the tokens a second of several answers at once, all in all."""
+        bodies = [
+            self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens)
+            for _ in range(num_streams)
+        ]
+        begun = time.monotonic()
+        with ThreadPoolExecutor(num_streams, thread_name_prefix="bench") as threads:
+            answers = results([threads.submit(self._whole, body) for body in bodies])
+        seconds = time.monotonic() - begun
+        num_generated: int = sum(answer["usage"]["completion_tokens"] for answer in answers)
+        return num_generated / seconds
+
+    def first_token_s(self, prompt: Sequence[int] | None, num_tokens: int) -> float:
+        """Return the seconds to the first token of a prompt, a new one if it is None."""
+        ids = self._prompts.ids(num_tokens) if prompt is None else list(prompt)
+        return self.streamed(self._body(ids, 2)).first_s
+
+    def new_prompt(self, num_tokens: int) -> list[int]:
+        """Return a prompt that the server does not know yet."""
+        return self._prompts.ids(num_tokens)
+
+    def text_prompt(self, num_words: int) -> str:
+        """Return a prompt of text that the server does not know yet."""
+        return self._prompts.text(num_words)
+
+    def streamed_text(self, prompt: str, num_tokens: int) -> Streamed:
+        """Return the times of an answer to a text, measured alike at any server."""
+        return self.streamed(self._body(prompt, num_tokens))
+
+    def image_first_token_s(self, url: str) -> float:
+        """Return the seconds to the first token about a picture, given as a data URL."""
+        content = [
+            {"type": "text", "text": f"{self._prompts.text(4)}: describe the picture."},
+            {"type": "image_url", "image_url": {"url": url}},
+        ]
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": 2,
+            "temperature": 0,
+        }
+        return self.streamed(body, CHAT).first_s
+
+    def streamed(self, body: dict[str, Any], path: str = COMPLETIONS) -> Streamed:
+        """Return the times of a streamed answer.
+
+        Raises:
+            BackendError: the answer has no token.
+        """
+        begun = time.monotonic()
+        times: list[float] = []
+        usage: dict[str, Any] = {}
+        options = {"stream_options": {"include_usage": True}}
+        for event in self.endpoint.stream(path, {**body, **options}):
+            if _has_text(event.body):
+                times.append(event.at_s - begun)
+            usage = event.body.get("usage") or usage
+        if not times:
+            raise BackendError(f"{self.endpoint.name} answered without a token")
+        return Streamed(
+            first_s=times[0],
+            last_s=times[-1],
+            num_prompt=usage.get("prompt_tokens", 0),
+            num_generated=usage.get("completion_tokens", len(times)),
+        )
+
+    def _body(self, prompt: list[int] | str, num_tokens: int) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "prompt": prompt,
+            "max_tokens": num_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+
+    def _plain_body(self, prompt: list[int], num_tokens: int) -> dict[str, Any]:
+        """Return a request without draft tokens, whose number depends on the text."""
+        return {**self._body(prompt, num_tokens), "draft_num_predict": 0}
+
+    def _whole(self, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self.endpoint.post(COMPLETIONS, body)
+        return answer
+
+    def _timings(self, body: dict[str, Any]) -> dict[str, Any]:
+        timings = self._whole(body).get("timings")
+        if not isinstance(timings, dict):
+            raise BackendError(f"{self.endpoint.name} reports no timings")
+        return timings
+
+
+def _rate(timings: dict[str, Any], of: str) -> float:
+    """Return tokens a second of the prompt, or of what was generated behind the first token."""
+    return float(timings[f"{of}_n"]) / max(float(timings[f"{of}_ms"]), 1e-6) * MILLISECONDS
+
+
+def _has_text(body: dict[str, Any]) -> bool:
+    choices = body.get("choices") or [{}]
+    choice = choices[0]
+    delta = choice.get("delta") or choice
+    return any(delta.get(name) for name in ("text", "content", "reasoning", "reasoning_content"))

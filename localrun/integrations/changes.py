@@ -122,7 +122,7 @@ class UndoLog:
                 group.append(_entry(change, backup))
         self._save([*groups, group][-MOST_GROUPS:])
         for change in changes:
-            replace_content(change.before, change.data, is_private=True)
+            replace_content(change.before, change.data)
         return backups
 
     def undo(self) -> list[Undone]:
@@ -144,7 +144,7 @@ class UndoLog:
             if backup is None:
                 remove_content(now)
             else:
-                replace_content(now, backup, is_private=True)
+                replace_content(now, backup)
             undone.append(Undone(path=Path(entry["path"]), is_removed=backup is None))
         self._save(groups[:-1])
         return undone
@@ -183,7 +183,7 @@ class UndoLog:
         number = 1
         while (path := self._folder / f"{number}-{change.path.name}").exists():
             number += 1
-        replace_content(FileContent(path=path, data=None), change.before.data, is_private=True)
+        replace_content(FileContent(path=path, data=None), change.before.data)
         return path
 
     def _read(self) -> list[list[dict[str, Any]]]:
@@ -208,7 +208,7 @@ class UndoLog:
         record = {"format_version": FORMAT_VERSION, "groups": groups}
         data = json.dumps(record, indent=2, sort_keys=True).encode()
         before = read_content(self._folder / RECORD, LARGEST_RECORD)
-        replace_content(before, data, is_private=True)
+        replace_content(before, data)
 
 
 def _entry(change: Change, backup: Path | None) -> dict[str, Any]:

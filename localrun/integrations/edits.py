@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -61,15 +61,6 @@ def path_text(path: Sequence[Step]) -> str:
         else:
             text += f".{step}" if text else step
     return text or "the file"
-
-
-def leaves(edit: Edit) -> Iterator[Edit]:
-    """Yield the edits of the single values of an object; those of an item name it first."""
-    if not isinstance(edit.value, dict) or not edit.value:
-        yield edit
-        return
-    for key, value in edit.value.items():
-        yield from leaves(Edit(path=(*edit.path, key), value=value, is_default=edit.is_default))
 
 
 def is_same(one: object, other: object) -> bool:

@@ -1,7 +1,7 @@
 """Configuration files on disk: read with bounds, replaced whole or not at all.
 
 A link stays a link: its target is replaced. Permissions, the mark of UTF-8 and the owner stay. A
-new file is readable by its owner alone if it may hold a key. Invariant: a file is replaced only if
+new file is readable by its owner alone. Invariant: a file is replaced only if
 it still has the content that was edited.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 READ_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a FIFO does not block
 WRITE_FLAGS = getattr(os, "O_BINARY", 0)
-NEW_FILE, PRIVATE_FILE = 0o644, 0o600
+PRIVATE_FILE = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def read_content(path: Path, most_bytes: int) -> FileContent:
     return FileContent(path=target, data=data, mode=stat.S_IMODE(status.st_mode))
 
 
-def replace_content(before: FileContent, data: bytes, *, is_private: bool) -> None:
+def replace_content(before: FileContent, data: bytes) -> None:
     """Replace a file, or create it with its folders.
 
     Raises:
@@ -103,11 +103,10 @@ def replace_content(before: FileContent, data: bytes, *, is_private: bool) -> No
     """
     target = before.path
     temporary = temporary_beside(target)
-    mode = before.mode if before.mode is not None else (PRIVATE_FILE if is_private else NEW_FILE)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(target)
-        _write(temporary, data, mode, before)
+        _write(temporary, data, before)
         _check_unchanged(before)
         replace_file(temporary, target)
     except OSError as error:
@@ -147,7 +146,7 @@ def _target(path: Path) -> Path:
         raise StorageError(f"{path} is a link that leads nowhere") from error
 
 
-def _write(temporary: Path, data: bytes, mode: int, before: FileContent) -> None:
+def _write(temporary: Path, data: bytes, before: FileContent) -> None:
     descriptor = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | WRITE_FLAGS, PRIVATE_FILE
     )
@@ -155,8 +154,7 @@ def _write(temporary: Path, data: bytes, mode: int, before: FileContent) -> None
         write_all(file, data)
         if sys.platform != "win32":
             _keep_owner(file.fileno(), before)
-            is_new = before.data is None
-            os.fchmod(file.fileno(), mode & ~_umask() if is_new else mode)
+            os.fchmod(file.fileno(), PRIVATE_FILE if before.mode is None else before.mode)
         os.fsync(file.fileno())
 
 
@@ -166,13 +164,6 @@ def _keep_owner(descriptor: int, before: FileContent) -> None:
             status = before.path.stat()
             if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
                 os.fchown(descriptor, status.st_uid, status.st_gid)
-
-
-def _umask() -> int:
-    """Return the umask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _check_unchanged(before: FileContent) -> None:

@@ -15,7 +15,7 @@ on_unix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and F
 
 def replace(path: Path, text: str) -> None:
     before = read_content(path, MOST)
-    replace_content(before, before.encoded(text), is_private=True)
+    replace_content(before, before.encoded(text))
 
 
 @on_unix
@@ -62,7 +62,7 @@ def test_a_file_that_was_changed_meanwhile_is_left(tmp_path: Path) -> None:
     path.write_text("two")
 
     with pytest.raises(UsageError, match="changed meanwhile"):
-        replace_content(before, b"three", is_private=True)
+        replace_content(before, b"three")
     with pytest.raises(UsageError, match="changed meanwhile"):
         remove_content(before)
 
@@ -75,7 +75,7 @@ def test_a_file_that_appeared_meanwhile_is_left(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
 
     with pytest.raises(UsageError, match="changed meanwhile"):
-        replace_content(before, b"ours", is_private=True)
+        replace_content(before, b"ours")
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:

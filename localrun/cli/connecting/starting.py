@@ -160,7 +160,7 @@ def _write_own_files(launch: Launch, folder: Path) -> None:
     for name, text in launch.files.items():
         before = read_content(folder / name, LARGEST_FILE)
         if before.data != text.encode():
-            replace_content(before, text.encode(), is_private=True)
+            replace_content(before, text.encode())
 
 
 def _print_command(command: ToolCommand, output: Output) -> None:

@@ -41,7 +41,7 @@ def remember_model(tool: str, model: str) -> None:
     record = {"format_version": FORMAT_VERSION, "models": {**models, tool: model}}
     data = json.dumps(record, indent=2, sort_keys=True).encode()
     with contextlib.suppress(LocalrunError):
-        replace_content(read_content(_path(), MOST_BYTES), data, is_private=True)
+        replace_content(read_content(_path(), MOST_BYTES), data)
 
 
 def _read() -> dict[str, str]:

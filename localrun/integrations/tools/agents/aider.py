@@ -43,7 +43,7 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
         "model": _name(target),
         "weak-model": _name(target),
         "openai-api-base": target.openai_url,
-        **({} if target.needs_key else {"openai-api-key": NO_KEY}),
+        "openai-api-key": "" if target.needs_key else NO_KEY,  # empty: the variable counts
     }
     options = tuple(Edit(path=(name,), value=value) for name, value in values.items())
     metadata = Edit(path=(_name(target),), value=_metadata(target))

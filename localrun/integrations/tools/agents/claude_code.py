@@ -41,10 +41,10 @@ def _variables(target: Target) -> dict[str, str]:
 def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     folder = places.named("CLAUDE_CONFIG_DIR", places.home / ".claude")
     edits = [Edit(path=("env", name), value=value) for name, value in _variables(target).items()]
+    token = "" if target.needs_key else NO_KEY  # a token would come before the helper
+    edits.append(Edit(path=("env", "ANTHROPIC_AUTH_TOKEN"), value=token))
     if target.needs_key:
         edits.append(Edit(path=("apiKeyHelper",), value=f"printenv {KEY_VARIABLE}"))
-    else:
-        edits.append(Edit(path=("env", "ANTHROPIC_AUTH_TOKEN"), value=NO_KEY))
     return (FileSettings(path=folder / "settings.json", edits=tuple(edits)),)
 
 

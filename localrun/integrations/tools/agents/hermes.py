@@ -22,7 +22,9 @@ CONTEXT = 65536
 
 def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     chat = target.chat
-    key: dict[str, Json] = {"key_env": KEY_VARIABLE} if target.needs_key else {"api_key": NO_KEY}
+    key: dict[str, Json] = {"api_key": "" if target.needs_key else NO_KEY}
+    if target.needs_key:
+        key["key_env"] = KEY_VARIABLE  # counts if the key is empty
     provider: dict[str, Json] = {
         "name": PROVIDER,
         "base_url": target.openai_url,
@@ -35,7 +37,7 @@ def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
         "default": chat.name,
         "base_url": target.openai_url,
         "context_length": chat.context,
-        **({} if target.needs_key else {"api_key": NO_KEY}),
+        "api_key": "" if target.needs_key else NO_KEY,
     }
     edits = (
         Edit(path=("model",), value=choice),

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def _settings(target: Target, places: Places) -> tuple[FileSettings, ...]:
     name = f"openai/{target.chat.name}"
-    parameters: dict[str, Json] = {"api_base": target.openai_url}
-    if not target.needs_key:
-        parameters["api_key"] = NO_KEY
+    parameters: dict[str, Json] = {
+        "api_base": target.openai_url,
+        "api_key": "" if target.needs_key else NO_KEY,  # empty: the variable counts
+    }
     edits = [
         Edit(path=("model_provider_id",), value=name),
         Edit(path=("fields", name), value=parameters),

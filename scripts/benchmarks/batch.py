@@ -146,7 +146,7 @@ class BatchBench:
         return int(not is_equal)
 
     def beside(self, rounds: int) -> int:
-        """Measure the gaps of a chat alone and beside a batch; the batch is cancelled in between."""
+        """Measure the gaps of a chat alone and beside a batch, which is then cancelled."""
         url = f"http://127.0.0.1:{self._ours.port}/v1"
         ratios, rates = [], []
         with openai.OpenAI(base_url=url, api_key="none") as client:

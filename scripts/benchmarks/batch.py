@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     setup = Setup(
         model=ensure_model(chosen.model),
-        threads=useful_threads(),
+        threads=useful_threads(ensure_model(chosen.model).stat().st_size),
         context=CONTEXT,
         cells=CELLS,
     )

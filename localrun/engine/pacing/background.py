@@ -4,9 +4,9 @@ Alone, background sequences are computed like all others. While an interactive s
 
     its prompt is pending    they wait
     it decodes               as many decode with it as lengthen the step by at most `MAX_RATIO`, by
-                             the measured costs, the oldest first; a tile of a prompt of theirs is
-                             computed once in `PROMPT_STEPS` steps, so that most of the gaps
-                             between the tokens of a stream stay what they are
+                             the measured costs, the oldest first; a tile of their prompts is
+                             computed once in `PROMPT_STEPS` steps. So fewer than one in twenty of
+                             the gaps between the tokens of a stream are longer than that
 
 Costs change with the length of the contexts, so they are measured again and again. Pure
 bookkeeping: times are passed in.
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
 MAX_RATIO = 1.4  # of a step with background sequences to the same step without them
-PROBE_STEPS = 32  # between two steps without any, and between two with one more than usual
-PROMPT_STEPS = 24  # of decoding, between two tiles of a background prompt
+PROBE_STEPS = 64  # between two steps without any, and between two with one more than usual
+PROMPT_STEPS = 40  # of decoding, between two tiles of a background prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class BackgroundPacing:
         decoding = [seq for seq in background if seq.is_decoding]
         decoding = decoding[: self._num_beside(len(interactive), len(decoding))]
         prompts = [seq for seq in background if not seq.is_decoding]
-        return interactive + decoding + prompts[: int(self._since_prompt >= PROMPT_STEPS)]
+        return interactive + decoding + (prompts if self._since_prompt >= PROMPT_STEPS else [])
 
     def record(self, mix: StepMix, seconds: float) -> None:
         """Record the time of a step."""

@@ -31,7 +31,7 @@ import psutil
 
 from benchmarks.contestants import Contestant, Setup, StartError, both
 from benchmarks.load import ask_all, request, user
-from benchmarks.models import ensure_model
+from benchmarks.models import GUIDE, ensure_model
 from benchmarks.peer import PeerError
 from benchmarks.texts import WORDS
 from localrun.engine.threads import useful_threads
@@ -44,6 +44,13 @@ THREADS = 16
 CONTEXT, CELLS = 2048, 20480
 POLL_S = 0.02
 MOST_BESIDE = 1.5  # of a gap alone
+QUESTIONS = (
+    "What is {0} + {1}?",
+    "How do I download a model?",
+    "What is a Modelfile?",
+    "How do I list models?",
+    "What is the capital of France?",
+)
 SHARED = "You answer questions about the weather in one short sentence, without any greeting. "
 
 
@@ -58,9 +65,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--beside", action="store_true")
     chosen = parser.parse_args(arguments)
+    model = GUIDE if chosen.kills else ensure_model(chosen.model)  # answers that end
     setup = Setup(
-        model=ensure_model(chosen.model),
-        threads=useful_threads(),
+        model=model,
+        threads=useful_threads(model.stat().st_size),
         context=CONTEXT,
         cells=CELLS,
     )
@@ -95,7 +103,7 @@ class BatchBench:
         self._num_lines = num_lines
         drawn = random.Random(7)
         prompts = [" ".join(drawn.choices(WORDS, k=20)) for _ in range(num_lines)]
-        self._texts.write_text("\n".join(SHARED + prompt for prompt in prompts))
+        self._texts.write_text("\n".join(map(_question, range(num_lines))))
         with self._file.open("w") as file:
             for number, prompt in enumerate(prompts):
                 file.write(json.dumps(_line(number, prompt, num_tokens)) + "\n")
@@ -139,8 +147,11 @@ class BatchBench:
                 process.wait()
                 killed.append(f"{wait_s:.2f}")
         subprocess.run(self._command(self._texts, broken), env=self._environ, check=True)
-        is_equal = whole.read_bytes() == broken.read_bytes()
-        num_lines = broken.read_bytes().count(b"\n")
+        pairs = list(zip(whole.open("rb"), broken.open("rb"), strict=True))
+        different = [number for number, (one, other) in enumerate(pairs) if one != other]
+        is_equal, num_lines = not different, len(pairs)
+        for number in different[:3]:
+            print(f"line {number}:", *(line.decode().strip() for line in pairs[number]), sep="\n  ")
         print(f"whole: {whole_s:.1f} s; killed after {', '.join(killed)} s; {num_lines} lines;",
               "equal" if is_equal else "DIFFERENT")  # fmt: skip
         return int(not is_equal)
@@ -253,6 +264,14 @@ class BatchBench:
         command = [sys.executable, str(LOOP), str(contestant.port), str(self._file), str(THREADS)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return float(done.stdout)
+
+
+def _question(number: int) -> str:
+    """Return a question that guide answers without hesitation.
+
+    Where two tokens are as likely, the sums of a larger or smaller batch decide between them.
+    """
+    return QUESTIONS[number % len(QUESTIONS)].format(number % 50, number % 7)
 
 
 def _lines_of(client: openai.OpenAI, batch_id: str) -> int:

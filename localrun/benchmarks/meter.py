@@ -71,12 +71,16 @@ class Meter:
         """
         prompt = self._prompts.ids(num_tokens)
         timings = self._timings(self._plain_body(prompt, 1))
-        return _rate(timings, "prompt")
+        return _rate(timings, "prompt", num_before=0)
 
     def generation_rate(self, num_tokens: int) -> float:
-        """Return the tokens a second of an answer with so many tokens, after a short prompt."""
+        """Return the tokens a second of an answer with so many tokens, after a short prompt.
+
+        The first token comes with the prompt: the time is that of the steps for all others, as
+        each token of llama-bench is a step.
+        """
         timings = self._timings(self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens))
-        return _rate(timings, "predicted")
+        return _rate(timings, "predicted", num_before=1)
 
     def joint_rate(self, num_streams: int, num_tokens: int) -> float:
         """Return the tokens a second of several answers at once, all in all."""
@@ -171,9 +175,10 @@ class Meter:
         return timings
 
 
-def _rate(timings: dict[str, Any], of: str) -> float:
-    """Return tokens a second of the prompt, or of what was generated behind the first token."""
-    return float(timings[f"{of}_n"]) / max(float(timings[f"{of}_ms"]), 1e-6) * MILLISECONDS
+def _rate(timings: dict[str, Any], of: str, *, num_before: int) -> float:
+    """Return tokens a second, without those that came before the time began."""
+    num = float(timings[f"{of}_n"]) - num_before
+    return num / max(float(timings[f"{of}_ms"]), 1e-6) * MILLISECONDS
 
 
 def _count(usage: dict[str, Any], name: str, default: int) -> int:

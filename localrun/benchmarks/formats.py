@@ -39,9 +39,11 @@ def to_benchstat(report: Report) -> str:
 
     The format is that of https://go.dev/design/14313-benchmark-format.
     """
-    lines = [f"{_go_name(name)}: {value}" for name, value in report.head.items()]
+    lines = [f"{_go_name(name).lower()}: {value}" for name, value in report.head.items()]
+    lines.append(f"Unit {RATE} better=higher")
     for row in report.rows:
-        name = f"Benchmark{_go_name(row.model.capitalize(), row.name)}"
+        model = row.model[:1].upper() + row.model[1:]  # a small letter would end the prefix
+        name = f"Benchmark{_go_name(model, row.name)}"
         unit = BENCHSTAT_UNITS[row.unit]
         lines += [f"{name} 1 {sample:g} {unit}" for sample in row.samples]
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from localrun.system.processors import usable_processors
@@ -13,6 +14,9 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 POWER = Path("/sys/class/power_supply")
 BUSY_SHARE = 0.25  # of the processors, by the load of the last minute
 MAX_READ = 64 * 1024
+SOURCE = Path(__file__).resolve().parents[2]
+REF = "ref: "  # of .git/HEAD, before the name of a branch
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def machine_facts() -> dict[str, str | int]:
@@ -22,6 +26,13 @@ def machine_facts() -> dict[str, str | int]:
         "processor": _processor(),
         "threads": len(usable_processors()),
     }
+
+
+def source_commit(folder: Path = SOURCE) -> str | None:
+    """Return the commit of the checkout that this program runs from, None if there is none."""
+    head = _text(folder / ".git" / "HEAD")
+    commit = _text(folder / ".git" / head.removeprefix(REF)) if head.startswith(REF) else head
+    return commit if COMMIT.fullmatch(commit) else None
 
 
 def doubts() -> list[str]:

@@ -49,10 +49,19 @@ class Streamed:
 class Meter:
     """One model at one server."""
 
-    def __init__(self, endpoint: Endpoint, model: str, prompts: RandomPrompts) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        prompts: RandomPrompts,
+        num_ctx: int | None = None,
+    ) -> None:
+        """Create a meter; ``num_ctx`` is the context that requests ask for, None for any."""
         self.endpoint = endpoint
         self.model = model
         self._prompts = prompts
+        # a request that loads the model would else load it with the context of the settings
+        self._context = {} if num_ctx is None else {"num_ctx": num_ctx}
 
     def prompt_rate(self, num_tokens: int) -> float:
         """Return the tokens a second of a new prompt with so many tokens.
@@ -62,12 +71,16 @@ class Meter:
         """
         prompt = self._prompts.ids(num_tokens)
         timings = self._timings(self._plain_body(prompt, 1))
-        return _rate(timings, "prompt")
+        return _rate(timings, "prompt", num_before=0)
 
     def generation_rate(self, num_tokens: int) -> float:
-        """Return the tokens a second of an answer with so many tokens, after a short prompt."""
+        """Return the tokens a second of an answer with so many tokens, after a short prompt.
+
+        The first token comes with the prompt: the time is that of the steps for all others, as
+        each token of llama-bench is a step.
+        """
         timings = self._timings(self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens))
-        return _rate(timings, "predicted")
+        return _rate(timings, "predicted", num_before=1)
 
     def joint_rate(self, num_streams: int, num_tokens: int) -> float:
         """Return the tokens a second of several answers at once, all in all."""
@@ -110,6 +123,7 @@ class Meter:
             "messages": [{"role": "user", "content": content}],
             "max_tokens": 2,
             "temperature": 0,
+            **self._context,
         }
         return self.streamed(body, CHAT).first_s
 
@@ -126,14 +140,14 @@ class Meter:
         for event in self.endpoint.stream(path, {**body, **options}):
             if _has_text(event.body):
                 times.append(event.at_s - begun)
-            usage = event.body.get("usage") or usage
+            usage = _fields(event.body.get("usage")) or usage
         if not times:
             raise BackendError(f"{self.endpoint.name} answered without a token")
         return Streamed(
             first_s=times[0],
             last_s=times[-1],
-            num_prompt=usage.get("prompt_tokens", 0),
-            num_generated=usage.get("completion_tokens", len(times)),
+            num_prompt=_count(usage, "prompt_tokens", 0),
+            num_generated=_count(usage, "completion_tokens", len(times)),
         )
 
     def _body(self, prompt: list[int] | str, num_tokens: int) -> dict[str, Any]:
@@ -143,6 +157,7 @@ class Meter:
             "max_tokens": num_tokens,
             "temperature": 0,
             "ignore_eos": True,
+            **self._context,
         }
 
     def _plain_body(self, prompt: list[int], num_tokens: int) -> dict[str, Any]:
@@ -160,13 +175,25 @@ class Meter:
         return timings
 
 
-def _rate(timings: dict[str, Any], of: str) -> float:
-    """Return tokens a second of the prompt, or of what was generated behind the first token."""
-    return float(timings[f"{of}_n"]) / max(float(timings[f"{of}_ms"]), 1e-6) * MILLISECONDS
+def _rate(timings: dict[str, Any], of: str, *, num_before: int) -> float:
+    """Return tokens a second, without those that came before the time began."""
+    num = float(timings[f"{of}_n"]) - num_before
+    return num / max(float(timings[f"{of}_ms"]), 1e-6) * MILLISECONDS
+
+
+def _count(usage: dict[str, Any], name: str, default: int) -> int:
+    """Return a number of tokens, the default if the server does not report it."""
+    value = usage.get(name)
+    return value if isinstance(value, int) and value >= 0 else default
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """Return an object of a foreign server, empty if it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _has_text(body: dict[str, Any]) -> bool:
-    choices = body.get("choices") or [{}]
-    choice = choices[0]
-    delta = choice.get("delta") or choice
+    choices = body.get("choices")
+    choice = _fields(choices[0]) if isinstance(choices, list) and choices else {}
+    delta = _fields(choice.get("delta")) or choice
     return any(delta.get(name) for name in ("text", "content", "reasoning", "reasoning_content"))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,11 +81,14 @@ def read_report(path: Path) -> Report:
         with path.open("rb") as file:
             value = json.loads(file.read(MAX_BYTES))
         if value["format_version"] != FORMAT_VERSION:
-            raise UsageError(f"{path.name} is a report of another version of localrun")
+            raise UsageError(
+                f"{path.name} is a report of another version of localrun",
+                hint="localrun bench MODEL --save FILE   writes a new one",
+            )
         return Report(head=dict(value["head"]), rows=tuple(_row(each) for each in value["rows"]))
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"{path.name} is no report", hint="localrun bench MODEL --save FILE   writes one"
         ) from error
@@ -94,6 +98,8 @@ def _row(value: dict[str, Any]) -> Row:
     samples = tuple(float(sample) for sample in value["samples"])
     if not samples or value["unit"] not in UNITS:
         raise ValueError("a row without samples, or of an unknown unit")
+    if not all(math.isfinite(sample) and sample >= 0 for sample in samples):
+        raise ValueError("a sample that is no measurement")
     return Row(
         model=str(value["model"]), name=str(value["name"]), unit=value["unit"], samples=samples
     )

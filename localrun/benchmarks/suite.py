@@ -11,7 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun.benchmarks.comparison import PairedRow
+from localrun.benchmarks.meter import SHORT_PROMPT
 from localrun.benchmarks.report import BYTES, RATE, SECONDS, Row
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,8 +73,10 @@ def run_suite(
     """Return the rows of one model; ``on_sample`` gets the name of each figure and the round.
 
     Raises:
+        UsageError: the answers do not fit the context.
         LocalrunError: a request fails.
     """
+    _check_fits(options.num_generated, control.num_ctx)
     figures = _figures(meter, control, options)
     for number in range(options.rounds + 1):  # the first one warms up
         for figure in figures:
@@ -157,6 +161,16 @@ def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list
         *_image_figures(meter, options),
         Figure("memory", BYTES, lambda: float(control.memory_bytes())),
     ]
+
+
+def _check_fits(num_generated: int, num_ctx: int) -> None:
+    """Raise `UsageError` if an answer would end before it has so many tokens."""
+    most = num_ctx - SHORT_PROMPT
+    if num_ctx and num_generated > most:
+        raise UsageError(
+            f"--gen {num_generated} does not fit the context of {num_ctx} tokens",
+            hint=f"--gen {max(most, 2)}, or a larger --ctx",
+        )
 
 
 def _image_figures(meter: Meter, options: SuiteOptions) -> list[Figure]:

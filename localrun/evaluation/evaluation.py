@@ -155,14 +155,20 @@ def _choose(
     has it (``acc``).
     """
     prompts = _prompts(tasks, options, send)
+    pairs = list(zip(tasks, prompts, strict=True))
+    rendered = [(task, prompt) for task, prompt in pairs if isinstance(prompt, str)]
+    results = [
+        Result(task=task, passes=False, reason=prompt.error()["message"], is_error=True)
+        for task, prompt in pairs
+        if not isinstance(prompt, str)
+    ]
     requests = [
         _scored(f"{prompt}{choice}", options)
-        for task, prompt in zip(tasks, prompts, strict=True)
+        for task, prompt in rendered
         for choice in task.choices
     ]
     outcomes = iter(send(requests))
-    results = []
-    for task, prompt in zip(tasks, prompts, strict=True):
+    for task, prompt in rendered:
         scored = [next(outcomes) for _ in task.choices]
         failed = next((outcome for outcome in scored if not outcome.is_ok), None)
         if failed is not None:
@@ -182,19 +188,22 @@ def _prompts(
     tasks: Sequence[Task],
     options: EvaluationOptions,
     send: Callable[[Sequence[BatchRequest]], list[Outcome]],
-) -> list[str]:
-    """Return the prompts up to the choices, rendered by the chat template unless they are raw."""
+) -> list[str | Outcome]:
+    """Return the prompts up to the choices, rendered by the chat template unless they are raw.
+
+    An outcome stands for a prompt that cannot be rendered: without the template, the figures of its
+    task would be those of another test.
+    """
     if options.is_raw:
         return [task.prompt for task in tasks]
     requests = [
         BatchRequest(path=TEMPLATE, body={"model": options.model, "messages": list(task.messages)})
         for task in tasks
     ]
-    prompts = []
-    for task, outcome in zip(tasks, send(requests), strict=True):
-        text = json.loads(outcome.body).get("prompt") if outcome.is_ok else None
-        prompts.append(text if isinstance(text, str) else task.prompt)
-    return prompts
+    return [
+        json.loads(outcome.body)["prompt"] if outcome.is_ok else outcome
+        for outcome in send(requests)
+    ]
 
 
 def _scored(text: str, options: EvaluationOptions) -> BatchRequest:

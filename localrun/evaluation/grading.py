@@ -83,7 +83,10 @@ def _grade_schema(schema: dict[str, Any], text: str) -> str | None:
         Draft202012Validator.check_schema(schema)
         # an empty registry: no reference is fetched
         validator = Draft202012Validator(schema, registry=Registry())
-        validator.validate(value)
+        with alarm(REGEX_S):  # a schema may have patterns
+            validator.validate(value)
+    except AlarmError:
+        return f"the schema takes more than {REGEX_S:g} s on it"
     except ValidationError as error:
         return f"it does not fit the schema: {error.message[:200]}"
     except (SchemaError, Unresolvable, RecursionError) as error:

@@ -100,6 +100,9 @@ def test_a_saved_report_is_read_again(tmp_path: Path) -> None:
         '{"format_version": 1, "head": {}, "rows": [{}]}',
         BEGIN + '"unit": "s", "samples": []}]}',
         BEGIN + '"unit": "x", "samples": [1]}]}',
+        BEGIN + '"unit": "s", "samples": [NaN]}]}',
+        BEGIN + '"unit": "s", "samples": [-1]}]}',
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:

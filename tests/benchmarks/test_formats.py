@@ -35,9 +35,19 @@ def test_benchstat_gets_a_line_for_each_sample() -> None:
     lines = to_benchstat(REPORT).splitlines()
 
     assert all(KEY.fullmatch(line) for line in lines[:2])
-    assert all(BENCHMARK.fullmatch(line) for line in lines[2:])
-    assert len(lines) == 2 + 6
+    assert lines[2] == "Unit tokens/s better=higher"
+    assert all(BENCHMARK.fullmatch(line) for line in lines[3:])
+    assert len(lines) == 3 + 6
     assert "BenchmarkGuide:latest/tg128_x4 1 20 tokens/s" in lines
+
+
+def test_benchstat_keeps_the_letters_of_models_and_gets_keys_in_small_letters() -> None:
+    row = Row(model="hf.co/Qwen/Q:Q8_0", name="tg8", unit=RATE, samples=(1.0,))
+
+    lines = to_benchstat(Report(head={"Qwen:Q8_0 context": 1}, rows=(row,))).splitlines()
+
+    assert lines[0] == "qwen:q8_0_context: 1"
+    assert lines[2] == "BenchmarkHf.co_Qwen_Q:Q8_0/tg8 1 1 tokens/s"
 
 
 def test_bars_of_one_unit_have_one_scale() -> None:

@@ -68,11 +68,19 @@ def test_as_json_with_a_second_model_and_a_threshold(home: Home, tasks: Path) ->
     assert [line["model"] for line in lines] == ["guide:latest"] * 4 + ["other:latest"] * 4
 
 
+def test_a_full_disk_loses_no_results(home: Home, tasks: Path) -> None:
+    done = home.run("eval", "guide", str(tasks), "--limit", "1", "--json", "-o", "/dev/full")
+
+    assert done.returncode == 8
+    assert json.loads(done.stdout)["models"][0]["tasks"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "exit_code", "message"),
     [
         (["guide", "nothing.jsonl"], "", 2, "nothing.jsonl does not exist"),
         (["guide", "-"], '{"prompt": "x"}', 2, "stdin, line 1"),
+        (["guide", "-", "--against", "guide:latest"], '{"prompt": "x", "exact": "y"}', 2, "itself"),
         (["no-such-model", "-"], '{"prompt": "x", "exact": "y"}', 3, "no-such-model"),
     ],
 )

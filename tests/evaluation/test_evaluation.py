@@ -51,6 +51,8 @@ class Model:
 
     def _answer(self, path: str, body: dict[str, Any]) -> Outcome:
         if path == "/v1/apply-template":
+            if body["messages"][-1]["content"] == "fail":
+                return Outcome(status=400, body=b'{"error": {"code": "x", "message": "no"}}')
             return ok({"prompt": f"<u>{body['messages'][-1]['content']}</u>"})
         if path == "/v1/completions" and "echo" in body:
             return ok(scored([(letter, -1.0) for letter in body["prompt"]]))
@@ -101,6 +103,19 @@ def test_choices_continue_the_rendered_prompt_unless_it_is_raw() -> None:
         "<u>x</u> b",
     ]
     assert [each.body["prompt"] for each in raw.requests] == ["x a", "x b"]
+
+
+def test_choices_whose_prompt_cannot_be_rendered_are_errors() -> None:
+    results, model = run(
+        {"prompt": "fail", "choices": [" a", " b"], "answer": 0},
+        {"prompt": "x", "choices": ["long", "s"], "answer": 1},
+    )
+
+    assert [(each.passes, each.is_error, each.reason) for each in results] == [
+        (False, True, "no"),
+        (True, False, ""),
+    ]
+    assert "fail a" not in [each.body.get("prompt") for each in model.requests]
 
 
 def test_a_schema_holds_the_model_to_it() -> None:

@@ -60,6 +60,13 @@ def test_a_wrong_answer_has_a_reason(answer: str, target: dict[str, Any], reason
     assert reason in (why(answer, **target) or "")
 
 
+def test_a_schema_whose_pattern_takes_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grading, "REGEX_S", 0.05)
+    answer = '"' + "a" * 40 + '!"'
+
+    assert "takes more than" in (why(answer, schema={"pattern": "^(a+)+$"}) or "")
+
+
 def test_a_pattern_that_takes_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grading, "REGEX_S", 0.05)
 

@@ -70,7 +70,12 @@ def bench(  # noqa: PLR0913 - one parameter a flag
     from localrun.benchmarks.comparison import changes
     from localrun.benchmarks.report import read_report
     from localrun.benchmarks.suite import SuiteOptions
-    from localrun.cli.bench.options import read_counts, read_picture
+    from localrun.cli.bench.options import (
+        check_comparison,
+        check_models,
+        read_counts,
+        read_picture,
+    )
     from localrun.cli.bench.run import BenchRun, ComparedServer
     from localrun.cli.bench.show import (
         OutputForm,
@@ -94,20 +99,34 @@ def bench(  # noqa: PLR0913 - one parameter a flag
         image=None if image is None else read_picture(image),
     )
     form = OutputForm.of(as_json=as_json, as_csv=as_csv, as_benchstat=as_benchstat)
+    if compare is not None:
+        check_comparison(
+            {
+                "--save": save,
+                "--against": against,
+                "--plot": plot,
+                "--image": image,
+                "--csv": as_csv,
+                "--benchstat": as_benchstat,
+            }
+        )
     before = None if against is None else read_report(Path(against))
     files = [check_output(name) for name in (save, plot)]
     workspace = open_workspace(os.environ)
     run = BenchRun(with_device(workspace.settings, device), options, parse_context(ctx))
-    found = [find_or_pull(workspace, name) for name in models]
+    found = [find_or_pull(workspace, name) for name in dict.fromkeys(models)]
     output = Output(as_json=as_json)
+    if before is not None:
+        check_models(before, found, against)
     if compare is not None:
         server = ComparedServer.of(compare, compare_model, compare_key)
         show_pairs(run.paired(found, server), output)
         return
     report = run.report(found)
-    write_files(report, save=files[0], plot=files[1])
-    show_report(report, form, output)
-    if before is not None:
-        is_worse = show_changes(changes(before, report), output)
-        if is_worse:
-            raise SystemExit(1)
+    changed = None if before is None else changes(before, report)
+    try:
+        show_report(report, form, output, changed)
+    finally:  # figures that took long are not lost by a closed stdout, nor by a full disk
+        write_files(report, save=files[0], plot=files[1])
+    if changed is not None and show_changes(changed, form, output):
+        raise SystemExit(1)

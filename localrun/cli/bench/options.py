@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from localrun.benchmarks.report import Report
+    from localrun.services.stored_model import StoredModel
 
 MOST_COUNTS = 16
 LARGEST_COUNT = 1_000_000
@@ -50,3 +57,33 @@ def read_picture(name: str) -> str:
     if content is None:
         raise UsageError(f"--image {name} has more than {MAX_PICTURE_BYTES // 2**20} MiB")
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def check_comparison(options: Mapping[str, object]) -> None:
+    """Check that no option is given that a comparison of servers does not use.
+
+    Raises:
+        UsageError: one is.
+    """
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise UsageError(
+            f"{given[0]} and --compare exclude each other",
+            hint="localrun bench MODEL --compare URL --json",
+        )
+
+
+def check_models(before: Report, models: Sequence[StoredModel], name: str | None) -> None:
+    """Check that an earlier report has a figure of each model.
+
+    Raises:
+        UsageError: it has none of one.
+    """
+    measured = {row.model for row in before.rows}
+    for model in models:
+        if model.name not in measured:
+            known = ", ".join(sorted(measured)) or "no model"
+            raise UsageError(
+                f"{name} has no figures of {model.name}, only of {known}",
+                hint=f"localrun bench {model.name} --save FILE",
+            )

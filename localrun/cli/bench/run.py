@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from localrun import __version__
-from localrun.benchmarks.machine import doubts, machine_facts
+from localrun.benchmarks.machine import doubts, machine_facts, source_commit
 from localrun.benchmarks.meter import Meter
 from localrun.benchmarks.prompts import RandomPrompts, all_words
 from localrun.benchmarks.report import Report
@@ -18,7 +19,8 @@ from localrun.cli.output import Output
 from localrun.cli.serving.answer import ask_server, interruptible, load_status
 from localrun.client.endpoint import own_endpoint, parse_endpoint
 from localrun.client.launch import FirstRequest, ensure_server
-from localrun.errors import UsageError
+from localrun.errors import BackendError, UsageError
+from localrun.hardware.probe import probe_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,15 +71,15 @@ class BenchRun:
         head: dict[str, Any] = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "localrun": __version__,
+            **_builds(),
             **machine_facts(),
         }
         rows = []
-        for doubt in doubts():
-            self._output.note(f"these figures are uncertain: {doubt}")
+        self._warn()
         with interruptible():
             for model in models:
                 try:
-                    state = self._load(model)
+                    state = self._load_anew(model)
                     head |= _facts(model, state, is_only=len(models) == 1)
                     meter = self._meter(model)
                     control = self._control(model, int(state.get("context") or 0))
@@ -97,12 +99,14 @@ class BenchRun:
         if server.model is not None and len(models) > 1:
             raise UsageError("--compare-model names one model", hint="localrun bench ONE ...")
         found = {}
+        self._warn()
         with interruptible():
             for model in models:
                 try:
-                    self._load(model)
+                    self._load_anew(model)
                     prompts = RandomPrompts(secrets.randbits(32))
-                    first = Meter(own_endpoint(self._server), model.name, prompts)
+                    own = own_endpoint(self._server)
+                    first = Meter(own, model.name, prompts, self._num_ctx)
                     second = Meter(server.endpoint, server.model or model.name, prompts)
                     found[model.name] = run_paired(first, second, self._options, self._show)
                 finally:
@@ -113,7 +117,12 @@ class BenchRun:
         endpoint = own_endpoint(self._server)
         body = {"model": model.name, "prompt": all_words(), "add_special_tokens": False}
         tokens = endpoint.post("/v1/tokenize", body)["tokens"]
-        return Meter(endpoint, model.name, RandomPrompts(secrets.randbits(32), tokens))
+        prompts = RandomPrompts(secrets.randbits(32), tokens)
+        return Meter(endpoint, model.name, prompts, self._num_ctx)
+
+    def _warn(self) -> None:
+        for doubt in doubts():
+            self._output.note(f"these figures are uncertain: {doubt}")
 
     def _control(self, model: StoredModel, num_ctx: int) -> ModelControl:
         return ModelControl(
@@ -122,6 +131,15 @@ class BenchRun:
             memory_bytes=lambda: int(self._state(model.name)["size_bytes"]),
             num_ctx=num_ctx,
         )
+
+    def _load_anew(self, model: StoredModel) -> dict[str, Any]:
+        """Load a model with the context of the options; return its state.
+
+        A model that is loaded with a larger context would keep it.
+        """
+        if self._num_ctx is not None:
+            self._unload(model.name)
+        return self._load(model)
 
     def _load(self, model: StoredModel) -> dict[str, Any]:
         """Load a model; return its state."""
@@ -143,7 +161,12 @@ class BenchRun:
         client = ensure_server(self._server)
         client.unload(name)
         deadline = time.monotonic() + UNLOAD_TIMEOUT_S
-        while self._states(name) and time.monotonic() < deadline:
+        while self._states(name):
+            if time.monotonic() > deadline:
+                raise BackendError(
+                    f"{name} is still loaded: other requests use it",
+                    hint="localrun ps   shows them",
+                )
             time.sleep(UNLOAD_POLL_S)
 
     def _state(self, name: str) -> dict[str, Any]:
@@ -156,6 +179,13 @@ class BenchRun:
 
     def _show(self, name: str, number: int) -> None:
         self._output.status(f"round {number} of {self._options.rounds}: {name}")
+
+
+def _builds() -> dict[str, str]:
+    """Return the commit of this program and the build of its engine, as far as they are known."""
+    commit, engine = source_commit(), probe_machine(os.environ).engine
+    builds = {"commit": commit, "engine": str(engine) if engine else None}
+    return {name: build for name, build in builds.items() if build}
 
 
 def _facts(model: StoredModel, state: dict[str, Any], *, is_only: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.benchmarks.formats import bars, to_benchstat, to_csv, to_svg
 from localrun.benchmarks.report import BYTES, SECONDS
@@ -42,10 +42,16 @@ class OutputForm(Enum):
         return chosen[0] if chosen else cls.TABLE
 
 
-def show_report(report: Report, form: OutputForm, output: Output) -> None:
-    """Print a report."""
+def show_report(
+    report: Report,
+    form: OutputForm,
+    output: Output,
+    changes: Sequence[FigureChange] | None = None,
+) -> None:
+    """Print a report; JSON has the changes since an earlier one, if there is one."""
     if form is OutputForm.JSON:
-        output.json(report.to_json())
+        compared = {} if changes is None else {"changes": [_change_json(each) for each in changes]}
+        output.json(report.to_json() | compared)
     elif form is OutputForm.CSV:
         output.text(to_csv(report))
     elif form is OutputForm.BENCHSTAT:
@@ -104,8 +110,11 @@ def show_pairs(pairs: Mapping[str, Sequence[PairedRow]], output: Output) -> None
     output.line("ratio: over 1, this server is better; p: sign test over the pairs")
 
 
-def show_changes(changes: Sequence[FigureChange], output: Output) -> bool:
-    """Print what has changed since an earlier report; return whether something is worse."""
+def show_changes(changes: Sequence[FigureChange], form: OutputForm, output: Output) -> bool:
+    """Print what has changed since an earlier report; return whether something is worse.
+
+    The table is printed below a table only: the lines of other forms are read by programs.
+    """
     is_worse = any(change.is_regression for change in changes)
     rows = [
         (
@@ -119,7 +128,7 @@ def show_changes(changes: Sequence[FigureChange], output: Output) -> bool:
         )
         for change in changes
     ]
-    if not output.as_json:
+    if form is OutputForm.TABLE:
         output.line("")
         output.table(("MODEL", "FIGURE", "BEFORE", "NOW", "RATIO", "NOISE", ""), rows)
     if is_worse:
@@ -145,6 +154,18 @@ def _show_table(report: Report, output: Output) -> None:
         for row in report.rows
     ]
     output.table(("MODEL", "FIGURE", "MEDIAN", "SPREAD", "RANGE", ""), rows)
+
+
+def _change_json(change: FigureChange) -> dict[str, Any]:
+    return {
+        "model": change.now.model,
+        "name": change.now.name,
+        "before": change.before.median,
+        "now": change.now.median,
+        "ratio": change.ratio,
+        "noise": change.noise,
+        "verdict": _verdict(change),
+    }
 
 
 def _range(row: Row) -> str:

@@ -71,6 +71,7 @@ def evaluate_command(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.output import Output
     from localrun.cli.serving.result_file import check_output
     from localrun.cli.serving.run_options import with_device
+    from localrun.errors import UsageError
     from localrun.evaluation.evaluation import EvaluationOptions
     from localrun.services.workspace import open_workspace
 
@@ -79,6 +80,8 @@ def evaluate_command(  # noqa: PLR0913 - one parameter a flag
     run = EvaluationRun(with_device(workspace.settings, device), tasks, limit, num_parallel)
     names = [name for name in (model, against) if name is not None]
     models = [find_or_pull(workspace, name).name for name in names]
+    if len(set(models)) < len(models):
+        raise UsageError(f"--against {against} is the model itself", hint="--against OTHER")
     judge_name = find_or_pull(workspace, judge).name if judge else None
     results = {}
     for name in dict.fromkeys(models):
@@ -91,8 +94,10 @@ def evaluate_command(  # noqa: PLR0913 - one parameter a flag
             sampling={"temperature": temperature},
         )
         results[name] = run.results(options)
-    if output_file is not None:
-        save_results(output_file, results)
-    rate = print_results(results, Output(as_json=as_json))
+    try:
+        rate = print_results(results, Output(as_json=as_json))
+    finally:  # results that took long are not lost by a closed stdout, nor by a full disk
+        if output_file is not None:
+            save_results(output_file, results)
     if fail_under is not None and 100 * rate < fail_under:
         raise SystemExit(1)

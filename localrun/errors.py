@@ -24,7 +24,7 @@
     |  `- RunnerDiedError             6   the runner ended during work
     |- OverloadedError                7   the queue is full
     |- StorageError                   8   a disk is full or not writable
-    `- FailedLinesError             9   some lines of a batch were not answered
+    `- FailedLinesError             9   some records or tasks were not answered
 
 The number is the exit code; Ctrl-C is 130. The class says what the caller can do, the message is
 one line that names the thing, ``hint`` is the next command to type. Errors are raised where the
@@ -225,7 +225,7 @@ class StorageError(LocalrunError):
 
 
 class FailedLinesError(LocalrunError):
-    """Some lines of a batch were not answered."""
+    """Some records of a batch, or tasks of an evaluation, were not answered."""
 
     exit_code = 9
     code = "lines_failed"

@@ -44,7 +44,7 @@ def provide() -> None:
 
 
 def ensure_python() -> Path:
-    """Return the Python of the clients' venv, which the first call installs (165 MB)."""
+    """Return the Python of the clients' venv, which the first call installs (700 MB)."""
     folder = environment.cache_folder() / "clients" / "python"
     python = folder / "bin" / "python"
     fingerprint = _fingerprint([environment.LOCKS / "clients.txt"], platform.python_version())

@@ -84,16 +84,16 @@ class Meter:
 
     def joint_rate(self, num_streams: int, num_tokens: int) -> float:
         """Return the tokens a second of several answers at once, all in all."""
-        bodies = [
-            self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens)
-            for _ in range(num_streams)
-        ]
-        begun = time.monotonic()
-        with ThreadPoolExecutor(num_streams, thread_name_prefix="bench") as threads:
-            answers = results([threads.submit(self._whole, body) for body in bodies])
-        seconds = time.monotonic() - begun
-        num_generated: int = sum(answer["usage"]["completion_tokens"] for answer in answers)
-        return num_generated / seconds
+        return self._joint_rate(
+            [
+                self._plain_body(self._prompts.ids(SHORT_PROMPT), num_tokens)
+                for _ in range(num_streams)
+            ]
+        )
+
+    def joint_text_rate(self, prompts: Sequence[str], num_tokens: int) -> float:
+        """Return the tokens a second of the answers to several texts, measured alike anywhere."""
+        return self._joint_rate([self._body(prompt, num_tokens) for prompt in prompts])
 
     def first_token_s(self, prompt: Sequence[int] | None, num_tokens: int) -> float:
         """Return the seconds to the first token of a prompt, a new one if it is None."""
@@ -163,6 +163,19 @@ class Meter:
     def _plain_body(self, prompt: list[int], num_tokens: int) -> dict[str, Any]:
         """Return a request without draft tokens, whose number depends on the text."""
         return {**self._body(prompt, num_tokens), "draft_num_predict": 0}
+
+    def _joint_rate(self, bodies: Sequence[dict[str, Any]]) -> float:
+        begun = time.monotonic()
+        with ThreadPoolExecutor(len(bodies), thread_name_prefix="bench") as threads:
+            answers = results([threads.submit(self._whole, body) for body in bodies])
+        seconds = time.monotonic() - begun
+        num_generated = 0
+        for answer in answers:
+            count = (answer.get("usage") or {}).get("completion_tokens")
+            if not isinstance(count, int):
+                raise BackendError(f"{self.endpoint.name} reports no usage")
+            num_generated += count
+        return num_generated / seconds
 
     def _whole(self, body: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self.endpoint.post(COMPLETIONS, body)

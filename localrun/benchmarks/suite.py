@@ -16,12 +16,14 @@ from localrun.benchmarks.report import BYTES, RATE, SECONDS, Row
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from localrun.benchmarks.meter import Meter
 
 FIRST_TOKEN_PROMPT = 512  # tokens
-WORDS_PER_ROW = 400  # of a text prompt in a comparison
+SHORT_WORDS = 16  # of a prompt before what is generated, in a comparison
+TOKENS_PER_WORD = 1.5  # at most, of the words that prompts are made of
+FIRST_TOKEN = "first token"  # noqa: S105 - of an answer
 COLD_ROUNDS = 3  # a load of a large model takes long
 
 
@@ -97,35 +99,54 @@ def run_paired(
     second: Meter,
     options: SuiteOptions,
     on_sample: Callable[[str, int], None],
+    *,
+    num_ctx: int = 0,
 ) -> list[PairedRow]:
     """Return figures of two servers, all measured from here, pair by pair.
+
+    Both get the same prompts, of words; those that may exceed the context ``num_ctx`` are left out.
 
     Raises:
         LocalrunError: a request fails.
     """
-    names = ("first token", "prompt", "generation")
-    samples: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
-    for number in range(options.rounds + 1):
-        order = (0, 1) if number % 2 else (1, 0)
-        prompts = (first.text_prompt(WORDS_PER_ROW), first.text_prompt(WORDS_PER_ROW))
-        for index in order:
+    rows: dict[str, tuple[list[float], list[float]]] = {}
+    lengths = [n for n in options.prompts if not num_ctx or n * TOKENS_PER_WORD < num_ctx]
+    for number in range(options.rounds + 1):  # the first one warms up
+        texts = {length: first.text_prompt(length) for length in lengths}
+        short = [first.text_prompt(SHORT_WORDS) for _ in range(max(options.parallel))]
+        for index in (0, 1) if number % 2 else (1, 0):
             meter = (first, second)[index]
             on_sample(meter.endpoint.name, number)
-            streamed = meter.streamed_text(prompts[0], options.num_generated)
-            if number:
-                samples["first token"][index].append(streamed.first_s)
-                samples["prompt"][index].append(streamed.prompt_rate)
-                samples["generation"][index].append(streamed.generation_rate)
+            for name, sample in _paired_figures(meter, options, texts, short).items():
+                if number:
+                    rows.setdefault(name, ([], []))[index].append(sample)
     return [
         PairedRow(
             name=name,
-            unit=SECONDS if name == "first token" else RATE,
-            first=tuple(samples[name][0]),
-            second=tuple(samples[name][1]),
-            is_rate=name != "first token",
+            unit=SECONDS if name.startswith(FIRST_TOKEN) else RATE,
+            first=tuple(both[0]),
+            second=tuple(both[1]),
+            is_rate=not name.startswith(FIRST_TOKEN),
         )
-        for name in names
+        for name, both in rows.items()
     ]
+
+
+def _paired_figures(
+    meter: Meter, options: SuiteOptions, texts: Mapping[int, str], short: Sequence[str]
+) -> dict[str, float]:
+    """Return the figures of one server in one round."""
+    figures = {}
+    for length, text in texts.items():
+        streamed = meter.streamed_text(text, 2)
+        figures[f"{FIRST_TOKEN}, {length} words"] = streamed.first_s
+        figures[f"prompt, {length} words"] = streamed.prompt_rate
+    size = options.num_generated
+    figures[f"tg{size}"] = meter.streamed_text(short[0], size).generation_rate
+    for count in options.parallel:
+        if count > 1:
+            figures[f"tg{size} x{count}"] = meter.joint_text_rate(short[:count], size)
+    return figures
 
 
 def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list[Figure]:

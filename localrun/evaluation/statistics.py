@@ -24,7 +24,7 @@ def wilson(num_passed: int, num_all: int) -> Interval:
     scale = 1 + Z * Z / num_all
     center = (rate + Z * Z / (2 * num_all)) / scale
     half = Z / scale * math.sqrt(rate * (1 - rate) / num_all + Z * Z / (4 * num_all * num_all))
-    return Interval(max(0.0, center - half), min(1.0, center + half))
+    return Interval(min(max(0.0, center - half), rate), max(min(1.0, center + half), rate))
 
 
 def paired_p(num_only_first: int, num_only_second: int) -> float:

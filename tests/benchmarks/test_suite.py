@@ -51,6 +51,10 @@ class Counted:
         self.log.append("picture")
         return 0.7
 
+    def joint_text_rate(self, prompts: list[str], num: int) -> float:
+        self.log.append(f"{self.name} {prompts[0].split()[0]} x{len(prompts)} {num}")
+        return 3.0
+
     def streamed_text(self, prompt: str, num: int) -> Streamed:
         self.log.append(f"{self.name} {prompt.split(maxsplit=1)[0]}")
         return Streamed(first_s=0.5, last_s=1.5, num_prompt=100, num_generated=num)
@@ -111,14 +115,19 @@ def test_a_picture_is_asked_about_if_there_is_one() -> None:
 def test_two_servers_take_turns_with_the_same_prompts() -> None:
     log: list[str] = []
     here, there = (cast("Meter", Counted(log, name)) for name in ("here", "there"))
+    options = SuiteOptions(rounds=2, num_generated=11, prompts=(32, 512), parallel=(1, 2))
 
-    rows = run_paired(here, there, SuiteOptions(rounds=2, num_generated=11), lambda *_: None)
+    rows = run_paired(here, there, options, lambda *_: None, num_ctx=600)
 
     words = [entry.split() for entry in log]
-    assert [name for name, _ in words] == ["there", "here", "here", "there", "there", "here"]
-    assert words[0][1] == words[1][1] != words[2][1] == words[3][1]
-    assert {row.name: (len(row.first), row.ratio) for row in rows} == {
-        "first token": (2, 1.0),
-        "prompt": (2, 1.0),
-        "generation": (2, 1.0),
+    assert [name for name, *_ in words[::3]] == [
+        "there", "here", "here", "there", "there", "here"
+    ]  # fmt: skip
+    assert [rest for _, *rest in words[:3]] == [rest for _, *rest in words[3:6]]
+    assert words[0][1] != words[6][1]  # another round has other prompts
+    assert {row.name: (row.unit, len(row.first), row.ratio) for row in rows} == {
+        "first token, 32 words": ("s", 2, 1.0),
+        "prompt, 32 words": ("tokens/s", 2, 1.0),
+        "tg11": ("tokens/s", 2, 1.0),
+        "tg11 x2": ("tokens/s", 2, 1.0),
     }

@@ -93,7 +93,9 @@ def test_another_server_is_measured_in_turn(home: Home) -> None:
     done = home.run("bench", "guide", *QUICK, "--compare", home.url, "--json")
 
     (rows,) = json.loads(done.stdout).values()
-    assert [row["name"] for row in rows] == ["first token", "prompt", "generation"]
+    assert [row["name"] for row in rows] == [
+        "first token, 32 words", "prompt, 32 words", "tg8", "tg8 x2",
+    ]  # fmt: skip
     assert all(row["here"] and row["there"] for row in rows)
 
 

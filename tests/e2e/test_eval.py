@@ -75,6 +75,16 @@ def test_a_full_disk_loses_no_results(home: Home, tasks: Path) -> None:
     assert json.loads(done.stdout)["models"][0]["tasks"] == 1
 
 
+def test_a_task_that_is_not_answered_is_no_failure_of_the_model(home: Home) -> None:
+    task = json.dumps({"prompt": "x " * 5000, "exact": "y"})
+
+    done = home.run("eval", "guide", "-", stdin=task)
+
+    assert done.returncode == 9
+    assert "1 task was not answered" in done.stderr
+    assert "0 of 1" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "exit_code", "message"),
     [

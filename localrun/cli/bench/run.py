@@ -103,12 +103,18 @@ class BenchRun:
         with interruptible():
             for model in models:
                 try:
-                    self._load_anew(model)
+                    state = self._load_anew(model)
                     prompts = RandomPrompts(secrets.randbits(32))
                     own = own_endpoint(self._server)
                     first = Meter(own, model.name, prompts, self._num_ctx)
                     second = Meter(server.endpoint, server.model or model.name, prompts)
-                    found[model.name] = run_paired(first, second, self._options, self._show)
+                    found[model.name] = run_paired(
+                        first,
+                        second,
+                        self._options,
+                        self._show,
+                        num_ctx=int(state.get("context") or 0),
+                    )
                 finally:
                     self._output.status("")
         return found

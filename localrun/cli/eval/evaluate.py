@@ -66,7 +66,7 @@ def evaluate_command(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.batch.settings import parse_parallel
     from localrun.cli.eval.run import EvaluationRun
-    from localrun.cli.eval.show import print_results, save_results
+    from localrun.cli.eval.show import print_results, refuse_errors, save_results
     from localrun.cli.models.pull import find_or_pull
     from localrun.cli.output import Output
     from localrun.cli.serving.result_file import check_output
@@ -99,5 +99,6 @@ def evaluate_command(  # noqa: PLR0913 - one parameter a flag
     finally:  # results that took long are not lost by a closed stdout, nor by a full disk
         if output_file is not None:
             save_results(output_file, results)
+    refuse_errors(results)
     if fail_under is not None and 100 * rate < fail_under:
         raise SystemExit(1)

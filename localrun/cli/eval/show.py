@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import counted
 from localrun.cli.serving.result_file import write_result
+from localrun.errors import FailedLinesError
 from localrun.evaluation.statistics import paired_p, wilson
 
 if TYPE_CHECKING:
@@ -44,6 +45,20 @@ def save_results(path: Path, results: Mapping[str, Sequence[Result]]) -> None:
         for result in rows
     ]
     write_result(path, "\n".join(lines) + "\n")
+
+
+def refuse_errors(results: Mapping[str, Sequence[Result]]) -> None:
+    """Report tasks that were not answered at all, which is no failure of the model.
+
+    Raises:
+        FailedLinesError: there are some.
+    """
+    errors = [result for found in results.values() for result in found if result.is_error]
+    if errors:
+        how = "was" if len(errors) == 1 else "were"
+        raise FailedLinesError(
+            f"{counted(len(errors), 'task')} {how} not answered: {_short(errors[0].reason)}"
+        )
 
 
 def _print_rates(results: Mapping[str, Sequence[Result]], output: Output) -> None:

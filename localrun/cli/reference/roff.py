@@ -26,7 +26,7 @@ EXIT_CODES = {
     6: "llama.cpp, a runner or a device failed.",
     7: "The queue of the server is full.",
     8: "A disk is full or not writable.",
-    9: "A record of localrun batch was not answered.",
+    9: "A record of localrun batch, or a task of localrun eval, was not answered.",
     130: "Ctrl-C.",
 }
 FILES = {

@@ -89,7 +89,7 @@ class BatchExecution:
             StorageError: its record cannot be written.
         """
         async with self._changing:
-            if self.batch.status is not BatchStatus.IN_PROGRESS:
+            if self.batch.status not in {BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS}:
                 return
             begin = self._batches.begin
             self.batch = await asyncio.to_thread(begin, self.current(), BatchStatus.CANCELLING)
@@ -101,6 +101,10 @@ class BatchExecution:
         if self._results is None:
             return self.batch
         return replace(self.batch, counts=self._results.counts, usage=self._results.usage)
+
+    @property
+    def _is_cancelling(self) -> bool:
+        return self.batch.status is BatchStatus.CANCELLING
 
     def _input(self) -> Path:
         batch = self.batch
@@ -134,6 +138,8 @@ class BatchExecution:
             with await asyncio.to_thread(self._input().open, "rb") as file:
                 read = partial(_undone, file, offsets, self.batch.endpoint, results.done)
                 self._running = asyncio.create_task(self._answer(read))
+                if self._is_cancelling:  # while the files were opened
+                    self._running.cancel()
                 await self._until_expired(self._running)
                 await self._expire(file, offsets)
         finally:

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 LOCK = "lock"
 OTHER_SERVER_S = 10.0  # until a server looks again whether another one still executes batches
 AFTER_FAILURE_S = 30.0
+CANCEL_AGAIN_S = 0.5
 CLEAN_S = 3600.0  # between two looks at what has expired
 
 
@@ -67,9 +68,9 @@ class BatchService:
     async def stop(self) -> None:
         """Stop in the middle of whatever is under way."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            while not self._task.done():  # `wait_for` of Python 3.11 may lose a cancellation
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=CANCEL_AGAIN_S)
         if self._lock is not None:
             self._lock.close()
 

@@ -11,6 +11,7 @@ Empty lines are no records. Invariant: a record costs 8 bytes of memory, however
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -24,6 +25,7 @@ from localrun.errors import StorageError, UsageError
 from localrun.system.files import read_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAX_RECORD_BYTES = 32 * 1024 * 1024
@@ -146,20 +148,33 @@ class InputFile:
     def _next_record(self) -> bytes:
         """Return the next line, or the lines of a record with line ends in quotes."""
         record = self._file.readline(MAX_RECORD_BYTES + 1)
-        if self.format.delimiter is not None and record.count(b'"') % 2:
-            lines, num_quotes, size = [record], record.count(b'"'), len(record)
-            while num_quotes % 2 and size <= MAX_RECORD_BYTES:
-                line = self._file.readline(MAX_RECORD_BYTES + 1)
-                if not line:
-                    break
-                lines.append(line)
-                num_quotes += line.count(b'"')
-                size += len(line)
-            record = b"".join(lines)
+        if self.format.delimiter is not None and b'"' in record:
+            record = self._whole_row(record)
         if len(record) > MAX_RECORD_BYTES:
             where = f"{self.name}, record {len(self._offsets) + 1}"
             raise UsageError(f"{where}: it has more than {MAX_RECORD_BYTES} bytes")
         return record
+
+    def _whole_row(self, line: bytes) -> bytes:
+        """Return a line with those that a field in quotes goes on with.
+
+        The reader of rows itself says where the row ends: a quote within a field opens nothing.
+        """
+        lines: list[bytes] = []
+
+        def taken() -> Iterator[str]:
+            size, content = 0, line
+            while content:
+                lines.append(content)
+                size += len(content)
+                yield content.decode("latin-1")  # each byte is a character; rows end alike
+                if size > MAX_RECORD_BYTES:
+                    return
+                content = self._file.readline(MAX_RECORD_BYTES + 1)
+
+        with contextlib.suppress(csv.Error):  # the record is reported when it is read
+            next(_rows(taken(), self.format), None)
+        return b"".join(lines)
 
     def _add(self, record: bytes, position: int) -> None:
         if self.format.delimiter is None or self.columns:
@@ -205,9 +220,12 @@ def spooled(source: BinaryIO, folder: Path) -> Path:
 
 
 def _values(text: str, form: InputFormat) -> list[str]:
+    return next(_rows(io.StringIO(text, newline="\n"), form), [])
+
+
+def _rows(lines: Iterable[str], form: InputFormat) -> Iterator[list[str]]:
     csv.field_size_limit(MAX_RECORD_BYTES)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=form.delimiter or ",", strict=True)
-    return next(reader, [])
+    return csv.reader(lines, delimiter=form.delimiter or ",", strict=True)
 
 
 def _object(text: str) -> dict[str, Any]:

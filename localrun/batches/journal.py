@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 SUFFIX = ".progress"
+APPENDED_BYTES = 4 * 1024 * 1024  # of lines that waited; bounds their memory
 SYNC_LINES = 256  # appended between two waits for the disk
 MAX_LINE_BYTES = 256 * 1024 * 1024
 AGAIN = "--no-resume   begins anew and replaces the output"
@@ -214,8 +215,9 @@ class BatchJournal:
         head = next(lines, None)
         if head is None:
             return False
-        end = head["end"]
-        if head.get("fingerprint") != fingerprint:
+        end = head.get("end", 0)
+        is_known = head.get("format_version") == FORMAT_VERSION
+        if not is_known or head.get("fingerprint") != fingerprint:
             raise UsageError(
                 f"{output.path.name} was begun with another input, model or other options",
                 hint=AGAIN,
@@ -223,14 +225,28 @@ class BatchJournal:
         for entry in lines:
             end = entry.get("end", end)
         output.cut(end)
+        self._write_waiting([], self._next)  # if it was killed between two appends
         return True
 
     def _write_next(self, line: bytes) -> None:
-        """Write the next line and those that have waited for it, in one append."""
-        lines, number = [line], self._next + 1
+        """Write the next line and those that have waited for it."""
+        self._write_waiting([line], self._next + 1)
+
+    def _write_waiting(self, lines: list[bytes], number: int) -> None:
+        """Write lines and those that wait from a number on, many in one append."""
+        size = sum(map(len, lines))
         while number in self._waiting:
             lines.append(self._kept_line(number))
+            size += len(lines[-1])
             number += 1
+            if size > APPENDED_BYTES:
+                self._write_lines(lines, number)
+                lines, size = [], 0
+        if lines:
+            self._write_lines(lines, number)
+
+    def _write_lines(self, lines: list[bytes], number: int) -> None:
+        """Write the lines of the records before a number."""
         end = self._output.append(b"".join(lines))
         self._append({"next": number, "end": end})
         for done in range(self._next, number):
@@ -283,8 +299,9 @@ class BatchJournal:
         elif isinstance(index, int):
             self._done.add(index)
         elif "next" in entry:
+            for done in range(self._next, entry["next"]):
+                self._waiting.pop(done, None)
             self._next = entry["next"]
-            self._waiting = {n: place for n, place in self._waiting.items() if n >= self._next}
         self.num_done = self._next + len(self._waiting) + len(self._done)
         self.num_failed = entry.get("failed", 0)
 

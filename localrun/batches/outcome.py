@@ -103,7 +103,7 @@ class OutcomeWriter:
             error = values.get(ERROR)
             return self._csv([*kept, *cells, error["message"] if error else ""])
         base = dict(fields) if fields else {LINE: number}
-        return json.dumps({**base, **values}, ensure_ascii=False).encode() + b"\n"
+        return _json_line({**base, **values})
 
     def checked(self, path: str, outcome: Outcome) -> Outcome:
         """Return the outcome, or an error if the answer lacks what is wanted of it."""
@@ -134,7 +134,14 @@ class OutcomeWriter:
         text = io.StringIO()
         row = [cell if isinstance(cell, str) else _compact(cell) for cell in cells]
         csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerow(row)
-        return text.getvalue().encode()
+        return text.getvalue().encode(errors="replace")  # a lone surrogate is no character
+
+
+def _json_line(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and UTF-8 cannot hold
+        return json.dumps(fields).encode() + b"\n"
 
 
 def _openai_line(number: int, custom_id: str, outcome: Outcome) -> bytes:

@@ -14,7 +14,7 @@ from localrun.batches.template import PromptTemplate, field_text
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 ENDPOINTS = (CHAT, "/v1/completions", EMBEDDINGS, "/v1/responses")
@@ -101,9 +101,14 @@ def check_options(form: InputFormat, columns: tuple[str, ...], options: RequestT
             raise UsageError(f"{option} has no effect on requests in OpenAI's form")
     if options.template is not None and options.column is not None:
         raise UsageError("--template and --column exclude each other")
-    if not columns:
-        return
     named = options.template.names if options.template else (options.column,)
+    if form is InputFormat.TEXT:
+        _check_line_fields(named)
+    if columns:
+        _check_columns(columns, named)
+
+
+def _check_columns(columns: tuple[str, ...], named: tuple[str | None, ...]) -> None:
     for name in named:
         if name is not None and name not in columns:
             raise UsageError(
@@ -114,6 +119,15 @@ def check_options(form: InputFormat, columns: tuple[str, ...], options: RequestT
             f"none of the columns {', '.join(columns[:50])} is known as the prompt",
             hint='--column NAME, or --template "Classify: {NAME}"',
         )
+
+
+def _check_line_fields(names: Iterable[str | None]) -> None:
+    for name in names:
+        if name not in {None, TEXT_FIELD}:
+            raise UsageError(
+                f"a line of text has no field {name!r}, only {TEXT_FIELD!r}",
+                hint="--input-format csv, tsv or jsonl, if the input is such",
+            )
 
 
 def _openai_request(fields: Mapping[str, Any], options: RequestTemplate) -> BatchRequest:

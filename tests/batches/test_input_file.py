@@ -151,3 +151,41 @@ def test_a_pipe_is_kept_in_a_file(tmp_path: Path) -> None:
     path = spooled(io.BytesIO(b"one\ntwo\n"), tmp_path)
 
     assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        ('a,5" disk\nb,6" disk\n', ['5" disk', '6" disk']),
+        ('a"x,1\n"b\n""c",2\n', ["1", "2"]),
+        ('a,x "and\nb,y\n', ['x "and', "y"]),
+        ('"a","one\ntwo"\nb,""\n', ["one\ntwo", ""]),
+    ],
+)
+def test_a_quote_within_a_field_joins_no_rows(tmp_path: Path, rows: str, texts: list[str]) -> None:
+    source = opened(tmp_path / "a.csv", "name,text\n" + rows)
+
+    assert [fields["text"] for fields in records(source)] == texts
+
+
+def test_a_row_with_a_lone_carriage_return_is_an_error_and_no_loss(tmp_path: Path) -> None:
+    source = opened(tmp_path / "a.csv", "name,text\na,b\rc,d\ne,f\n")
+
+    assert len(source) == 2
+    with pytest.raises(UsageError, match="cannot be read"):
+        source.fields(0)
+    assert source.fields(1) == {"name": "e", "text": "f"}
+
+
+def test_a_quote_that_is_not_closed_is_one_bounded_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = 'text\n"open\n' + "line\n" * 20
+    source = opened(tmp_path / "a.csv", content)
+    assert len(source) == 1
+    with pytest.raises(UsageError, match="cannot be read"):
+        source.fields(0)
+    monkeypatch.setattr(input_file, "MAX_RECORD_BYTES", 50)
+
+    with pytest.raises(UsageError, match="more than 50 bytes"):
+        opened(tmp_path / "b.csv", content)

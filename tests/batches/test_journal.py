@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localrun.batches import journal as module
 from localrun.batches.journal import BatchJournal, OutputFile, journal_of
 from localrun.errors import OverloadedError, StorageError, UsageError
 from tests.fakes.full_disk import size_limit
@@ -186,3 +187,67 @@ def test_records_that_failed_are_counted_across_interruptions(
     again.add(3, line(3), is_failed=True)
     assert (again.num_done, again.num_failed) == (4, 3)
     again.close()
+
+
+def test_lines_that_waited_are_written_in_bounded_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, sizes = tmp_path / "a", list[int]()
+    monkeypatch.setattr(module, "APPENDED_BYTES", 3 * len(line(1)) - 1)
+    journal = begun(output)
+    append = OutputFile.append
+
+    def counted(self: OutputFile, content: bytes) -> int:
+        sizes.append(content.count(b"\n"))
+        return append(self, content)
+
+    monkeypatch.setattr(OutputFile, "append", counted)
+    for index in range(1, 10):
+        journal.add(index, line(index))
+
+    journal.add(0, line(0))
+    journal.remove()
+
+    assert max(sizes) == 3
+    assert output.read_bytes() == expected(list(range(10)), is_ordered=True)
+
+
+def test_a_batch_killed_between_two_pieces_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "a"
+    monkeypatch.setattr(module, "APPENDED_BYTES", 0)
+    journal = begun(output)
+    for index in range(1, 6):
+        journal.add(index, line(index))
+    with monkeypatch.context() as patch:
+        append = OutputFile.append
+
+        def killed(self: OutputFile, content: bytes) -> int:
+            if content == line(3):
+                raise KeyboardInterrupt
+            return append(self, content)
+
+        patch.setattr(OutputFile, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.add(0, line(0))
+    journal.close()
+
+    again = resumed(output)
+
+    assert again is not None
+    assert [again.is_done(index) for index in range(8)] == [True] * 6 + [False] * 2
+    again.add(6, line(6))
+    again.remove()
+    assert output.read_bytes() == expected(list(range(7)), is_ordered=True)
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "a"
+    output.write_bytes(b"kept\n")
+    journal_of(output).write_bytes(b'{"format_version": 99, "fingerprint": "f", "end": 0}\n')
+
+    with pytest.raises(UsageError):
+        resumed(output)
+
+    assert output.read_bytes() == b"kept\n"

@@ -111,3 +111,13 @@ def test_an_error_that_is_not_openais_is_shown_as_it_is(body: bytes) -> None:
 
     assert error["code"] == "502"
     assert error["message"] == body.decode()
+
+
+def test_a_lone_surrogate_is_escaped_and_in_a_table_replaced() -> None:
+    answer = answered("\ud800 é")
+
+    in_json = line(OutcomeWriter(form=InputFormat.JSONL), answer, id="\udfff")
+    in_csv = line(OutcomeWriter(form=InputFormat.JSONL, as_csv=True), answer)
+
+    assert json.loads(in_json) == {"id": "\udfff", "answer": "\ud800 é"}
+    assert in_csv == "7,? é,\n"

@@ -129,6 +129,8 @@ def test_prompts_that_begin_alike_have_the_same_beginning() -> None:
         (OPENAI, (), {"system": "x"}, "--system"),
         (OPENAI, (), {"column": "x"}, "--column"),
         (TEXT, (), {"column": "x", "template": parse_template("{a}")}, "exclude"),
+        (TEXT, (), {"column": "x"}, "a line of text has no field 'x'"),
+        (TEXT, (), {"template": parse_template("{text} {b}")}, "no field 'b'"),
         (InputFormat.CSV, ("a", "b"), {}, "none of the columns a, b"),
         (InputFormat.CSV, ("a", "b"), {"column": "c"}, "no column 'c'"),
         (InputFormat.CSV, ("a", "b"), {"template": parse_template("{d}")}, "no column 'd'"),

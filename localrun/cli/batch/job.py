@@ -149,8 +149,9 @@ class BatchRun:
             return
         for index in range(self._num_records):
             with contextlib.suppress(UsageError):
-                fields = self._source.fields(index)
-                self._ids.setdefault(_short(str(fields.get("custom_id"))), index)
+                custom_id = self._source.fields(index).get("custom_id")
+                if isinstance(custom_id, str):
+                    self._ids.setdefault(_short(custom_id), index)
 
     def _write(self, journal: BatchJournal, done: Done) -> None:
         path = "" if done.request is None else done.request.path

@@ -10,6 +10,7 @@ being written when a server was killed, and is cut off. Invariant: a custom id h
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 from dataclasses import replace
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import JsonObject
     from localrun.server.batches.own_requests import OwnResponse
+
+_log = logging.getLogger(__name__)
 
 TAIL_BYTES = 64 * 1024  # read at a time to find the end of the last line
 
@@ -46,10 +49,17 @@ class AppendedFile:
             self._file.truncate(_end_of_lines(self._file.fileno()))
 
     def lines(self) -> Iterator[JsonObject]:
-        """Yield the lines that are there."""
+        """Yield the lines that are there; the file is cut before one that is damaged."""
+        position = 0
         with self._path.open("rb") as file:
             for content in file:
-                yield json.loads(content)
+                line = _result(content)
+                if line is None:
+                    _log.warning("%s is damaged from byte %d on", self._path.name, position)
+                    self._file.truncate(position)
+                    return
+                position += len(content)
+                yield line
 
     def append(self, fields: bytes) -> None:
         """Append a line, whole or not at all.
@@ -139,6 +149,16 @@ class ResultFiles:
             completed=counts.completed + int(is_ok),
             failed=counts.failed + int(not is_ok),
         )
+
+
+def _result(content: bytes) -> JsonObject | None:
+    """Return a line, None if it is none that this module wrote."""
+    try:
+        line = json.loads(content)
+    except ValueError:
+        return None
+    is_known = isinstance(line, dict) and "custom_id" in line and "response" in line
+    return line if is_known else None
 
 
 def _new_id() -> str:

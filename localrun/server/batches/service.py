@@ -102,6 +102,9 @@ class BatchService:
             except (LocalrunError, OSError) as error:
                 _log.error("batches wait: %s", error)
                 wait_s = AFTER_FAILURE_S
+            except Exception:  # noqa: BLE001 - or no batch would be executed until the next start
+                _log.exception("batches wait")
+                wait_s = AFTER_FAILURE_S
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._is_changed.wait(), wait_s)
 

@@ -21,6 +21,7 @@ ENDPOINTS = (CHAT, "/v1/completions", EMBEDDINGS, "/v1/responses")
 PROMPT_FIELDS = ("prompt", TEXT_FIELD, "input", "question")  # looked for in this order
 MESSAGES = "messages"
 LONGEST_ID = 512
+LEAST_SHARED = 128  # characters of a beginning that is worth sharing
 SORTED_CHARACTERS = 400  # of a prompt, by which requests are ordered
 TOKEN_LIMITS = {"/v1/responses": "max_output_tokens"}
 NO_ANSWER = (EMBEDDINGS,)  # endpoints that generate nothing
@@ -55,10 +56,14 @@ class BatchRequest:
 
     @property
     def beginning(self) -> str:
-        """Return the beginning of the prompt: requests with the same one share its computation."""
+        """Return the beginning of the prompt: requests with the same one share its computation.
+
+        That of a short prompt is "": too little is shared to change the order for it.
+        """
         members = (self.body[name] for name in (MESSAGES, "prompt", "input") if name in self.body)
         texts = _texts(next(members, ""))
-        return "\n".join(text[:SORTED_CHARACTERS] for text in texts)[:SORTED_CHARACTERS]
+        beginning = "\n".join(text[:SORTED_CHARACTERS] for text in texts)[:SORTED_CHARACTERS]
+        return beginning if len(beginning) >= LEAST_SHARED else ""
 
 
 def make_request(

@@ -18,6 +18,7 @@ from localrun.errors import ServerUnreachableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+LONG = "as long as it takes to be worth sharing " * 4
 OK = Outcome(status=200, body=b"{}")
 BUSY = Outcome(status=503, body=b'{"error": {"code": "overloaded"}}')
 DIED = Outcome(status=500, body=b'{"error": {"code": "runner_died"}}')
@@ -90,18 +91,29 @@ def test_each_record_has_one_outcome() -> None:
 def test_prompts_that_begin_alike_follow_each_other() -> None:
     server = Server(lambda *_: OK)
 
-    run(server, [f"{number % 4} {number:03}" for number in range(100)], num_parallel=1)
+    prompts = [f"{number % 4} {LONG} {number:03}" for number in range(100)]
+
+    run(server, prompts, num_parallel=1)
 
     assert server.sent == sorted(server.sent)
+
+
+def test_short_prompts_keep_the_order_of_the_input() -> None:
+    server = Server(lambda *_: OK)
+    prompts = [f"{number % 4} {number:03}" for number in range(100)]
+
+    run(server, prompts, num_parallel=1)
+
+    assert server.sent == prompts
 
 
 def test_a_window_bounds_how_far_records_are_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WINDOW", 10)
     server = Server(lambda *_: OK)
 
-    run(server, [f"{99 - number:02}" for number in range(100)], num_parallel=1)
+    run(server, [f"{99 - number:02} {LONG}" for number in range(100)], num_parallel=1)
 
-    assert server.sent[:10] == [f"{number:02}" for number in range(90, 100)]
+    assert server.sent[:10] == [f"{number:02} {LONG}" for number in range(90, 100)]
 
 
 def test_a_record_that_makes_no_request_has_its_error() -> None:

@@ -27,6 +27,7 @@ MAX_LINES = 100_000
 MAX_LINE_BYTES = MAX_BODY_BYTES
 MAX_ERRORS = 100  # reported of one file
 LONGEST_ID = 512
+LEAST_SHARED = 128  # characters of a beginning that is worth sharing
 SORTED_CHARACTERS = 400  # of a prompt, by which lines are ordered
 PROMPTS = ("messages", "prompt", "input")  # the members of a body that hold the prompt
 
@@ -138,7 +139,7 @@ def _model(body: JsonObject) -> str | None:
 
 
 def _key(body: JsonObject) -> str:
-    """Return the beginning of the prompt, with the model before it."""
+    """Return the beginning of the prompt, with the model before it; a short one is left out."""
     model = str(body.get("model"))[:SORTED_CHARACTERS]
     pieces, left = [model], SORTED_CHARACTERS
     for text in _texts(next((body[name] for name in PROMPTS if name in body), "")):
@@ -146,7 +147,8 @@ def _key(body: JsonObject) -> str:
         left -= len(text)
         if left <= 0:
             break
-    return "\n".join(pieces)
+    is_short = left > SORTED_CHARACTERS - LEAST_SHARED
+    return model if is_short else "\n".join(pieces)
 
 
 def _texts(prompt: object) -> list[str]:

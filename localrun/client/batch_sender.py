@@ -17,6 +17,7 @@ from localrun.client.launch import ensure_server
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from localrun.settings import Settings
 
@@ -28,8 +29,10 @@ BACKGROUND = {"X-Localrun-Priority": "background"}
 class ServerRevival:
     """Starts the server of the settings again after a connection was lost."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reload: Callable[[], object] = lambda: None) -> None:
+        """``reload`` loads the model as the work wants it, if it is not loaded."""
         self._settings = settings
+        self._reload = reload
         self._lock = threading.Lock()
 
     def revive(self) -> None:
@@ -40,6 +43,7 @@ class ServerRevival:
         """
         with self._lock:
             ensure_server(self._settings)
+            self._reload()
 
 
 class BatchSender:

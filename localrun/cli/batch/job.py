@@ -17,7 +17,7 @@ from localrun.batches.journal import BatchJournal, OutputFile, journal_of
 from localrun.batches.outcome import OutcomeWriter
 from localrun.batches.requests import RequestTemplate, check_options, make_request
 from localrun.cli.batch.lines import PrintedLines, StreamedLines
-from localrun.cli.batch.loading import AHEAD, load_for_batch
+from localrun.cli.batch.loading import AHEAD, load_for_batch, reload_model
 from localrun.cli.batch.report import BatchReport
 from localrun.cli.output import Output, counted
 from localrun.cli.serving.answer import interruptible
@@ -108,8 +108,10 @@ class BatchRun:
             with contextlib.suppress(StorageError):  # which may be the error that ends it
                 journal.sync()
             journal.close()
-            self._report.interrupted(can_resume=self._settings.output is not None)
-            _hint_to_resume(error, has_output=self._settings.output is not None)
+            output = self._settings.output
+            can_resume = output is not None and not _is_stream(output)
+            self._report.interrupted(can_resume=can_resume)
+            _hint_to_resume(error, has_output=can_resume)
             raise
         journal.remove()
         self._report.end()
@@ -229,7 +231,9 @@ class BatchRun:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _sender(self) -> partial[BatchSender]:
-        revival = ServerRevival(self._server)
+        num_ctx = self._settings.choice.num_ctx
+        reload = partial(reload_model, self._server, self._model.name, num_ctx)
+        revival = ServerRevival(self._server, reload)
         background = self._settings.choice.is_background
         return partial(BatchSender, self._server, revival, is_background=background)
 

@@ -42,6 +42,17 @@ def load_for_batch(
     return num_parallel or num_slots + AHEAD
 
 
+def reload_model(server: Settings, model: str, num_ctx: int | None) -> None:
+    """Load a model with its context again after a server was started; in any thread.
+
+    Raises:
+        LocalrunError: the model does not load.
+    """
+    if num_ctx is not None:  # else its first request loads it as well
+        for _ in ensure_server(server).load({"model": model, "num_ctx": num_ctx}):
+            pass
+
+
 def _num_parallel(client: LocalrunClient, name: str) -> int:
     found = [state.get("parallel") for state in client.states() if state.get("name") == name]
     numbers = [number for number in found if isinstance(number, int) and number > 0]

@@ -1,7 +1,8 @@
 """Tools of registries, started by ``localrun launch`` and by the files that ``connect`` writes.
 
 The locked clients have Codex and llm. The other tools are started where their programs are: in a
-folder that ``LOCALRUN_TEST_CLIENTS_NODE`` names, after ``npm install`` there.
+folder that ``LOCALRUN_TEST_CLIENTS_NODE`` names, after ``npm install`` there. Cline leaves a daemon
+behind and is started by hand only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ CONTEXT = 36864  # Claude Code begins with 25,000 tokens
 PATIENCE_S = 240
 PROMPTS: dict[str, tuple[str, ...]] = {
     "claude-code": ("-p", "hi"),
-    "cline": ("say hi to me",),
     "codex": ("exec", "--skip-git-repo-check", "hi"),
     "continue": ("-p", "hi"),
     "copilot": ("-p", "hi", "--allow-all-tools"),

@@ -3,7 +3,8 @@
 Requests whose prompts begin alike follow each other, within a window of records, so that the server
 computes the beginning once. A request that the server is too busy for is sent again. One during
 which the runner died, or the connection was lost, is set aside and sent again when all others have
-ended, alone, so that the one that kills the runner takes no other with it. Invariant: each record
+ended, alone, so that the one that kills the runner takes no other with it. A model that is
+gone ends the work, and the other records have no outcome. Invariant: each record
 that is not done gets one outcome, unless `stop` is called.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.batches.outcome import Outcome
-from localrun.errors import LocalrunError, UsageError
+from localrun.errors import LocalrunError, UsageError, error_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WINDOW = 4096  # records that are ordered together
 BUSY = {429, 503}
 RUNNER_DIED, SERVER_GONE = "runner_died", "server_unreachable"
+FATAL = {"model_not_found", "load_failed"}  # codes: no other record would be answered either
 MAX_TRIES = 3  # of a request that is sent alone
 RETRY_S = 1.0
 STEP_S = 0.5  # of a wait, so that Ctrl-C ends it
@@ -78,7 +80,7 @@ class Driver:
         """Yield the outcomes of records as they come.
 
         Raises:
-            LocalrunError: the server is gone for good.
+            LocalrunError: the server is gone for good, or the model.
         """
         yield from self._pass(indices, self._num_parallel, is_last=False)
         again, self._set_aside = sorted(self._set_aside), []
@@ -158,6 +160,9 @@ class Driver:
         outcome = self._sent(sender, request, MAX_TRIES if is_last else 1)
         if self._stopped.is_set():
             return
+        error = outcome.error() if not outcome.is_ok else {"code": ""}
+        if error["code"] in FATAL:
+            raise error_named(error["code"], error["message"])
         if not is_last and _is_broken(outcome):
             self._set_aside.append(asked.index)
         else:

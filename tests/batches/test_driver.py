@@ -13,7 +13,7 @@ from localrun.batches import driver as module
 from localrun.batches.driver import SERVER_GONE, Driver
 from localrun.batches.outcome import Outcome
 from localrun.batches.requests import BatchRequest
-from localrun.errors import ServerUnreachableError, UsageError
+from localrun.errors import LocalrunError, ServerUnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ OK = Outcome(status=200, body=b"{}")
 BUSY = Outcome(status=503, body=b'{"error": {"code": "overloaded"}}')
 DIED = Outcome(status=500, body=b'{"error": {"code": "runner_died"}}')
 GONE = Outcome(code=SERVER_GONE, message="lost")
-LOAD_FAILED = Outcome(status=500, body=b'{"error": {"code": "load_failed"}}')
+REFUSED = Outcome(status=400, body=b'{"error": {"code": "invalid_request"}}')
 
 
 @pytest.fixture(autouse=True)
@@ -156,10 +156,23 @@ def test_a_request_that_was_cut_off_is_sent_again(outcome: Outcome) -> None:
 
 
 def test_other_failures_are_final() -> None:
-    server = Server(lambda *_: LOAD_FAILED)
+    server = Server(lambda *_: REFUSED)
 
     assert not run(server, ["a"])[0].is_ok
     assert server.sent == ["a"]
+
+
+@pytest.mark.parametrize("code", ["model_not_found", "load_failed"])
+def test_a_model_that_is_gone_ends_the_batch(code: str) -> None:
+    """Its other records would all get the same error, and the batch could not go on later."""
+    body = json.dumps({"error": {"code": code, "message": "gone"}}).encode()
+    server = Server(lambda prompt, _: OK if prompt < "3" else Outcome(status=404, body=body))
+
+    with pytest.raises(LocalrunError, match="gone") as caught:
+        run(server, [str(number) for number in range(10)], num_parallel=1)
+
+    assert caught.value.code == code
+    assert server.sent == ["0", "1", "2", "3"]
 
 
 def test_a_server_that_is_gone_for_good_ends_the_batch() -> None:

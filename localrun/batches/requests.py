@@ -56,14 +56,19 @@ class BatchRequest:
 
     @property
     def beginning(self) -> str:
-        """Return the beginning of the prompt: requests with the same one share its computation.
+        """Return the beginning of the prompt: requests with the same one share its computation."""
+        return prompt_beginning(self.body)
 
-        That of a short prompt is "": too little is shared to change the order for it.
-        """
-        members = (self.body[name] for name in (MESSAGES, "prompt", "input") if name in self.body)
-        texts = _texts(next(members, ""))
-        beginning = "\n".join(text[:SORTED_CHARACTERS] for text in texts)[:SORTED_CHARACTERS]
-        return beginning if len(beginning) >= LEAST_SHARED else ""
+
+def prompt_beginning(body: Mapping[str, Any]) -> str:
+    """Return the beginning of the prompt of a body, by which requests are ordered.
+
+    That of a short prompt is "": too little is shared to change the order for it.
+    """
+    members = (body[name] for name in (MESSAGES, "prompt", "input") if name in body)
+    texts = _texts(next(members, ""))
+    beginning = "\n".join(text[:SORTED_CHARACTERS] for text in texts)[:SORTED_CHARACTERS]
+    return beginning if len(beginning) >= LEAST_SHARED else ""
 
 
 def make_request(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from localrun.batches.requests import ENDPOINTS
 from localrun.server.batches.batch import BatchRecord
-from localrun.server.batches.input_lines import ENDPOINTS
 from localrun.server.batches.upload import LONGEST_S, SHORTEST_S
 from localrun.server.parsing.json_schema import OBJECT, TEXT, one_of
 from localrun.server.parsing.table import Field, Table, required_text

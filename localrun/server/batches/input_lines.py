@@ -13,6 +13,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
+from localrun.batches.requests import LONGEST_ID, prompt_beginning
 from localrun.errors import UsageError
 from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.server.parsing.json_parser import parse_json
@@ -22,14 +23,9 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import JsonObject
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
 MAX_LINES = 100_000
 MAX_LINE_BYTES = MAX_BODY_BYTES
 MAX_ERRORS = 100  # reported of one file
-LONGEST_ID = 512
-LEAST_SHARED = 128  # characters of a beginning that is worth sharing
-SORTED_CHARACTERS = 400  # of a prompt, by which lines are ordered
-PROMPTS = ("messages", "prompt", "input")  # the members of a body that hold the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,23 +135,5 @@ def _model(body: JsonObject) -> str | None:
 
 
 def _key(body: JsonObject) -> str:
-    """Return the beginning of the prompt, with the model before it; a short one is left out."""
-    model = str(body.get("model"))[:SORTED_CHARACTERS]
-    pieces, left = [model], SORTED_CHARACTERS
-    for text in _texts(next((body[name] for name in PROMPTS if name in body), "")):
-        pieces.append(text[:left])
-        left -= len(text)
-        if left <= 0:
-            break
-    is_short = left > SORTED_CHARACTERS - LEAST_SHARED
-    return model if is_short else "\n".join(pieces)
-
-
-def _texts(prompt: object) -> list[str]:
-    """Return the texts of a prompt: its own, or those of its messages."""
-    if isinstance(prompt, str):
-        return [prompt]
-    if not isinstance(prompt, list):
-        return []
-    found = [each.get("content") if isinstance(each, dict) else each for each in prompt[:8]]
-    return [text for text in found if isinstance(text, str)]
+    """Return what lines are ordered by: the model, and the beginning of the prompt."""
+    return f"{str(body.get('model'))[:LONGEST_ID]}\n{prompt_beginning(body)}"

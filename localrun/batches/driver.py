@@ -3,9 +3,9 @@
 Requests whose prompts begin alike follow each other, within a window of records, so that the server
 computes the beginning once. A request that the server is too busy for is sent again. One during
 which the runner died, or the connection was lost, is set aside and sent again when all others have
-ended, alone, so that the one that kills the runner takes no other with it. A model that is gone ends
-the work, and the other records have no outcome. Invariant: each record that is not done gets at
-most one outcome, and exactly one if nothing ends the work.
+ended, alone, so that the one that kills the runner takes no other with it. A model that is gone
+ends the work, and the other records have no outcome. Invariant: each record that is not done gets
+at most one outcome, and exactly one if nothing ends the work.
 """
 
 from __future__ import annotations

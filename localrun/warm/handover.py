@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     Modes = list[int | list[bytes | int]]
 
+LOST_SIGNAL_S = 1.0  # a signal that comes just before recv() does not interrupt it
 KILLED = 128  # plus the number of the signal
 MAX_STOPS = 100  # the system does not stop a process group without a shell
 PASSED_ON = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH")
@@ -41,6 +42,7 @@ class Handover:
     def __init__(self, connection: socket, pid: int) -> None:
         self._connection = connection
         self._pid = pid
+        self._passed_on: set[int] = set()
         self._modes = _terminal_modes()
         self._caught = {
             **{getattr(signal, f"SIG{name}"): self._pass_on for name in PASSED_ON},
@@ -53,12 +55,14 @@ class Handover:
         for number in self._caught:
             self._catch(number)
         try:
-            self._connection.settimeout(None)
+            self._connection.settimeout(LOST_SIGNAL_S)
             self._connection.sendall(GO)
             code = self._wait()
         except OSError:  # the worker has ended before it did anything, or hands the command back
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for number in self._passed_on:
+                os.kill(os.getpid(), number)
             return None
         return code if code >= 0 else self._die(-code)
 
@@ -67,6 +71,10 @@ class Handover:
             signal.signal(number, self._caught[number])
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        self._passed_on.add(number)
+        self._signal(number)
+
+    def _signal(self, number: int) -> None:
         try:
             os.killpg(self._pid, number)
         except OSError:  # it has just ended
@@ -80,13 +88,13 @@ class Handover:
         """
         if number == signal.SIGTTIN and not _is_elsewhere():
             return
-        self._pass_on(signal.SIGSTOP, None)
+        self._signal(signal.SIGSTOP)
         self._stop_here(number)
         for _ in range(MAX_STOPS):
             if not (self._is_reading() and _is_elsewhere()):
                 break
             self._stop_here(signal.SIGTTIN)  # continued in the background, it would take keys
-        self._pass_on(signal.SIGCONT, None)
+        self._signal(signal.SIGCONT)
 
     def _stop_here(self, number: int) -> None:
         """Stop this process by a signal, until it is continued."""
@@ -110,13 +118,20 @@ class Handover:
             OSError: the worker has ended before it read what was sent to it, or the command needs
                 this process's terminal.
         """
-        answer = self._connection.recv(REPLY_BYTES)
+        while (answer := self._receive()) is None:
+            pass  # Python runs the handlers of signals here
         if len(answer) < REPLY_BYTES:  # killed together with the warm process
             return -int(signal.SIGKILL)
         kind, number = parse_reply(answer)
         if kind == REFUSED:
             raise OSError
         return number & 0xFF if kind == EXITED else -number
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._connection.recv(REPLY_BYTES)
+        except TimeoutError:
+            return None
 
     def _die(self, number: int) -> int:
         """End as the worker ended, by a signal; the terminal is as it was before."""

@@ -16,6 +16,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from types import FrameType
     from typing import TextIO
 
 REPLY_TIMEOUT_S = 10.0  # 500 commands may come at once
@@ -32,7 +33,26 @@ _STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/null")
 
 def run_warm() -> int | None:
     """Return the exit code of this process's command in the warm process, None if not run there."""
-    return _run() if _is_eligible() else None
+    import _signal as signal  # type: ignore[import-not-found,unused-ignore]
+
+    if not _is_eligible():
+        return None
+    if signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        return _run([])
+    interrupts: list[int] = []  # Python forgets those that it raises at the end of an import
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        code = _run(interrupts)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupts:
+        raise KeyboardInterrupt
+    return code
 
 
 def _is_eligible() -> bool:
@@ -72,8 +92,11 @@ def _is_in_background() -> bool:
         return False
 
 
-def _run() -> int | None:
-    """Return the exit code of the command in the warm process, None if it did not run there."""
+def _run(interrupts: list[int]) -> int | None:
+    """Return the exit code of the command in the warm process, None if it did not run there.
+
+    It does not begin after an interrupt, which are appended to ``interrupts``.
+    """
     import _socket
 
     from localrun.sockets import DEFAULT_ADDRESS, WARM, is_private, socket_folder, socket_path
@@ -90,7 +113,8 @@ def _run() -> int | None:
             return None
         from localrun.warm.handover import Handover
 
-        return Handover(connection, pid).run()
+        handover = Handover(connection, pid)
+        return None if interrupts else handover.run()
     except (OSError, ValueError):  # nobody listens, or the warm process has ended; a NUL in a path
         return None
     finally:

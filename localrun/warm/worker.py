@@ -229,6 +229,8 @@ def _run(run: Callable[[], int]) -> int:
         raise
     except SystemExit as end:
         code = _exit_code(end)
+    except KeyboardInterrupt:  # before the command line caught it: as `localrun.front` does
+        code = INTERRUPTED
     except BaseException:  # noqa: BLE001 - as the interpreter does
         sys.excepthook(*sys.exc_info())
         code = 1

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 SHORT_PROMPT = 16  # tokens, before what is generated
 MILLISECONDS = 1000.0
+SETTLE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,15 @@ class Meter:
         self._prompts = prompts
         # a request that loads the model would else load it with the context of the settings
         self._context = {} if num_ctx is None else {"num_ctx": num_ctx}
+
+    def settle(self) -> None:
+        """Let the server put away what the measurement before has left in its cells.
+
+        An engine keeps the latest prompt there, and attention looks at all cells; llama-bench
+        empties them before each measurement. A short prompt is the latest one afterwards.
+        """
+        self.streamed_text(self.text_prompt(1), 1)
+        time.sleep(SETTLE_S)
 
     def prompt_rate(self, num_tokens: int) -> float:
         """Return the tokens a second of a new prompt with so many tokens.

@@ -46,6 +46,7 @@ class Figure:
     unit: str
     measure: Callable[[], float]
     most: int | None = None  # rounds
+    settles: bool = True  # before a measurement
     samples: list[float] = field(default_factory=list)
 
 
@@ -85,6 +86,8 @@ def run_suite(
             if figure.most is not None and number > figure.most:
                 continue
             on_sample(figure.name, number)
+            if figure.settles:
+                meter.settle()
             sample = figure.measure()
             if number:
                 figure.samples.append(sample)
@@ -138,13 +141,16 @@ def _paired_figures(
     """Return the figures of one server in one round."""
     figures = {}
     for length, text in texts.items():
+        meter.settle()
         streamed = meter.streamed_text(text, 2)
         figures[f"{FIRST_TOKEN}, {length} words"] = streamed.first_s
         figures[f"prompt, {length} words"] = streamed.prompt_rate
     size = options.num_generated
+    meter.settle()
     figures[f"tg{size}"] = meter.streamed_text(short[0], size).generation_rate
     for count in options.parallel:
         if count > 1:
+            meter.settle()
             figures[f"tg{size} x{count}"] = meter.joint_text_rate(short[:count], size)
     return figures
 
@@ -160,6 +166,9 @@ def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list
         known[:] = [meter.new_prompt(first_prompt)]
         return meter.first_token_s(known[0], first_prompt)
 
+    def cached() -> float:
+        return meter.first_token_s(known[0], 0)
+
     def load() -> float:
         control.unload()
         return control.load_s()
@@ -171,7 +180,7 @@ def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list
         Figure("load", SECONDS, load, most=COLD_ROUNDS),
         Figure("first token, cold", SECONDS, cold, most=COLD_ROUNDS),
         Figure("first token, warm", SECONDS, warm),
-        Figure("first token, cached", SECONDS, lambda: meter.first_token_s(known[0], 0)),
+        Figure("first token, cached", SECONDS, cached, settles=False),
         *(Figure(f"pp{length}", RATE, partial(meter.prompt_rate, length)) for length in prompts),
         Figure(f"tg{size}", RATE, lambda: meter.generation_rate(size)),
         *(

@@ -1,4 +1,4 @@
-"""Events that a runner sends about its requests: steps, terminal events, errors.
+"""Events that a runner sends about the end of its requests: terminal events, errors.
 
 Pure functions from results of the engine to messages. Invariant: every request that was
 submitted gets exactly one terminal event; `terminal_event`, `job_event` and `failed_event`
@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 from localrun.engine.embedder import finished_vectors
 from localrun.engine.params import FinishReason, Pooling
 from localrun.errors import BackendError, LocalrunError, UsageError
-from localrun.runner.messages import CANCELLED, Embeddings, Failed, Finished, Ranks, Step
+from localrun.runner.messages import CANCELLED, Embeddings, Failed, Finished, Ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
     import numpy as np
 
     from localrun.engine.embedder import EmbeddingJob
-    from localrun.engine.engine import StepOutput
     from localrun.engine.sequence import Sequence
 
 SUM_TOLERANCE = 1e-3  # between the sum of probabilities and 1
@@ -37,22 +34,6 @@ def failed_event(request_id: int, error: LocalrunError) -> Failed:
         hint=error.hint,
         param=error.param if isinstance(error, UsageError) else None,
     )
-
-
-def step_event(outputs: Sequences[StepOutput]) -> Step | None:
-    """Return the text and the scores that a step produced; None if it produced neither."""
-    scores = tuple(
-        (output.seq.request_id, released)
-        for output in outputs
-        if output.seq.scores and (released := output.seq.release_scores())
-    )
-    scored_ids = {request_id for request_id, _ in scores}
-    deltas = tuple(
-        (output.seq.request_id, output.text)
-        for output in outputs
-        if output.text or output.seq.request_id in scored_ids
-    )
-    return Step(deltas=deltas, scores=scores) if deltas else None
 
 
 def terminal_event(seq: Sequence, now: float) -> Finished | Failed:

@@ -16,10 +16,11 @@ from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.engine import StepOutput
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError
-from localrun.runner.events import failed_event, job_event, step_event, terminal_event
+from localrun.runner.events import failed_event, job_event, terminal_event
 from localrun.runner.messages import Count, Event, Failed, MemoryChanged
 from localrun.runner.prompt_restorer import RestoredPrefix
 from localrun.runner.stats import StatsReporter
+from localrun.runner.step_events import StepEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,7 @@ class Worker:
         self._saver = parts.saver
         self._restorer = parts.restorer
         self._embedder = parts.embedder
+        self._step_events = StepEvents()
         self._stats = StatsReporter(parts.counters.stats, send)
         self._commands = commands
         self._send = send
@@ -217,7 +219,7 @@ class Worker:
             self._send(MemoryChanged(adapter_bytes=adapter_bytes))
 
     def _report(self, outputs: list[StepOutput]) -> None:
-        step = step_event(outputs)
+        step = self._step_events.next_event(outputs)
         if step is not None:
             self._send(step)
         now = time.monotonic()

@@ -16,6 +16,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder, EmbeddingJob
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import Pooling, SamplingParams
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import SchedulerLimits
@@ -61,6 +62,7 @@ class Serving:
             tokens=[*prompt],
             max_tokens=len(prompt) + count,
             sampling=SamplingParams(temperature=0),
+            reader=AnswerReader(token_s=1.0),
         )
         self.worker.submit(seq)
 

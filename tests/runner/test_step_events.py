@@ -1,0 +1,72 @@
+"""Texts of steps: at once for who reads them, together for who does not."""
+
+from __future__ import annotations
+
+from localrun.engine.engine import StepOutput
+from localrun.engine.pacing.reader import AnswerReader
+from localrun.engine.params import FinishReason
+from localrun.engine.sequence import Sequence
+from localrun.runner.step_events import MAX_HELD, StepEvents
+
+
+def sequence(number: int, *, is_streamed: bool = False) -> Sequence:
+    reader = AnswerReader(token_s=0.1) if is_streamed else None
+    return Sequence(request_id=number, tokens=[1], max_tokens=99, reader=reader)
+
+
+def output(seq: Sequence, text: str, finish: FinishReason | None = None) -> StepOutput:
+    return StepOutput(seq, text, finish)
+
+
+def deltas(events: StepEvents, *outputs: StepOutput) -> tuple[tuple[int, str], ...]:
+    event = events.next_event(outputs)
+    return event.deltas if event else ()
+
+
+def test_a_streamed_answer_is_sent_token_by_token() -> None:
+    events, seq = StepEvents(), sequence(1, is_streamed=True)
+
+    assert [deltas(events, output(seq, text)) for text in "abc"] == [
+        ((1, "a"),),
+        ((1, "b"),),
+        ((1, "c"),),
+    ]
+
+
+def test_other_answers_are_sent_in_larger_pieces_behind_the_first_token() -> None:
+    events, seq = StepEvents(), sequence(1)
+    texts = [str(number % 10) for number in range(2 * MAX_HELD + 3)]
+
+    sent = [found for text in texts if (found := deltas(events, output(seq, text)))]
+    end = deltas(events, output(seq, "!", FinishReason.STOP))
+
+    pieces = [text for ((_, text),) in [*sent, end]]
+    assert [len(piece) for piece in pieces] == [1, MAX_HELD, MAX_HELD, 3]
+    assert "".join(pieces) == "".join(texts) + "!"
+
+
+def test_an_answer_that_is_held_back_delays_no_other() -> None:
+    events, held, streamed = StepEvents(), sequence(1), sequence(2, is_streamed=True)
+    deltas(events, output(held, "a"), output(streamed, "x"))
+
+    assert deltas(events, output(held, "b"), output(streamed, "y")) == ((2, "y"),)
+
+
+def test_a_cancelled_answer_sends_what_was_held_back() -> None:
+    events, seq = StepEvents(), sequence(1)
+    for text in "abc":
+        deltas(events, output(seq, text))
+
+    assert deltas(events, output(seq, "", FinishReason.CANCELLED)) == ((1, "bc"),)
+
+
+def test_a_number_may_be_used_again_after_the_end() -> None:
+    events = StepEvents()
+    deltas(events, output(sequence(1), "a"))
+    deltas(events, output(sequence(1), "b", FinishReason.STOP))
+
+    assert deltas(events, output(sequence(1), "c")) == ((1, "c"),)
+
+
+def test_a_step_without_text_is_no_event() -> None:
+    assert StepEvents().next_event([output(sequence(1), "")]) is None

@@ -206,8 +206,11 @@ def parse_header(
     reader: Reader,
     longest_kept: int = LONGEST_KEPT_ARRAY,
     array_ends: Mapping[int, int] = NO_ENDS,
+    places: dict[str, tuple[int, int]] | None = None,
 ) -> Header:
     """Read a header at the reader's position.
+
+    ``places`` gets the offsets at which the type and the value of each pair begin and end.
 
     Raises:
         IntegrityError: the header is damaged; the message has the offset and the reason.
@@ -216,7 +219,7 @@ def parse_header(
     num_tensors = reader.bounded(MAX_TENSORS, "tensors")
     num_pairs = reader.bounded(MAX_PAIRS, "metadata pairs")
     arrays = _Arrays(longest_kept, dict(array_ends))
-    metadata = _metadata(reader, num_pairs, arrays)
+    metadata = _metadata(reader, num_pairs, arrays, places)
     tensors = _tensors(reader, num_tensors)
     alignment = _alignment(reader, metadata)
     data_start = -(-reader.position // alignment) * alignment
@@ -246,14 +249,24 @@ class _Arrays:
     ends: dict[int, int]
 
 
-def _metadata(reader: Reader, num_pairs: int, arrays: _Arrays) -> dict[str, Value]:
+def _metadata(
+    reader: Reader,
+    num_pairs: int,
+    arrays: _Arrays,
+    places: dict[str, tuple[int, int]] | None = None,
+) -> dict[str, Value]:
+    """Read the pairs; ``places`` gets where in the file the type and the value of each are."""
     metadata: dict[str, Value] = {}
     for _ in range(num_pairs):
         key = reader.string(LONGEST_KEY)
         if key in metadata:
             raise reader.damaged(f"a second value of {key[:100]!r}")
         reader.charge(sys.getsizeof(key) + ITEM_BYTES)
+        start = reader.position
         metadata[key] = _value(reader, reader.number(SCALARS[4]), arrays, DEEPEST_ARRAY)
+        if places is not None:
+            reader.charge(ITEM_BYTES)
+            places[key] = start, reader.position
     return metadata
 
 

@@ -16,11 +16,10 @@ from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.engine import StepOutput
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError
-from localrun.runner.events import failed_event, job_event, terminal_event
+from localrun.runner.events import StepEvents, failed_event, job_event, terminal_event
 from localrun.runner.messages import Count, Event, Failed, MemoryChanged
 from localrun.runner.prompt_restorer import RestoredPrefix
 from localrun.runner.stats import StatsReporter
-from localrun.runner.step_events import StepEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NO_FOLDER_SYNC = {errno.EINVAL, errno.EOPNOTSUPP}  # some network file systems
 TO_SYNC = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # flags to open a file with
 FICLONE = 0x40049409  # of linux/fs.h
+FICLONERANGE = 0x4020940D
+SHARED_BLOCK_BYTES = 4096
+COPIED_BYTES = 4 * 1024 * 1024
 BLOCK_BYTES = 512  # of st_blocks
 REPLACE_TRIES, REPLACE_WAIT_S = 40, 0.05  # while other processes read the file
 
@@ -108,6 +113,56 @@ def share_blocks(source: int, target: int) -> bool:
             fcntl.ioctl(target, FICLONE, source)
             return True
     return False
+
+
+def copy_range(
+    source: int, source_start: int, target: int, target_start: int, num_bytes: int
+) -> Iterator[int]:
+    """Copy bytes between open files, and yield the number of each piece.
+
+    On Linux whole blocks are shared if the file systems can and both places are alike within one.
+
+    Raises:
+        OSError: the source ends before, or the target takes no more.
+    """
+    done = 0
+    if (source_start - target_start) % SHARED_BLOCK_BYTES == 0:
+        head = -source_start % SHARED_BLOCK_BYTES
+        whole = (num_bytes - head) // SHARED_BLOCK_BYTES * SHARED_BLOCK_BYTES
+        if whole > 0 and _share_range(
+            source, source_start + head, target, target_start + head, whole
+        ):
+            yield whole
+            yield from _copied(source, source_start, target, target_start, head)
+            done = head + whole
+    yield from _copied(source, source_start + done, target, target_start + done, num_bytes - done)
+
+
+def _share_range(source: int, start: int, target: int, target_start: int, num_bytes: int) -> bool:
+    if sys.platform == "linux":
+        import fcntl
+
+        request = struct.pack("=qQQQ", source, start, num_bytes, target_start)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(target, FICLONERANGE, request)
+            return True
+    return False
+
+
+def _copied(
+    source: int, start: int, target: int, target_start: int, num_bytes: int
+) -> Iterator[int]:
+    buffer = memoryview(bytearray(min(num_bytes, COPIED_BYTES)))
+    done = 0
+    while done < num_bytes:
+        count = read_at(source, buffer[: num_bytes - done], start + done)
+        if not count:
+            raise OSError(errno.EIO, "the file became shorter while it was copied")
+        written = 0
+        while written < count:
+            written += write_at(target, buffer[written:count], target_start + done + written)
+        done += count
+        yield count
 
 
 def set_mode(descriptor: int, mode: int) -> None:

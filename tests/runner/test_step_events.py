@@ -6,7 +6,7 @@ from localrun.engine.engine import StepOutput
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
-from localrun.runner.step_events import MAX_HELD, StepEvents
+from localrun.runner.events import MAX_HELD, StepEvents
 
 
 def sequence(number: int, *, is_streamed: bool = False) -> Sequence:

@@ -22,6 +22,7 @@ from localrun.services.creating.manifests import make_manifest
 from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
 from localrun.services.creating.recipe_files import check_template
+from localrun.services.creating.translating import translate_weights
 from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.store.adopt import AdoptMode
@@ -103,6 +104,7 @@ def create_model(
             workspace, lease, report, folder=folder, adopt_mode=chosen.adopt_mode
         )
         parts, merged = gather_recipe(collector, recipe)
+        translate_weights(collector, parts)
         bits = None
         if chosen.quantize is not None:
             bits = quantize_weights(

@@ -20,6 +20,7 @@ from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_byte
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import Role
+from localrun.translation.rules import rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,10 +114,16 @@ def run_plan(
 
 
 def _note_unknown(plan: PullPlan, fetched: list[FetchedBlob], report: ProgressReport) -> None:
-    """Report weights of an architecture that llama.cpp does not know."""
+    """Report weights that llama.cpp does not load as they are."""
     for planned, blob in zip(plan.files, fetched, strict=True):
         if planned.role is Role.WEIGHTS:
-            note = unknown_architecture(read_header(blob.path).architecture)
+            header = read_header(blob.path)
+            note = unknown_architecture(header.architecture)
+            if rules_for(header) is not None:
+                note = (
+                    "it was written for Ollama's old engine; a Modelfile with"
+                    f" FROM {plan.ref}   and localrun create NAME   translates it"
+                )
             if note is not None:
                 report.note(f"{plan.ref} cannot be loaded: {note}")
             return

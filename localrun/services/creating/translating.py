@@ -1,0 +1,38 @@
+"""Translation of weights that were written for another program, while a model is created."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.gguf.header import read_header
+from localrun.translation.rules import rules_for
+from localrun.translation.translate import translate
+
+if TYPE_CHECKING:
+    from localrun.services.creating.parts import ModelParts, PartCollector
+
+
+def translate_weights(collector: PartCollector, parts: ModelParts) -> None:
+    """Replace weights in the layout of Ollama's old engine by a file that llama.cpp reads.
+
+    Raises:
+        IntegrityError: the file has values that its family's rules do not fit.
+        StorageError: the disk does not take the file.
+    """
+    if len(parts.weights) != 1:  # Ollama splits no file
+        return
+    path = collector.workspace.store.blobs.path(parts.weights[0].digest)
+    if rules_for(read_header(path)) is None:
+        return
+    with collector.lease.folder() as folder:
+        made = folder / "translated.gguf"
+        result = translate(
+            path,
+            made,
+            on_progress=lambda done, of: collector.report.advance("translating", done, of),
+        )
+        parts.weights[:] = [collector.keep(made)]
+    note = "the weights were written for Ollama's old engine, and have been translated"
+    if result.num_dropped:
+        note += f", without the {result.num_dropped} tensors of their projector"
+    collector.report.note(note)

@@ -1,0 +1,226 @@
+"""Files in Ollama's layout become those that llama.cpp reads, tensor for tensor."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from gguf import GGUFValueType
+
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
+from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
+from localrun.store.store import embedded_models
+from localrun.translation.rules import rules_for
+from localrun.translation.translate import translate
+from tests.engine import tiny
+from tests.translation import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+native_log = start()
+U32, F32, LIST = GGUFValueType.UINT32, GGUFValueType.FLOAT32, GGUFValueType.ARRAY
+
+
+class Family(NamedTuple):
+    """A tiny model, and how Ollama names its parts."""
+
+    make: Callable[[Path, Path], None]
+    architecture: str
+    keys: Mapping[str, str | None] = {}
+    values: Mapping[str, tuple[Any, GGUFValueType]] = {}
+    tensors: tuple[tuple[str, str], ...] = ()
+    projector: tuple[str, ...] = ()
+    set_keys: Mapping[str, Any] = {}  # that llama.cpp's file of the test lacks
+
+    def tensor(self, name: str) -> str:
+        for new, old in self.tensors:
+            name = name.replace(new, old)
+        return name
+
+
+FAMILIES = {
+    "gptoss": Family(
+        files.gpt_oss,
+        "gptoss",
+        keys={"gpt-oss.expert_feed_forward_length": None, "gpt-oss.rope.scaling.type": None},
+        tensors=(
+            (".attn_output.", ".attn_out."),
+            (".attn_sinks.weight", ".attn_sinks"),
+            (".post_attention_norm.", ".ffn_norm."),
+        ),
+    ),
+    "olmo3": Family(files.olmo2, "olmo3"),
+    "mistral3": Family(
+        files.mistral3,
+        "mistral3",
+        keys={
+            "mistral3.rope.scaling.yarn_beta_fast": "mistral3.rope.scaling.beta_fast",
+            "mistral3.attention.temperature_scale": "mistral3.rope.scaling_beta",
+            "tokenizer.ggml.pre": None,
+        },
+        projector=("v.patch_conv.weight", "mm.linear_1.weight"),
+    ),
+    "qwen25vl": Family(
+        files.qwen2vl,
+        "qwen25vl",
+        keys={"qwen2vl.rope.dimension_sections": None},
+        values={"qwen25vl.rope.mrope_section": ([2, 3, 3], LIST)},
+        projector=("v.patch_embd.weight",),
+    ),
+    "gemma3": Family(
+        files.gemma3,
+        "gemma3",
+        keys={
+            "gemma3.attention.layer_norm_rms_epsilon": None,
+            "gemma3.rope.freq_base": "gemma3.rope.global.freq_base",
+            "gemma3.rope.freq_base_swa": "gemma3.rope.local.freq_base",
+        },
+        projector=("v.blk.0.attn_q.weight", "mm.mm_input_projection.weight"),
+        set_keys={"gemma3.attention.layer_norm_rms_epsilon": pytest.approx(1e-6)},
+    ),
+    "lfm2": Family(
+        tiny.hybrid,
+        "lfm2",
+        tensors=(("token_embd_norm.weight", "output_norm.weight"),),
+        set_keys={"tokenizer.ggml.pre": "lfm2"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Path:
+    return embedded_models()["guide:latest"]
+
+
+@pytest.fixture(params=FAMILIES)
+def pair(request: pytest.FixtureRequest, tmp_path: Path, vocabulary: Path) -> tuple[Path, Path]:
+    """Return a file as llama.cpp reads it, and as Ollama wrote it."""
+    family = FAMILIES[request.param]
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    family.make(ours, vocabulary)
+    files.write_as_ollama(
+        ours,
+        theirs,
+        family.architecture,
+        keys=family.keys,
+        values=family.values,
+        tensors=family.tensor,
+        extra_tensors=family.projector,
+    )
+    return ours, theirs
+
+
+def test_a_translated_file_is_the_one_that_llama_cpp_reads(
+    pair: tuple[Path, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    ours, theirs = pair
+    family = FAMILIES[request.node.callspec.params["pair"]]
+    made, done = tmp_path / "made.gguf", list[tuple[int, int]]()
+
+    result = translate(theirs, made, lambda *progress: done.append(progress))
+
+    keys, tensors = files.contents(made)
+    expected_keys, expected_tensors = files.contents(ours)
+    assert keys == expected_keys | dict(family.set_keys)
+    assert tensors == expected_tensors
+    assert result.num_dropped == len(family.projector)
+    assert done[-1][0] == done[-1][1] > 0
+    assert rules_for(read_header(made)) is None
+
+
+def test_llama_cpp_loads_it(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    _, theirs = pair
+    made = tmp_path / "made.gguf"
+    translate(theirs, made)
+
+    model = load_model([made], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+
+    model.close()
+
+
+def test_data_begins_at_the_same_place_of_a_block(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    _, theirs = pair
+    made = tmp_path / "made.gguf"
+    translate(theirs, made)
+
+    before, after = read_header(theirs), read_header(made)
+    first = next(iter(after.tensors.values()))
+    kept = next(t for name, t in before.tensors.items() if not name.startswith(("v.", "mm.")))
+    assert (after.data_start + first.offset - before.data_start - kept.offset) % 4096 == 0
+
+
+def test_files_that_llama_cpp_reads_are_left_alone(tmp_path: Path, vocabulary: Path) -> None:
+    makers = [family.make for family in FAMILIES.values()]
+    for number, make in enumerate([*makers, tiny.full_attention, tiny.encoder]):
+        path = tmp_path / f"{number}.gguf"
+        make(path, vocabulary)
+        assert rules_for(read_header(path)) is None
+
+
+def test_large_gemma_files_get_the_scaling_of_their_positions(
+    tmp_path: Path, vocabulary: Path
+) -> None:
+    ours, theirs, made = (tmp_path / f"{name}.gguf" for name in ("ours", "theirs", "made"))
+    files.gemma3(ours, vocabulary)
+    files.write_as_ollama(
+        ours,
+        theirs,
+        "gemma3",
+        keys={"gemma3.context_length": None, "gemma3.attention.layer_norm_rms_epsilon": None},
+        values={"gemma3.context_length": (131072, U32)},
+        tensors=str,
+    )
+
+    translate(theirs, made)
+
+    metadata = read_header(made).metadata
+    assert metadata["gemma3.rope.scaling.type"] == "linear"
+    assert metadata["gemma3.rope.scaling.factor"] == 8.0
+
+
+def test_a_vocabulary_is_cut_to_the_rows_of_its_table(tmp_path: Path, vocabulary: Path) -> None:
+    ours, theirs, made = (tmp_path / f"{name}.gguf" for name in ("ours", "theirs", "made"))
+    files.gemma3(ours, vocabulary)
+    tokens = files.contents(ours)[0]["tokenizer.ggml.tokens"]
+    longer = partial(files.write_as_ollama, ours, theirs, "gemma3", tensors=str)
+    longer(
+        keys={"tokenizer.ggml.tokens": None, "gemma3.attention.layer_norm_rms_epsilon": None},
+        lists={"tokenizer.ggml.tokens": [*tokens, "<image>", "<sound>"]},
+    )
+
+    translate(theirs, made)
+
+    assert files.contents(made)[0]["tokenizer.ggml.tokens"] == tokens
+
+
+def test_a_cut_off_file_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    _, theirs = pair
+    with theirs.open("r+b") as file:
+        file.truncate(theirs.stat().st_size - 4096)
+
+    with pytest.raises(IntegrityError, match="cut off"):
+        translate(theirs, tmp_path / "made.gguf")
+
+
+def test_a_translation_into_a_name_that_is_taken_is_refused(
+    tmp_path: Path, vocabulary: Path
+) -> None:
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    files.gpt_oss(ours, vocabulary)
+    names = {"blk.0.attn_q.weight": "blk.0.attn_sinks", "blk.0.attn_sinks.weight": "x"}
+    files.write_as_ollama(
+        ours,
+        theirs,
+        "gptoss",
+        keys={},
+        tensors=lambda name: names.get(name, name),
+        extra_tensors=("blk.0.attn_sinks.weight",),
+    )
+
+    with pytest.raises(IntegrityError, match="same name"):
+        translate(theirs, tmp_path / "made.gguf")

@@ -99,6 +99,17 @@ def without_frames(text: bytes) -> bytes:
     return re.sub(rb"0x[0-9a-f]+", b"0x", b"".join(lines))
 
 
+@pytest.fixture(autouse=True)
+def terminal_signals() -> Iterator[None]:
+    """Let programs that a test starts be ended from a terminal, also if the tests may not be."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGQUIT)}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def session_probe() -> Iterator[Probe]:
     with tempfile.TemporaryDirectory(prefix="probe-") as folder:

@@ -81,7 +81,7 @@ def check_is_model(model: StoredModel) -> None:
     role = model.details.role
     unknown = unknown_architecture(model.details.family) if role == "weights" else None
     if unknown is not None:
-        raise LoadError(f"{model.name} cannot be loaded: {unknown}", hint=UNKNOWN_HINT)
+        raise LoadError(f"{model.name} cannot be loaded: {unknown}", hint=_unknown_hint(model))
     if role == "adapter":
         raise UsageError(
             f"{model.name} is an adapter, which needs a model",
@@ -92,6 +92,14 @@ def check_is_model(model: StoredModel) -> None:
             f"{model.name} is a projector, which encodes images for a model",
             hint="localrun create NAME -f Modelfile   needs FROM lines for model and projector",
         )
+
+
+def _unknown_hint(model: StoredModel) -> str:
+    """Return what would help with an architecture that llama.cpp does not know."""
+    from localrun.services.translation_notes import translation_hint  # few models need it
+    from localrun.translation.rules import is_translatable
+
+    return translation_hint(model.name) if is_translatable(model.details.family) else UNKNOWN_HINT
 
 
 def _is_encoder(header: Header) -> bool:

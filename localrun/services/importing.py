@@ -12,6 +12,7 @@ from localrun.gguf.role import gguf_role
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
+from localrun.services.translation_notes import old_layout_note
 from localrun.store.adopt import Adopted, AdoptMethod, adopt
 from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
@@ -131,6 +132,9 @@ def import_model(
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.tag(ref, manifest, lease, provenance)
+    for file in model.files:
+        if file.role == "weights" and (note := old_layout_note(file.path, str(ref))):
+            report.note(note)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,

@@ -23,7 +23,6 @@ file that is translated:
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -109,9 +108,16 @@ def rules_for(header: Header) -> Rules | None:
     return None
 
 
+def is_translatable(architecture: str) -> bool:
+    """Return whether files of an architecture that llama.cpp lacks can be translated."""
+    return any(rules.becomes != architecture for rules in _all_rules().get(architecture, ()))
+
+
 @cache
 def _all_rules() -> Mapping[str, list[Rules]]:
     """Return the rules of all families by architecture, special cases first."""
+    import tomllib  # few models need it
+
     found: dict[str, list[Rules]] = {}
     folder = resources.files("localrun.translation").joinpath("families")
     for file in sorted(folder.iterdir(), key=lambda each: each.name):

@@ -58,7 +58,7 @@ class _Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _OldFile:
     """An open file with its header."""
 
     file: BinaryIO
@@ -88,7 +88,7 @@ def translate(
     """
     with path.open("rb") as file:
         places: dict[str, tuple[int, int]] = {}
-        source = _Source(file, parse_header(Reader(file, path), places=places), places)
+        source = _OldFile(file, parse_header(Reader(file, path), places=places), places)
         check_data(source.header, path.stat().st_size)
         rules = rules_for(source.header)
         if rules is None:
@@ -104,7 +104,7 @@ def translate(
     return Translation(num_dropped=source.header.num_tensors - len(tensors))
 
 
-def _pairs(source: _Source, rules: Rules) -> dict[str, bytes]:
+def _pairs(source: _OldFile, rules: Rules) -> dict[str, bytes]:
     """Return the keys and encoded values of the new file."""
     header = source.header
     num_rows = _num_rows(header, rules)
@@ -120,7 +120,7 @@ def _pairs(source: _Source, rules: Rules) -> dict[str, bytes]:
     return pairs
 
 
-def _value(source: _Source, rules: Rules, key: str, num_rows: int | None) -> bytes:
+def _value(source: _OldFile, rules: Rules, key: str, num_rows: int | None) -> bytes:
     content = source.content(key)
     if key in rules.convert:
         return converted(rules.convert[key], content)
@@ -161,7 +161,7 @@ def _tensor(header: Header, name: str, tensor: GgufTensor, num_rows: int | None)
 
 def _write(
     made: BinaryIO,
-    source: _Source,
+    source: _OldFile,
     pairs: dict[str, bytes],
     tensors: list[_Tensor],
     on_progress: Callable[[int, int], None] | None,

@@ -160,11 +160,11 @@ def test_a_template_that_fills_gaps_lets_the_model_insert(
 def test_an_architecture_that_llama_cpp_does_not_know_is_said_before_a_load(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    file, told = write(tmp_path, "gptoss"), Told()
+    file, told = write(tmp_path, "quux"), Told()
     recipe = Recipe(sources=(str(file),))
 
     create_model(workspace, parse_name("old"), recipe, folder=tmp_path, report=told)
 
-    assert "does not know the architecture 'gptoss'" in told.notes[-1]
-    with pytest.raises(LoadError, match=r"^old:latest cannot be loaded: .*'gptoss'"):
+    assert "does not know the architecture 'quux'" in told.notes[-1]
+    with pytest.raises(LoadError, match=r"^old:latest cannot be loaded: .*'quux'"):
         check_can_answer(workspace.models.find_model("old"))

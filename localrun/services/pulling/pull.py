@@ -18,9 +18,9 @@ from localrun.services.creating.manifests import check_whole, layer_of, make_man
 from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
+from localrun.services.translation_notes import old_layout_note
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import Role
-from localrun.translation.rules import rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,15 +117,12 @@ def _note_unknown(plan: PullPlan, fetched: list[FetchedBlob], report: ProgressRe
     """Report weights that llama.cpp does not load as they are."""
     for planned, blob in zip(plan.files, fetched, strict=True):
         if planned.role is Role.WEIGHTS:
-            header = read_header(blob.path)
-            note = unknown_architecture(header.architecture)
-            if rules_for(header) is not None:
-                note = (
-                    "it was written for Ollama's old engine; a Modelfile with"
-                    f" FROM {plan.ref}   and localrun create NAME   translates it"
-                )
+            unknown = unknown_architecture(read_header(blob.path).architecture)
+            note = old_layout_note(blob.path, str(plan.ref))
+            if note is None and unknown is not None:
+                note = f"{plan.ref} cannot be loaded: {unknown}"
             if note is not None:
-                report.note(f"{plan.ref} cannot be loaded: {note}")
+                report.note(note)
             return
 
 

@@ -46,7 +46,7 @@ class Figure:
     unit: str
     measure: Callable[[], float]
     most: int | None = None  # rounds
-    settles: bool = True  # before a measurement
+    settles: bool = False  # before each measurement
     samples: list[float] = field(default_factory=list)
 
 
@@ -166,9 +166,6 @@ def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list
         known[:] = [meter.new_prompt(first_prompt)]
         return meter.first_token_s(known[0], first_prompt)
 
-    def cached() -> float:
-        return meter.first_token_s(known[0], 0)
-
     def load() -> float:
         control.unload()
         return control.load_s()
@@ -179,12 +176,15 @@ def _figures(meter: Meter, control: ModelControl, options: SuiteOptions) -> list
     return [
         Figure("load", SECONDS, load, most=COLD_ROUNDS),
         Figure("first token, cold", SECONDS, cold, most=COLD_ROUNDS),
-        Figure("first token, warm", SECONDS, warm),
-        Figure("first token, cached", SECONDS, cached, settles=False),
-        *(Figure(f"pp{length}", RATE, partial(meter.prompt_rate, length)) for length in prompts),
-        Figure(f"tg{size}", RATE, lambda: meter.generation_rate(size)),
+        Figure("first token, warm", SECONDS, warm, settles=True),
+        Figure("first token, cached", SECONDS, lambda: meter.first_token_s(known[0], 0)),
         *(
-            Figure(f"tg{size} x{count}", RATE, partial(meter.joint_rate, count, size))
+            Figure(f"pp{length}", RATE, partial(meter.prompt_rate, length), settles=True)
+            for length in prompts
+        ),
+        Figure(f"tg{size}", RATE, lambda: meter.generation_rate(size), settles=True),
+        *(
+            Figure(f"tg{size} x{count}", RATE, partial(meter.joint_rate, count, size), settles=True)
             for count in num
             if count > 1
         ),

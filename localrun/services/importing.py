@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from localrun.disk import storage_errors
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
+from localrun.gguf.header import read_header
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
@@ -132,9 +133,9 @@ def import_model(
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.tag(ref, manifest, lease, provenance)
-    for file in model.files:
-        if file.role == "weights" and (note := old_layout_note(file.path, str(ref))):
-            report.note(note)
+    shards = [file.path for file in model.files if file.role == "weights"]
+    if len(shards) == 1 and (note := old_layout_note(read_header(shards[0]), str(ref))):
+        report.note(note)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,

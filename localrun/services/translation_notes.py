@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.gguf.header import read_header
 from localrun.translation.rules import rules_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from localrun.gguf.header import Header
 
 
 def translation_hint(name: str) -> str:
@@ -16,9 +15,12 @@ def translation_hint(name: str) -> str:
     return f"localrun create NAME -f Modelfile   translates it, with the line FROM {name}"
 
 
-def old_layout_note(path: Path, name: str) -> str | None:
-    """Return a note about weights in the layout of Ollama's old engine, else None."""
-    if rules_for(read_header(path)) is None:
+def old_layout_note(header: Header, name: str) -> str | None:
+    """Return a note about weights in the layout of Ollama's old engine, else None.
+
+    ``header`` is that of a whole model: it may be recognized by what it lacks.
+    """
+    if rules_for(header) is None:
         return None
     return (
         f"{name} was written for Ollama's old engine and cannot be loaded as it is: "

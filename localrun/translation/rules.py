@@ -18,7 +18,6 @@ file that is translated:
     [convert]       keys with the change of their value, see `localrun.translation.values`
     remove          keys
     [tensors]       names; with a dot in front, the end or a part between dots of all names
-    cut             tensors whose rows are cut to the vocabulary
 """
 
 from __future__ import annotations
@@ -71,7 +70,6 @@ class Rules:
     convert: Mapping[str, str] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     tensors: Mapping[str, str] = field(default_factory=dict)
-    cut: tuple[str, ...] = ()
 
     def new_key(self, key: str) -> str:
         """Return llama.cpp's name of a key."""
@@ -141,7 +139,6 @@ def parse_rules(table: Mapping[str, Any]) -> Rules:
         rows=table.get("rows"),
         drop=tuple(table.get("drop", ())),
         remove=tuple(table.get("remove", ())),
-        cut=tuple(table.get("cut", ())),
         **maps,
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 U32, I32, F32, STRING, ARRAY = 4, 5, 6, 8, 9
 LIST_HEAD = struct.Struct("<IIQ")  # type, type of the elements, their number
 CONDITION = "at_least"
+LONGEST_LIST = 10_000  # of numbers, one for each layer
 LENGTH = struct.Struct("<Q")
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, U32: 4, I32: 4, F32: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
@@ -61,8 +62,8 @@ def converted(change: str, content: bytes) -> bytes:
     if int.from_bytes(content[:4], "little") != ARRAY:
         return content  # as llama.cpp wants it already
     _, kind, count = LIST_HEAD.unpack_from(content)
-    if kind not in {U32, I32} or not count:
-        raise IntegrityError("a list of numbers in the header has another type, or is empty")
+    if kind not in {U32, I32} or not 0 < count <= LONGEST_LIST:
+        raise IntegrityError("a list of numbers in the header has another type or length")
     numbers = struct.unpack_from(f"<{count}{'I' if kind == U32 else 'i'}", content, LIST_HEAD.size)
     if change == "largest":
         return encoded_number(max(0, *numbers))
@@ -72,7 +73,11 @@ def converted(change: str, content: bytes) -> bytes:
 
 
 def cut_list(content: bytes, count: int) -> bytes:
-    """Return an encoded list without what is behind its first ``count`` elements."""
+    """Return an encoded list without what is behind its first ``count`` elements.
+
+    Raises:
+        IntegrityError: a list of lists.
+    """
     if int.from_bytes(content[:4], "little") != ARRAY:
         return content
     _, kind, length = LIST_HEAD.unpack_from(content)
@@ -82,8 +87,10 @@ def cut_list(content: bytes, count: int) -> bytes:
     if kind == STRING:
         for _ in range(count):
             end += LENGTH.size + LENGTH.unpack_from(content, end)[0]
-    else:
+    elif kind in SIZES:
         end += count * SIZES[kind]
+    else:
+        raise IntegrityError("a list of the tokenizer has elements of another type")
     return LIST_HEAD.pack(ARRAY, kind, count) + content[LIST_HEAD.size : end]
 
 

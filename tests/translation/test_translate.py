@@ -15,6 +15,7 @@ from localrun.gguf.header import read_header
 from localrun.store.store import embedded_models
 from localrun.translation.rules import rules_for
 from localrun.translation.translate import translate
+from localrun.translation.values import ARRAY, LIST_HEAD, converted, cut_list
 from tests.engine import tiny
 from tests.translation import files
 
@@ -224,3 +225,29 @@ def test_a_translation_into_a_name_that_is_taken_is_refused(
 
     with pytest.raises(IntegrityError, match="same name"):
         translate(theirs, tmp_path / "made.gguf")
+
+
+def test_tensors_that_overlap_do_not_multiply(tmp_path: Path, vocabulary: Path) -> None:
+    ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
+    files.olmo2(ours, vocabulary)
+    files.write_as_ollama(ours, theirs, "olmo3", keys={}, tensors=str)
+    content = bytearray(theirs.read_bytes())
+    for layer in range(tiny.LAYERS):  # each norm becomes as large as the first tensor
+        for part in ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm"):
+            name = f"blk.{layer}.{part}.weight".encode()
+            at = content.index(name) + len(name)
+            content[at + 4 : at + 12] = (tiny.WIDTH * 1500).to_bytes(8, "little")
+            content[at + 16 : at + 24] = bytes(8)
+    theirs.write_bytes(content)
+
+    with pytest.raises(IntegrityError, match="overlap"):
+        translate(theirs, tmp_path / "made.gguf")
+
+
+def test_lists_of_lists_are_refused() -> None:
+    lists = LIST_HEAD.pack(ARRAY, ARRAY, 3) + bytes(40)
+
+    with pytest.raises(IntegrityError, match="another type"):
+        cut_list(lists, 2)
+    with pytest.raises(IntegrityError, match="another type"):
+        converted("largest", lists)

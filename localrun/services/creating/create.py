@@ -104,7 +104,7 @@ def create_model(
             workspace, lease, report, folder=folder, adopt_mode=chosen.adopt_mode
         )
         parts, merged = gather_recipe(collector, recipe)
-        translate_weights(collector, parts)
+        is_translated = translate_weights(collector, parts)
         bits = None
         if chosen.quantize is not None:
             bits = quantize_weights(
@@ -118,7 +118,7 @@ def create_model(
         manifest = write_manifest(collector, parts, merged)
         before = store.find(ref)
         stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
-    if chosen.adopt_mode is AdoptMode.MOVE:
+    if chosen.adopt_mode is AdoptMode.MOVE and not is_translated:  # the file may have more
         for path in parts.adopted_files:
             path.unlink(missing_ok=True)
     return Created(

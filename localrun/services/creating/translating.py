@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from localrun.services.creating.parts import ModelParts, PartCollector
 
 
-def translate_weights(collector: PartCollector, parts: ModelParts) -> None:
+def translate_weights(collector: PartCollector, parts: ModelParts) -> bool:
     """Replace weights in the layout of Ollama's old engine by a file that llama.cpp reads.
+
+    Returns whether they were in that layout.
 
     Raises:
         IntegrityError: the file has values that its family's rules do not fit.
         StorageError: the disk does not take the file.
     """
     if len(parts.weights) != 1:  # Ollama splits no file
-        return
+        return False
     path = collector.workspace.store.blobs.path(parts.weights[0].digest)
     if rules_for(read_header(path)) is None:
-        return
+        return False
     with collector.lease.folder() as folder:
         made = folder / "translated.gguf"
         result = translate(
@@ -36,3 +38,4 @@ def translate_weights(collector: PartCollector, parts: ModelParts) -> None:
     if result.num_dropped:
         note += f", without the {result.num_dropped} tensors of their projector"
     collector.report.note(note)
+    return True

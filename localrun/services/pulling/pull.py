@@ -115,15 +115,17 @@ def run_plan(
 
 def _note_unknown(plan: PullPlan, fetched: list[FetchedBlob], report: ProgressReport) -> None:
     """Report weights that llama.cpp does not load as they are."""
-    for planned, blob in zip(plan.files, fetched, strict=True):
-        if planned.role is Role.WEIGHTS:
-            unknown = unknown_architecture(read_header(blob.path).architecture)
-            note = old_layout_note(blob.path, str(plan.ref))
-            if note is None and unknown is not None:
-                note = f"{plan.ref} cannot be loaded: {unknown}"
-            if note is not None:
-                report.note(note)
-            return
+    pairs = zip(plan.files, fetched, strict=True)
+    shards = [blob.path for planned, blob in pairs if planned.role is Role.WEIGHTS]
+    if not shards:
+        return
+    header = read_header(shards[0])
+    note = old_layout_note(header, str(plan.ref)) if len(shards) == 1 else None
+    unknown = unknown_architecture(header.architecture)
+    if note is None and unknown is not None:
+        note = f"{plan.ref} cannot be loaded: {unknown}"
+    if note is not None:
+        report.note(note)
 
 
 def _before(store: Store, plan: PullPlan) -> Entry | None:

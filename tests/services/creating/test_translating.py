@@ -10,10 +10,11 @@ from localrun.errors import LoadError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
 from localrun.services.capabilities import check_can_answer
-from localrun.services.creating.create import create_model
+from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.importing import import_path
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
+from localrun.store.adopt import AdoptMode
 from localrun.store.store import embedded_models
 from tests.services.making import Told
 from tests.translation.files import gpt_oss, write_as_ollama
@@ -57,6 +58,19 @@ def test_create_translates_a_file(workspace: Workspace, old_file: Path) -> None:
     check_can_answer(model)
     assert model.details.family == "gpt-oss"
     assert "have been translated" in told.notes[-1]
+
+
+def test_a_file_to_be_moved_stays_if_it_had_to_be_translated(
+    workspace: Workspace, old_file: Path
+) -> None:
+    options = CreateOptions(adopt_mode=AdoptMode.MOVE)
+
+    create_model(
+        workspace, parse_name("oss"), Recipe(sources=(str(old_file),)), folder=old_file.parent,
+        options=options,
+    )  # fmt: skip
+
+    assert old_file.exists()
 
 
 def test_an_imported_model_says_how_it_becomes_loadable(

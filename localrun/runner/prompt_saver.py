@@ -8,6 +8,7 @@ also decides what the engine thread does while it waits for a command: compact t
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 QUIET_S = 2.0  # after a request ended; the next request may extend the same prompt
 CLOSE_TIMEOUT_S = 2.0  # for saving at exit; shorter than the supervisor's grace period
 POLL_S = 0.02  # between checks whether a file is written
-TIDY_PAUSE_S = 0.02  # between two pieces: a command waits for one piece at most
+TIDY_PAUSE_S = 0.02  # without a command, before the cache is compacted
 READ_BYTES_PER_S = 1e9  # disk and hash
 RELEASE_S = 10.0  # without a command, before freed memory is returned to the system
 MIN_SPEEDUP = 2.0  # of reading over computing
@@ -209,13 +210,15 @@ class PromptSaver:
 def _command_while_compacting(
     commands: queue.SimpleQueue[C], compact: Callable[[], bool]
 ) -> C | None:
-    """Return the next command, or None once ``compact`` has no more to do."""
-    has_more = True
-    while has_more:
-        try:
-            return commands.get(timeout=TIDY_PAUSE_S)
-        except queue.Empty:
-            has_more = compact()
+    """Return the next command, or None once ``compact`` has no more to do.
+
+    A command waits for one piece at most.
+    """
+    with contextlib.suppress(queue.Empty):
+        return commands.get(timeout=TIDY_PAUSE_S)
+    while compact():
+        with contextlib.suppress(queue.Empty):
+            return commands.get_nowait()
     return None
 
 

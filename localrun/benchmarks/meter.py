@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 SHORT_PROMPT = 16  # tokens, before what is generated
 MILLISECONDS = 1000.0
-SETTLE_S = 0.3
+SETTLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

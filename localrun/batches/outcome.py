@@ -60,6 +60,11 @@ class Outcome:
         text = _member(_member(choice, "message"), "content")
         return text if text is not None else _member(choice, "text")
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Return whether the answer ended at its limit of tokens."""
+        return _member(_first(_parsed(self.body), "choices"), "finish_reason") == "length"
+
     def num_tokens(self) -> tuple[int, int]:
         """Return the numbers of prompt tokens and of generated tokens."""
         usage = _member(_parsed(self.body), "usage")
@@ -111,6 +116,9 @@ class OutcomeWriter:
             return outcome
         parsed = _parsed(str(outcome.answer(path)).encode())
         if parsed is None:
+            if outcome.is_cut_off:
+                ending = f"the answer was cut off after {outcome.num_tokens()[1]} tokens"
+                return outcome.with_error("cut_off", f"{ending}: no whole JSON")
             return outcome.with_error("no_json", "the answer is not JSON")
         missing = [
             name for name in self.wanted if not isinstance(parsed, dict) or name not in parsed

@@ -75,6 +75,17 @@ def test_wanted_fields_replace_the_answer() -> None:
     assert json.loads(line(writer, answered("no")))["error"]["code"] == "no_json"
 
 
+def test_an_answer_cut_off_at_its_limit_says_so() -> None:
+    writer = OutcomeWriter(form=InputFormat.TEXT, parses=True)
+    choice = {"message": {"content": '{"a": "x'}, "finish_reason": "length"}
+    body = {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 9}}
+
+    found = json.loads(line(writer, Outcome(status=200, body=json.dumps(body).encode())))
+
+    assert found["error"]["code"] == "cut_off"
+    assert "after 9 tokens" in found["error"]["message"]
+
+
 def test_an_answer_with_a_schema_is_json() -> None:
     writer = OutcomeWriter(form=InputFormat.TEXT, parses=True)
 

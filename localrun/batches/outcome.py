@@ -63,7 +63,8 @@ class Outcome:
     @property
     def is_cut_off(self) -> bool:
         """Return whether the answer ended at its limit of tokens."""
-        return _member(_first(_parsed(self.body), "choices"), "finish_reason") == "length"
+        reason = _member(_first(_parsed(self.body), "choices"), "finish_reason")
+        return isinstance(reason, str) and reason == "length"
 
     def num_tokens(self) -> tuple[int, int]:
         """Return the numbers of prompt tokens and of generated tokens."""

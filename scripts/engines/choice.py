@@ -22,7 +22,7 @@ from pathlib import Path
 
 import environment
 
-from engines import compiling, explicit, public, trial, wheel_file
+from engines import compiling, converter, explicit, public, trial, wheel_file
 from engines.fetching import WheelError
 
 WHEEL = "LOCALRUN_ENGINE_WHEEL"
@@ -66,6 +66,7 @@ def _install_demanded(python: Path, demanded: str) -> None:
         wheel = explicit.find(demanded, scratch)
         environment.install_wheel(python, wheel)
         trial.run(python)
+        converter.install_beside(wheel)
     except WheelError as error:
         raise environment.SetupError(
             f"{WHEEL}: {error}\nhint: unset {WHEEL}; quickstart then finds or compiles one"
@@ -86,6 +87,7 @@ def _install_kept(python: Path) -> bool:
         if name is None or name.version != environment.pinned_version():
             continue
         if wheel_file.misfit(name, host) is None and _works(python, wheel):
+            converter.install_beside(wheel)
             return True
     return False
 

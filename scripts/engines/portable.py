@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import elf
 import environment
 
-from engines import compiling, toolchain, wheel_file
+from engines import compiling, converter, toolchain, wheel_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ NICENESS = "10"
 
 
 def build_wheel(python: Path, architecture: str, output: Path) -> Path:
-    """Build the wheel into the folder, with its digest in a file beside it; return the wheel.
+    """Build the wheel into the folder, with its digest and the converter beside it; return it.
 
     A second build continues in the kept folder (10 minutes with two cores the first time).
 
@@ -79,6 +79,7 @@ def build_wheel(python: Path, architecture: str, output: Path) -> Path:
     check(libraries, architecture)
     output.mkdir(parents=True, exist_ok=True)
     wheel = _assemble(sources, libraries, tools.platform_tag, output)
+    converter.pack(sources, output)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     wheel.with_name(f"{wheel.name}.sha256").write_text(f"{digest}  {wheel.name}\n")
     return wheel

@@ -174,17 +174,12 @@ class PartCollector:
 
     def _add_converted(self, parts: ModelParts, path: Path) -> None:
         """Convert a safetensors folder in Hugging Face's layout, and add the result."""
-        from localrun.convert.model import convert_folder  # numpy: few recipes need it
+        from localrun.services.creating.converting import convert  # few recipes need it
 
         self._refuse_second(parts, str(path))
         with self.lease.folder() as folder:
-            made = folder / "model.gguf"
-            convert_folder(
-                path,
-                made,
-                on_progress=lambda done, of: self.report.advance("converting", done, of),
-            )
-            parts.weights.append(self.keep(made))
+            for role, made in convert(self.workspace, path, folder, self.report):
+                parts.files[role].append(self.keep(made))
 
     def _add_model(self, parts: ModelParts, ref: ModelRef) -> None:
         """Add all files of a model of this machine; pull a missing one."""

@@ -16,7 +16,7 @@ import gguf
 import numpy as np
 
 from localrun.convert.config import Config
-from localrun.convert.families import FAMILIES, Architecture
+from localrun.convert.families.table import FAMILIES
 from localrun.convert.peft import LoraPair, read_adapter
 from localrun.convert.tensors import TensorNames, TensorPart, interleaved
 from localrun.convert.writing import write_file
@@ -26,6 +26,7 @@ from localrun.gguf.adapter import EMBEDDING, OTHER_BASE, SUFFIX_A, SUFFIX_B, che
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from localrun.convert.families.architecture import Architecture
     from localrun.convert.safetensors import Array, SafetensorsTensor
     from localrun.convert.tensors import FileType
     from localrun.gguf.header import Header

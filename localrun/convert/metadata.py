@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import gguf
 
+from localrun.convert.families.keys import describe_experts
 from localrun.convert.rope import describe_rope, local_theta, read_rope
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
-    from localrun.convert.families import Architecture
+    from localrun.convert.families.architecture import Architecture
     from localrun.convert.safetensors import Array
 
 POOLINGS = {
@@ -37,7 +38,8 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> d
     _check_activation(config, family)
     writer.add_embedding_length(config.count("hidden_size"))
     writer.add_block_count(num_layers(config))
-    writer.add_feed_forward_length(config.count("intermediate_size"))
+    if family.feed_forward:
+        writer.add_feed_forward_length(config.count(family.feed_forward))
     writer.add_head_count(config.count("num_attention_heads"))
     if family.kind == "encoder":
         _describe_encoder(writer, config, family)
@@ -103,13 +105,20 @@ def _describe_decoder(
     size = head_size(config)
     heads = config.count("num_attention_heads")
     writer.add_context_length(config.count("max_position_embeddings"))
-    writer.add_head_count_kv(config.count("num_key_value_heads", heads))
-    writer.add_layer_norm_rms_eps(config.number("rms_norm_eps"))
-    writer.add_key_length(size)
-    writer.add_value_length(size)
+    if family.epsilon == "layer_norm_eps":
+        writer.add_layer_norm_eps(config.number(family.epsilon))
+    else:
+        writer.add_layer_norm_rms_eps(config.number(family.epsilon))
+    if family.has_usual_heads:
+        writer.add_head_count_kv(config.count("num_key_value_heads", heads))
+        writer.add_key_length(size)
+        writer.add_value_length(size)
+    if family.has_experts:
+        describe_experts(writer, config)
+    family.describe(writer, config)
     if family.architecture in SWA_PERIOD:
         _describe_gemma(writer, config, family)
-    return describe_rope(writer, read_rope(config, size), config)
+    return describe_rope(writer, read_rope(config, size), config, scales=family.scales_yarn)
 
 
 def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:

@@ -14,7 +14,7 @@ import gguf
 
 from localrun.convert import folder as folders
 from localrun.convert.config import Config, read_config
-from localrun.convert.families import family_of, text_config
+from localrun.convert.families.table import family_of, text_config
 from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.safetensors import read_folder
 from localrun.convert.tensors import TensorPart, plan
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from localrun.convert.families import Architecture
+    from localrun.convert.families.architecture import Architecture
     from localrun.convert.tensors import FileType
 
 CONFIG_FILE = "config.json"

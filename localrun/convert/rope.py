@@ -59,8 +59,12 @@ def local_theta(config: Config) -> float:
     return parameters.number("rope_theta", config.number("rope_local_base_freq"))
 
 
-def describe_rope(writer: gguf.GGUFWriter, rope: Rope, config: Config) -> dict[str, Array]:
+def describe_rope(
+    writer: gguf.GGUFWriter, rope: Rope, config: Config, *, scales: bool = False
+) -> dict[str, Array]:
     """Write the keys; return the tensors of the scaling factors, by GGUF name.
+
+    With ``scales``, the architecture computes YaRN's ``mscale`` itself.
 
     Raises:
         UsageError: llama.cpp does not have this kind of scaling.
@@ -75,8 +79,8 @@ def describe_rope(writer: gguf.GGUFWriter, rope: Rope, config: Config) -> dict[s
         _write_factor(writer, scaling, "linear")
         return {}
     if kind == "yarn":
-        _check_yarn(scaling)
         _write_factor(writer, scaling, "yarn")
+        _describe_yarn(writer, scaling, scales=scales)
         writer.add_rope_scaling_orig_ctx_len(_original(scaling, rope.context))
         return {}
     if kind == "llama3":
@@ -119,14 +123,17 @@ def _original(scaling: Config, context: int) -> int:
     return scaling.count("original_max_position_embeddings", context)
 
 
-def _check_yarn(scaling: Config) -> None:
-    """Refuse values that differ from the constants of llama.cpp."""
-    fixed = {"beta_fast": 32.0, "beta_slow": 1.0}
-    for key, value in fixed.items():
-        if scaling.number(key, value) != value:
-            raise UsageError(f"{scaling.where} has another {key} than {value}")
-    for key in ("mscale", "mscale_all_dim", "attention_factor"):
+def _describe_yarn(writer: gguf.GGUFWriter, scaling: Config, *, scales: bool) -> None:
+    for key, write in (
+        ("extrapolation_factor", writer.add_rope_scaling_yarn_ext_factor),
+        ("attention_factor", writer.add_rope_scaling_yarn_attn_factor),
+        ("beta_fast", writer.add_rope_scaling_yarn_beta_fast),
+        ("beta_slow", writer.add_rope_scaling_yarn_beta_slow),
+    ):
         if scaling.has(key):
+            write(scaling.number(key))
+    for key in ("mscale", "mscale_all_dim"):
+        if scaling.has(key) and not scales:
             raise UsageError(f"{scaling.where} has {key}, which cannot be converted")
 
 

@@ -15,21 +15,30 @@ import gguf
 import numpy as np
 
 from localrun.convert.metadata import num_layers
-from localrun.convert.safetensors import SafetensorsTensor, widened
+from localrun.convert.safetensors import widened
+from localrun.convert.sources import StackedTensors
 from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from localrun.convert.config import Config
-    from localrun.convert.families import Architecture
-    from localrun.convert.safetensors import Array
+    from localrun.convert.families.architecture import Architecture
+    from localrun.convert.safetensors import Array, SafetensorsTensor
+    from localrun.convert.sources import Rows, TensorSource
 
 FileType = Literal["F32", "F16", "BF16"]
 
 CHUNK_BYTES = 16 * 1024 * 1024
 LARGEST_F16 = 65504.0
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+EXPERT = re.compile(r"(.{1,200})\.experts\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
+WHOLE_ENDINGS = (
+    ".ffn_gate_inp.weight",
+    ".ffn_gate_inp_shexp.weight",
+    "_exps.bias",
+    ".shortconv.conv.weight",
+)  # small too
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
@@ -43,7 +52,7 @@ class TensorPart:
     """A tensor of the GGUF file: the rows of a source, reordered, plus an offset, as ``kind``."""
 
     name: str
-    source: SafetensorsTensor | Array
+    source: TensorSource | Array
     kind: FileType
     order: Array | None = None
     offset: float = 0.0
@@ -70,9 +79,9 @@ class TensorPart:
         Raises:
             UsageError: a value does not fit into F16.
         """
-        is_file = isinstance(self.source, SafetensorsTensor)
-        data = self.source.stored() if isinstance(self.source, SafetensorsTensor) else self.source
-        dtype = self.source.dtype if isinstance(self.source, SafetensorsTensor) else "F32"
+        is_file = not isinstance(self.source, np.ndarray)
+        data: Rows = self.source if isinstance(self.source, np.ndarray) else self.source.stored()
+        dtype = "F32" if isinstance(self.source, np.ndarray) else self.source.dtype
         num_rows = self.shape[0]
         step = max(1, CHUNK_BYTES // max(1, self.num_bytes // max(1, num_rows)))
         for start in range(0, num_rows, step):
@@ -111,14 +120,14 @@ def plan(
     names = TensorNames(family, config)
     kind = file_type or _usual_type(tensors)
     parts: dict[str, TensorPart] = {}
-    for tensor in tensors.values():
-        name = names.of(tensor.name)
+    for plain, source in _pieces(tensors, names, config, family):
+        name = names.of(plain)
         if name is None:
             continue
         if name in parts:
-            raise IntegrityError(f"{tensor.path} has tensor {tensor.name} under another name too")
-        parts[name] = _part(name, tensor, config, family, kind)
-    _check_complete(parts, num_layers(config))
+            raise IntegrityError(f"the model has tensor {source.name} under another name too")
+        parts[name] = _part(name, source, config, family, kind)
+    _check_complete(parts, num_layers(config), family.layer_kinds and family.layer_kinds(config))
     return [parts[name] for name in sorted(parts, key=_natural)]
 
 
@@ -136,7 +145,7 @@ class TensorNames:
         Raises:
             UsageError: the architecture has no such tensor.
         """
-        name = self._plain(source)
+        name = self.plain(source)
         if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
             return None
         if self._family.kind == "encoder" and name.startswith("lm_head."):
@@ -149,8 +158,11 @@ class TensorNames:
             )
         return gguf_name
 
-    def _plain(self, source: str) -> str:
+    def plain(self, source: str) -> str:
         """Return the tensor's name in transformers' class for causal language models."""
+        for old, new in self._family.renames:
+            if new not in source:
+                source = source.replace(old, new)
         if self._family.kind == "encoder":
             name = re.sub(r"^(bert|roberta)\.", "", source)
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
@@ -158,6 +170,31 @@ class TensorNames:
         name = name.removeprefix("language_model.")
         is_whole = name.startswith(("model.", "lm_head.", "vision_tower.", "multi_modal_"))
         return name if is_whole else f"model.{name}"
+
+
+def _pieces(
+    tensors: Mapping[str, SafetensorsTensor],
+    names: TensorNames,
+    config: Config,
+    family: Architecture,
+) -> Iterator[tuple[str, TensorSource]]:
+    """Yield the sources of GGUF tensors with plain names; experts of a layer are stacked."""
+    experts: dict[str, dict[int, TensorSource]] = {}
+    for tensor in tensors.values():
+        for plain, source in family.pieces(names.plain(tensor.name), tensor, config):
+            match = EXPERT.fullmatch(plain) if family.has_experts else None
+            if match is None:
+                yield plain, source
+            else:
+                stack = experts.setdefault(f"{match[1]}.experts.{match[3]}", {})
+                stack[int(match[2])] = source
+    for name, members in experts.items():
+        ordered = [members[index] for index in sorted(members)]
+        if sorted(members) != list(range(len(members))):
+            raise IntegrityError(f"{name} lacks an expert: it has {len(members)}")
+        if len({(member.shape, member.dtype) for member in ordered}) > 1:
+            raise IntegrityError(f"{name} has experts of several shapes or types")
+        yield name, StackedTensors(name=name, members=tuple(ordered))
 
 
 def interleaved(num_rows: int, num_heads: int) -> Array:
@@ -170,9 +207,9 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
 
 
 def _part(
-    name: str, tensor: SafetensorsTensor, config: Config, family: Architecture, kind: FileType
+    name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
-    is_vector = len(tensor.shape) == 1
+    is_vector = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
     is_norm = name.endswith("norm.weight")
     return TensorPart(
         name=name,
@@ -183,9 +220,7 @@ def _part(
     )
 
 
-def _order(
-    name: str, tensor: SafetensorsTensor, config: Config, family: Architecture
-) -> Array | None:
+def _order(name: str, tensor: TensorSource, config: Config, family: Architecture) -> Array | None:
     if not tensor.shape or min(tensor.shape) == 0:
         raise IntegrityError(f"tensor {tensor.name} is empty")
     num_rows = tensor.shape[0]
@@ -210,15 +245,20 @@ def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     return kinds[largest.dtype]
 
 
-def _check_complete(parts: Mapping[str, TensorPart], layers: int) -> None:
-    """Check that all layers have the same tensors."""
+def _check_complete(
+    parts: Mapping[str, TensorPart], layers: int, kinds: Sequence[str] | None
+) -> None:
+    """Check that all layers of a kind have the same tensors."""
     names_by_layer: dict[int, set[str]] = {index: set() for index in range(layers)}
     for name in parts:
         match = BLOCK.fullmatch(name)
         if match:
             names_by_layer[int(match[1])].add(match[2])
-    expected = set[str]().union(*names_by_layer.values())
+    expected_of: dict[str, set[str]] = {}
     for index, names in names_by_layer.items():
+        expected_of.setdefault(kinds[index] if kinds else "", set()).update(names)
+    for index, names in names_by_layer.items():
+        expected = expected_of[kinds[index] if kinds else ""]
         if names != expected or not names:
             missing = min(expected - names, default="tensors")
             raise IntegrityError(f"layer {index} of the model has no {missing}")

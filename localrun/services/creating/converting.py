@@ -54,7 +54,7 @@ def convert(
         NetworkError: llama.cpp's converter is needed and cannot be downloaded.
         BackendError: llama.cpp's converter crashed.
     """
-    from localrun.convert.families import FAMILIES  # numpy: few recipes need it
+    from localrun.convert.families.table import FAMILIES  # numpy: few recipes need it
     from localrun.convert.model import convert_folder
 
     config = read_config(folder, CONFIG_FILE)

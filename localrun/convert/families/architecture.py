@@ -1,0 +1,72 @@
+"""Description of a convertible architecture: the differences between its files and GGUF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from localrun.convert.config import Config
+    from localrun.convert.sources import TensorSource
+
+    Pieces = Iterable[tuple[str, TensorSource]]
+
+Kind = Literal["decoder", "encoder"]
+
+GATE_SILU = ("silu", "swish")
+GELU_TANH = ("gelu_pytorch_tanh",)
+
+
+def no_more_keys(writer: gguf.GGUFWriter, config: Config) -> None:
+    """Write nothing: the keys that all decoders have are enough."""
+
+
+def one_piece(name: str, source: TensorSource, config: Config) -> Pieces:
+    """Return the tensor itself."""
+    del config
+    return ((name, source),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """An architecture, and the differences between its files and llama.cpp's tensors.
+
+    ``norm_offset`` is added to the weights of norms. With ``permutes_heads``, the halves of each
+    head's rotated dimensions are interleaved. ``skips_positions`` is the number of leading rows of
+    the position table that no text uses. ``defaults`` are transformers' values for keys that
+    ``config.json`` lacks.
+
+    ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
+    ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart, and those
+    that match ``skipped`` are left out. ``layer_kinds`` names the kind of each layer if layers
+    differ; layers of a kind have the same tensors.
+    """
+
+    architecture: gguf.MODEL_ARCH
+    kind: Kind = "decoder"
+    activations: tuple[str, ...] = GATE_SILU
+    norm_offset: float = 0.0
+    epsilon: str = "rms_norm_eps"
+    permutes_heads: bool = False
+    skips_positions: int = 0
+    is_always_tied: bool = False
+    has_experts: bool = False
+    has_usual_heads: bool = True
+    has_vocab_size: bool = True
+    scales_yarn: bool = False
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    describe: Callable[[gguf.GGUFWriter, Config], None] = no_more_keys
+    pieces: Callable[[str, TensorSource, Config], Pieces] = one_piece
+    renames: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[str, ...] = ()
+    layer_kinds: Callable[[Config], Sequence[str]] | None = None
+    feed_forward: str = "intermediate_size"
+
+    @property
+    def name(self) -> str:
+        """Return llama.cpp's name of the architecture."""
+        return gguf.MODEL_ARCH_NAMES[self.architecture]

@@ -1,0 +1,87 @@
+"""LLaMA and what shares its layout: rotated halves of heads are interleaved in GGUF."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gguf
+
+from localrun.convert.families.architecture import Architecture
+from localrun.convert.families.keys import sliding_window_pattern
+from localrun.convert.sources import halves
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from localrun.convert.config import Config
+    from localrun.convert.families.architecture import Pieces
+    from localrun.convert.sources import TensorSource
+
+
+def _describe_granite(writer: gguf.GGUFWriter, config: Config) -> None:
+    for key, write in (
+        ("attention_multiplier", writer.add_attention_scale),
+        ("embedding_multiplier", writer.add_embedding_scale),
+        ("residual_multiplier", writer.add_residual_scale),
+        ("logits_scaling", writer.add_logit_scale),
+    ):
+        if config.has(key) and config.number(key):
+            write(config.number(key))
+
+
+def _describe_ministral(writer: gguf.GGUFWriter, config: Config) -> None:
+    parameters = config.inner("rope_parameters")
+    if parameters.text("rope_type", "default") != "yarn":
+        raise UsageError(f"{config.where}: Ministral 3 has yarn, this model another rope_type")
+    writer.add_rope_scaling_yarn_log_mul(parameters.number("mscale_all_dim"))
+    writer.add_attn_temperature_scale(parameters.number("llama_4_scaling_beta"))
+
+
+def _describe_olmo(writer: gguf.GGUFWriter, config: Config) -> None:
+    if config.has("sliding_window"):
+        writer.add_sliding_window(config.count("sliding_window"))
+        writer.add_sliding_window_pattern(sliding_window_pattern(config, 4))
+    local = config.inner("rope_parameters").inner("sliding_attention")
+    if local.has("rope_theta"):
+        writer.add_rope_freq_base_swa(local.number("rope_theta"))
+
+
+def _granite_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
+    del config
+    if not name.endswith(".block_sparse_moe.input_linear.weight"):
+        return ((name, source),)
+    layer = name.partition(".block_sparse_moe.")[0]
+    names = (f"{layer}.mlp.experts.gate_proj.weight", f"{layer}.mlp.experts.up_proj.weight")
+    return tuple(zip(names, halves(source, names), strict=True))
+
+
+LLAMA = Architecture(
+    architecture=gguf.MODEL_ARCH.LLAMA,
+    permutes_heads=True,
+    has_experts=True,
+    renames=(("model.text_model.", "model."),),
+)
+SMOLLM3 = Architecture(architecture=gguf.MODEL_ARCH.SMOLLM3, permutes_heads=True)
+ARCEE = Architecture(
+    architecture=gguf.MODEL_ARCH.ARCEE, permutes_heads=True, activations=("relu2",)
+)
+MINISTRAL3 = Architecture(
+    architecture=gguf.MODEL_ARCH.MISTRAL3,
+    permutes_heads=True,
+    scales_yarn=True,
+    describe=_describe_ministral,
+)
+GRANITE = Architecture(
+    architecture=gguf.MODEL_ARCH.GRANITE, permutes_heads=True, describe=_describe_granite
+)
+GRANITE_MOE = Architecture(
+    architecture=gguf.MODEL_ARCH.GRANITE_MOE,
+    permutes_heads=True,
+    has_experts=True,
+    describe=_describe_granite,
+    pieces=_granite_pieces,
+)
+OLMO2 = Architecture(architecture=gguf.MODEL_ARCH.OLMO2, describe=_describe_olmo)
+OLMOE = Architecture(architecture=gguf.MODEL_ARCH.OLMOE, has_experts=True)
+SEED_OSS = Architecture(architecture=gguf.MODEL_ARCH.SEED_OSS)
+ERNIE = Architecture(architecture=gguf.MODEL_ARCH.ERNIE4_5, renames=(("ernie.", "model."),))
+PHI3 = Architecture(architecture=gguf.MODEL_ARCH.PHI3)

@@ -1,0 +1,89 @@
+"""Table of convertible architectures, by the class name in ``config.json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.convert.config import Config
+from localrun.convert.families import (
+    cohere,
+    deepseek,
+    encoders,
+    gemma,
+    glm,
+    gpt_oss,
+    lfm2,
+    llama,
+    qwen,
+)
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from localrun.convert.families.architecture import Architecture
+
+FAMILIES = {
+    "LlamaForCausalLM": llama.LLAMA,
+    "MistralForCausalLM": llama.LLAMA,
+    "MixtralForCausalLM": llama.LLAMA,
+    "Ministral3ForCausalLM": llama.MINISTRAL3,
+    "SmolLM3ForCausalLM": llama.SMOLLM3,
+    "ArceeForCausalLM": llama.ARCEE,
+    "GraniteForCausalLM": llama.GRANITE,
+    "GraniteMoeForCausalLM": llama.GRANITE_MOE,
+    "Olmo2ForCausalLM": llama.OLMO2,
+    "Olmo3ForCausalLM": llama.OLMO2,
+    "OlmoeForCausalLM": llama.OLMOE,
+    "SeedOssForCausalLM": llama.SEED_OSS,
+    "Ernie4_5ForCausalLM": llama.ERNIE,
+    "Ernie4_5_ForCausalLM": llama.ERNIE,
+    "Phi3ForCausalLM": llama.PHI3,
+    "Qwen2ForCausalLM": qwen.QWEN2,
+    "Qwen2Model": qwen.QWEN2,
+    "Qwen2MoeForCausalLM": qwen.QWEN2_MOE,
+    "Qwen3ForCausalLM": qwen.QWEN3,
+    "Qwen3Model": qwen.QWEN3,
+    "Qwen3MoeForCausalLM": qwen.QWEN3_MOE,
+    "GemmaForCausalLM": gemma.GEMMA,
+    "Gemma2ForCausalLM": gemma.GEMMA2,
+    "Gemma3ForCausalLM": gemma.GEMMA3,
+    "Gemma3ForConditionalGeneration": gemma.GEMMA3,
+    "CohereForCausalLM": cohere.COMMAND_R,
+    "Glm4ForCausalLM": glm.GLM4,
+    "Glm4MoeForCausalLM": glm.GLM4_MOE,
+    "DeepseekV2ForCausalLM": deepseek.DEEPSEEK,
+    "DeepseekV3ForCausalLM": deepseek.DEEPSEEK,
+    "GptOssForCausalLM": gpt_oss.GPT_OSS,
+    "Lfm2ForCausalLM": lfm2.LFM2,
+    "Lfm2MoeForCausalLM": lfm2.LFM2_MOE,
+    "BertModel": encoders.BERT,
+    "BertForMaskedLM": encoders.BERT,
+    "RobertaModel": encoders.ROBERTA,
+    "RobertaForMaskedLM": encoders.ROBERTA,
+}
+
+
+def family_of(config: Config) -> Architecture:
+    """Return the architecture of a model.
+
+    Raises:
+        UsageError: the architecture cannot be converted; the message lists those that can.
+    """
+    names = config.texts("architectures")
+    for name in names:
+        if name in FAMILIES:
+            return FAMILIES[name]
+    raise UsageError(
+        f"{config.where}: the architecture {', '.join(names) or '(none)'} cannot be converted; "
+        f"these can: {', '.join(FAMILIES)}",
+        hint="look for the same model as GGUF",
+    )
+
+
+def text_config(config: Config, family: Architecture) -> Config:
+    """Return the values of the language model, with the architecture's defaults.
+
+    A model with vision has the values in an inner object.
+    """
+    inner = config.inner("text_config") if config.has("text_config") else config
+    present = {key: value for key, value in inner.values.items() if value is not None}
+    return Config({**family.defaults, **present}, inner.where)

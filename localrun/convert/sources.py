@@ -1,0 +1,126 @@
+"""Sources of a GGUF tensor's values: a tensor of a file, views of one, and stacks of several.
+
+All are lazy: a slice of `stored` reads only its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.convert.safetensors import Array
+
+
+class Rows(Protocol):
+    """Values whose rows can be taken by a slice or by an array of indexes."""
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        """Return these rows."""
+
+
+class TensorSource(Protocol):
+    """Values with a name, a type of safetensors and a shape, slowest dimension first."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the tensor in the model's folder."""
+
+    @property
+    def dtype(self) -> str:
+        """Return the type: F32, F16 or BF16."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape."""
+
+    def stored(self) -> Rows:
+        """Return the stored values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewedTensor:
+    """View of another source, such as a half of it, or its transpose; nothing is copied."""
+
+    name: str
+    source: TensorSource
+    shape: tuple[int, ...]
+    view: Callable[[Array], Array]
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of the source."""
+        return self.source.dtype
+
+    def stored(self) -> Rows:
+        """Return the stored values."""
+        return self.view(np.asanyarray(self.source.stored()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackedTensors:
+    """Tensors of one shape, such as those of the experts, along a new first dimension."""
+
+    name: str
+    members: tuple[TensorSource, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of the members."""
+        return self.members[0].dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape."""
+        return (len(self.members), *self.members[0].shape)
+
+    def stored(self) -> Rows:
+        """Return the stored values; a slice reads the members that it names."""
+        return _Stack(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    members: tuple[TensorSource, ...]
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        chosen = self.members[rows] if isinstance(rows, slice) else [self.members[i] for i in rows]
+        return np.stack([member.stored()[slice(None)] for member in chosen])
+
+
+def rows_of(source: TensorSource, start: int, step: int, name: str) -> ViewedTensor:
+    """Return every ``step``-th row of the second last dimension from ``start`` on."""
+    *outer, rows, columns = source.shape
+    count = len(range(start, rows, step))
+    return ViewedTensor(
+        name=name,
+        source=source,
+        shape=(*outer, count, columns),
+        view=lambda data: data[..., start::step, :],
+    )
+
+
+def halves(source: TensorSource, names: tuple[str, str]) -> tuple[ViewedTensor, ViewedTensor]:
+    """Return the two halves of the second last dimension."""
+    *outer, rows, columns = source.shape
+    half = rows // 2
+    shape = (*outer, half, columns)
+    return (
+        ViewedTensor(name=names[0], source=source, shape=shape, view=lambda d: d[..., :half, :]),
+        ViewedTensor(name=names[1], source=source, shape=shape, view=lambda d: d[..., half:, :]),
+    )
+
+
+def transposed(source: TensorSource, name: str) -> ViewedTensor:
+    """Return a source with its last two dimensions swapped."""
+    *outer, rows, columns = source.shape
+    return ViewedTensor(
+        name=name,
+        source=source,
+        shape=(*outer, columns, rows),
+        view=lambda data: data.swapaxes(-1, -2),
+    )

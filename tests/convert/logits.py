@@ -27,6 +27,8 @@ def logits(model: Path, adapter: Path | None, tokens: list[int]) -> Array:
     assert loaded, native_log.last_complaint()
     shape = api.llama_context_default_params()
     shape.n_ctx, shape.n_threads, shape.n_threads_batch = 64, 1, 1
+    shape.type_k = shape.type_v = 0  # F32
+    shape.flash_attn_type = 0  # off
     context = llama_cpp.llama_init_from_model(loaded, shape)
     try:
         if adapter is not None:

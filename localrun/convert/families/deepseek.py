@@ -8,6 +8,7 @@ predict further tokens are left out.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gguf
@@ -16,13 +17,14 @@ from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.glm import dense_then_experts
 from localrun.convert.families.keys import count_if
 from localrun.convert.sources import ViewedTensor
-from localrun.errors import IntegrityError
+from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
     from localrun.convert.families.architecture import Pieces
     from localrun.convert.sources import TensorSource
 
+LAYERS_OF_LITE = (26, 27)
 LAYER = re.compile(r"model\.layers\.(\d{1,4})\.")
 
 
@@ -32,6 +34,11 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
     writer.add_kv_lora_rank(latent)
     if rank := count_if(config, "q_lora_rank"):
         writer.add_q_lora_rank(rank)
+    elif config.count("num_hidden_layers") not in LAYERS_OF_LITE:
+        raise UsageError(
+            f"{config.where}: without q_lora_rank, llama.cpp knows models of "
+            f"{LAYERS_OF_LITE[0]} and {LAYERS_OF_LITE[1]} layers only"
+        )
     writer.add_key_length(latent + rotated)
     writer.add_value_length(latent)
     writer.add_key_length_mla(config.count("qk_nope_head_dim") + rotated)
@@ -84,7 +91,7 @@ def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     return ((k_name, k), (v_name, v))
 
 
-DEEPSEEK = Architecture(
+DEEPSEEK2 = Architecture(
     architecture=gguf.MODEL_ARCH.DEEPSEEK2,
     has_experts=True,
     has_usual_heads=False,
@@ -94,4 +101,8 @@ DEEPSEEK = Architecture(
     pieces=_pieces,
     renames=((".e_score_correction_bias", ".e_score_correction.bias"),),
     layer_kinds=dense_then_experts,
+)
+DEEPSEEK3 = replace(
+    DEEPSEEK2,
+    defaults={"rms_norm_eps": 1e-6, "scoring_func": "sigmoid", "norm_topk_prob": True},
 )

@@ -1,0 +1,75 @@
+"""Tiny checkpoints of real families: their configurations, and weights made from names alone.
+
+The configurations and the names of tensors come from transformers' classes (`generate`), so that
+they are those of real models; the weights come from numpy, so that tests need no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tests.convert.tiny import byte_tokenizer
+from tests.convert.writing import bfloat16, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.convert.writing import Array
+
+NUM_TOKENS = 300
+PROMPT = [104, 101, 108, 50, 60, 70, 80, 33, 9, 200, 12, 77]  # longer than the sliding windows
+
+
+def weights(shapes: Mapping[str, list[int]]) -> dict[str, Array]:
+    """Return the same weights for the same names, with values that BF16 can hold."""
+    return {name: _values(name, shape) for name, shape in shapes.items()}
+
+
+def write_checkpoint(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> Path:
+    """Write a model in Hugging Face's layout, in BF16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
+    roles = {"bos_token": "<|start|>", "eos_token": "<|end|>"}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **roles}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    halves = {name: bfloat16(values) for name, values in tensors.items()}
+    write_tensors(folder / "model.safetensors", halves)
+    return folder
+
+
+def tokenizer() -> dict[str, Any]:
+    """Return a byte-level tokenizer.json with a token for each row, as transformers reads it."""
+    made = byte_tokenizer()
+    used = len(made["model"]["vocab"]) + len(made["added_tokens"])
+    made["added_tokens"] += [
+        {"id": index, "content": f"<|unused {index}|>", "special": True}
+        for index in range(used, NUM_TOKENS)
+    ]
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for token in made["added_tokens"]:
+        token.update(flags)
+    made["model"]["merges"] = [["h", "e"], ["he", "l"]]
+    made["model"].update(continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False)
+    split, last = made["pre_tokenizer"]["pretokenizers"]
+    split["invert"], last["trim_offsets"] = False, True
+    made["decoder"] = {**last, "use_regex": True}
+    return {"version": "1.0", "truncation": None, "padding": None, **made}
+
+
+def _values(name: str, shape: list[int]) -> Array:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    values = rng.normal(size=shape)
+    if "bias" in name:
+        values *= 0.1
+    elif len(shape) == 1 or "norm" in name:
+        values = 1 + 0.2 * values
+    else:
+        values *= shape[-1] ** -0.5
+    bits = values.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return bits.view(np.float32)

@@ -1,0 +1,64 @@
+"""Configurations of the tiny checkpoints, by transformers' names; imported by `generate` only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+USUAL: dict[str, Any] = {
+    "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+    "bos_token_id": 258, "eos_token_id": 257, "pad_token_id": 257, "dtype": "bfloat16",
+}  # fmt: skip
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+LOCAL = {"num_local_experts": 4, "num_experts_per_tok": 2}
+ROUTED = {
+    "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
+LATENT = {
+    "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 48, "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 16, "v_head_dim": 16,
+}  # fmt: skip
+MULTIPLIERS = {
+    "embedding_multiplier": 12.0, "logits_scaling": 8.0, "residual_multiplier": 0.22,
+    "attention_multiplier": 0.015625,
+}  # fmt: skip
+HEAD = {"head_dim": 32}
+FOUR = {"num_hidden_layers": 4}
+WINDOW = {"sliding_window": 8}
+GEMMA = {**HEAD, **WINDOW, "query_pre_attn_scalar": 32}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "arcee": ("Arcee", {}),
+    "cohere": ("Cohere", {"logit_scale": 0.25}),
+    "deepseek2": ("DeepseekV2", {**ROUTED, **LATENT}),
+    "deepseek3": ("DeepseekV3", {**ROUTED, **LATENT, "n_group": 2, "topk_group": 1}),
+    "ernie4_5": ("Ernie4_5", {}),
+    "gemma": ("Gemma", {**HEAD, "num_key_value_heads": 1}),
+    "gemma2": ("Gemma2", GEMMA),
+    "gemma3": ("Gemma3", GEMMA),
+    "glm4": ("Glm4", HEAD),
+    "glm4moe": ("Glm4Moe", {**ROUTED, **HEAD, "num_nextn_predict_layers": 0}),
+    "gptoss": ("GptOss", {
+        **LOCAL, **HEAD, **WINDOW, "layer_types": ["sliding_attention", "full_attention"],
+    }),
+    "granite": ("Granite", MULTIPLIERS),
+    "granitemoe": ("GraniteMoe", {**LOCAL, **MULTIPLIERS}),
+    "lfm2": ("Lfm2", {
+        "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False,
+    }),
+    "lfm2moe": ("Lfm2Moe", {
+        **EXPERTS, "layer_types": ["conv", "full_attention"], "num_dense_layers": 1,
+    }),
+    "llama": ("Llama", {}),
+    "ministral3": ("Ministral3", HEAD),
+    "mixtral": ("Mixtral", LOCAL),
+    "olmo2": ("Olmo2", {}),
+    "olmo3": ("Olmo3", {**FOUR, **WINDOW}),
+    "olmoe": ("Olmoe", {"num_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 4}),
+    "qwen2moe": ("Qwen2Moe", {**EXPERTS, "shared_expert_intermediate_size": 64}),
+    "qwen3": ("Qwen3", HEAD),
+    "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
+    "seedoss": ("SeedOss", HEAD),
+    "smollm3": ("SmolLM3", FOUR),
+}  # fmt: skip
+CONFIGS = {"Gemma3": "Gemma3TextConfig"}  # where the name is not that of the model's class

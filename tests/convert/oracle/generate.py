@@ -1,0 +1,110 @@
+"""Write golden/*.json: what transformers and llama.cpp's own converter make of the checkpoints.
+
+    pip install torch transformers sentencepiece
+    python -m tests.convert.oracle.generate LLAMA_CPP_SOURCES [FAMILY...]
+
+The pre-tokenizer's name is given, because llama.cpp's converter knows real tokenizers only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
+from tests.convert.oracle.families import CONFIGS, FAMILIES, USUAL
+
+GOLDEN = Path(__file__).parent / "golden"
+PRE = "qwen2"
+
+
+def main() -> None:
+    sources, *wanted = sys.argv[1:]
+    os.environ["NO_LOCAL_GGUF"] = "1"
+    sys.path[:0] = [sources, str(Path(sources, "gguf-py"))]
+    GOLDEN.mkdir(exist_ok=True)
+    for name in wanted or FAMILIES:
+        with tempfile.TemporaryDirectory() as scratch:
+            known = _expected(name, Path(scratch))
+        (GOLDEN / f"{name}.json").write_text(json.dumps(known, indent=0, sort_keys=True) + "\n")
+        print(name)
+
+
+def _expected(name: str, scratch: Path) -> dict[str, Any]:
+    import torch
+    import transformers
+
+    torch.manual_seed(1)
+    prefix, changes = FAMILIES[name]
+    config_class = getattr(transformers, CONFIGS.get(prefix, f"{prefix}Config"))
+    model_class = getattr(transformers, f"{prefix}ForCausalLM")
+    model_class(config_class(**{**USUAL, **changes})).save_pretrained(scratch / "random")
+    config = json.loads((scratch / "random" / "config.json").read_text())
+    shapes = _shapes(scratch / "random" / "model.safetensors")
+    folder = write_checkpoint(scratch / "model", config, weights(shapes))
+    model = model_class.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([PROMPT])).logits[0, -1]
+    keys, tensors = _converted(folder)
+    return {
+        "config": config,
+        "shapes": shapes,
+        "logits": [round(float(value), 5) for value in logits],
+        "keys": keys,
+        "tensors": tensors,
+    }
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header.pop("__metadata__", None)
+    return {name: entry["shape"] for name, entry in sorted(header.items())}
+
+
+def _converted(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    import torch
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+    from conversion.base import TextModel
+
+    import gguf
+
+    TextModel.get_vocab_base_pre = lambda self, tokenizer: PRE
+    target = folder / "converted.gguf"
+    with torch.inference_mode():
+        settings = ModelBase.load_hparams(folder, False)
+        converter = get_model_class(get_model_architecture(settings, ModelType.TEXT))
+        converter.set_vocab = lambda self: self._set_vocab_gpt2()
+        converter(folder, gguf.LlamaFileType.GUESSED, target).write()
+    return described(target)
+
+
+def described(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the architecture's keys, and type, shape and digest of each tensor."""
+    import gguf
+
+    reader = gguf.GGUFReader(path)
+    others = ("general.", "tokenizer.", "GGUF.")
+    keys = {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if not name.startswith(others)
+    }
+    tensors = {
+        tensor.name: [
+            tensor.tensor_type.name,
+            [int(size) for size in tensor.shape],
+            hashlib.sha256(tensor.data.tobytes()).hexdigest()[:16],
+        ]
+        for tensor in reader.tensors
+    }
+    return keys, tensors
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Tiny checkpoints of each family, converted here and by llama.cpp's own converter.
+
+The golden files have that converter's keys and tensors, and transformers' logits in float32.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from localrun.convert.families.table import FAMILIES
+from localrun.convert.lora import convert_adapter
+from localrun.convert.model import convert_folder
+from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
+from tests.convert.adapted import adapter_tensors, write_adapter
+from tests.convert.logits import logits
+from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
+from tests.convert.oracle.generate import described
+
+if TYPE_CHECKING:
+    from tests.convert.writing import Array
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+STATED = (".vocab_size", ".rope.dimension_count", ".attention.key_length",
+          ".attention.value_length", ".rope.freq_base")  # fmt: skip
+LARGEST_DIFFERENCE = 2e-3  # of the largest logit; llama.cpp's tables of SiLU and GELU are F16
+RANK, SCALE = 4, 2.0
+ADAPTED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+           "self_attn.q_b_proj", "self_attn.out_proj")  # fmt: skip
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
+def known(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return what is known of a family's checkpoint."""
+    content: dict[str, Any] = json.loads(request.param.read_text())
+    return content
+
+
+@pytest.fixture
+def checkpoint(known: dict[str, Any], tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "model", known["config"], weights(known["shapes"]))
+
+
+def test_keys_and_tensors_are_those_of_llama_cpps_converter(
+    known: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    convert_folder(checkpoint, tmp_path / "made.gguf")
+
+    keys, tensors = described(tmp_path / "made.gguf")
+
+    assert tensors == known["tensors"]
+    assert {name: keys.get(name) for name in known["keys"]} == pytest.approx(known["keys"])
+    # said here, left to llama.cpp's default there
+    assert [name for name in keys.keys() - known["keys"] if not name.endswith(STATED)] == []
+
+
+def test_logits_are_those_of_transformers(
+    known: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    convert_folder(checkpoint, tmp_path / "made.gguf", file_type="F32")
+
+    found, expected = logits(tmp_path / "made.gguf", None, PROMPT), np.array(known["logits"])
+
+    assert np.abs(found[: len(expected)] - expected).max() <= LARGEST_DIFFERENCE * _size(expected)
+
+
+def test_an_adapter_computes_what_merged_weights_compute(
+    known: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    plain = weights(known["shapes"])
+    pairs = _pairs(plain)
+    merged = {
+        name: values + SCALE * pairs[module][1] @ pairs[module][0]
+        if (module := name.removesuffix(".weight")) in pairs
+        else values
+        for name, values in plain.items()
+    }
+    assert len(pairs) >= 2  # noqa: PLR2004 - in some layer
+    base, adapter = tmp_path / "base.gguf", tmp_path / "adapter.gguf"
+    convert_folder(checkpoint, base, file_type="F32")
+    folder = write_adapter(
+        tmp_path / "peft", adapter_tensors(pairs), r=RANK, lora_alpha=RANK * SCALE
+    )
+
+    convert_adapter(folder, read_header(base), adapter)
+
+    coarse = {name: _coarse(values) for name, values in merged.items()}
+    write_checkpoint(tmp_path / "merged", known["config"], coarse)
+    convert_folder(tmp_path / "merged", tmp_path / "merged.gguf", file_type="F32")
+    expected = logits(tmp_path / "merged.gguf", None, PROMPT)
+    alone, found = (logits(base, path, PROMPT) for path in (None, adapter))
+    assert np.abs(found - expected).max() < 0.05 * np.abs(alone - expected).max()
+
+
+def test_a_missing_expert_is_an_error(tmp_path: Path) -> None:
+    known = json.loads((Path(__file__).parent / "golden" / "mixtral.json").read_text())
+    plain = weights(known["shapes"])
+    del plain["model.layers.0.block_sparse_moe.experts.1.w1.weight"]
+    folder = write_checkpoint(tmp_path / "model", known["config"], plain)
+
+    with pytest.raises(IntegrityError, match="lacks an expert"):
+        convert_folder(folder, tmp_path / "made.gguf")
+
+
+def test_every_decoder_has_a_checkpoint() -> None:
+    checked = {
+        name for path in GOLDEN for name in json.loads(path.read_text())["config"]["architectures"]
+    }
+    reference = {"MistralForCausalLM", "Qwen2ForCausalLM", "Phi3ForCausalLM"}  # tests/convert
+    same = {"Qwen2Model", "Qwen3Model", "Ernie4_5_ForCausalLM", "Gemma3ForConditionalGeneration"}
+    decoders = {name for name, family in FAMILIES.items() if family.kind == "decoder"}
+
+    assert decoders - checked - reference - same == set()
+
+
+def _pairs(plain: dict[str, Array]) -> dict[str, tuple[Array, Array]]:
+    """Return A and B for the attention's matrices."""
+    rng = np.random.default_rng(2)
+    found = {}
+    for name, values in plain.items():
+        module = name.removesuffix(".weight")
+        if module.endswith(ADAPTED):
+            rows, columns = values.shape
+            a = rng.normal(size=(RANK, columns)).astype(np.float32) * columns**-0.5
+            found[module] = (a, rng.normal(size=(rows, RANK)).astype(np.float32) / 8)
+    return found
+
+
+def _coarse(values: Array) -> Array:
+    bits = values.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
+    return bits.view(np.float32)
+
+
+def _size(values: Array) -> float:
+    return float(np.abs(values).max())

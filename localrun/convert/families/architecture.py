@@ -43,7 +43,8 @@ class Architecture:
     ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
     ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart, and those
     that match ``skipped`` are left out. ``layer_kinds`` names the kind of each layer if layers
-    differ; layers of a kind have the same tensors.
+    differ; layers of a kind have the same tensors. ``ignores_adapters`` are the matrices to which
+    llama.cpp does not apply adapters.
     """
 
     architecture: gguf.MODEL_ARCH
@@ -64,6 +65,7 @@ class Architecture:
     renames: tuple[tuple[str, str], ...] = ()
     skipped: tuple[str, ...] = ()
     layer_kinds: Callable[[Config], Sequence[str]] | None = None
+    ignores_adapters: tuple[str, ...] = ()
     feed_forward: str = "intermediate_size"
 
     @property

@@ -7,14 +7,13 @@ predict further tokens are left out.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gguf
 
 from localrun.convert.families.architecture import Architecture
-from localrun.convert.families.glm import dense_then_experts
+from localrun.convert.families.glm import dense_then_experts, without_predictors
 from localrun.convert.families.keys import count_if
 from localrun.convert.sources import ViewedTensor
 from localrun.errors import IntegrityError, UsageError
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from localrun.convert.sources import TensorSource
 
 LAYERS_OF_LITE = (26, 27)
-LAYER = re.compile(r"model\.layers\.(\d{1,4})\.")
 
 
 def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
@@ -65,11 +63,10 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
-    match = LAYER.match(name)
-    if match and int(match[1]) >= config.count("num_hidden_layers"):
-        return ()
     if not name.endswith("kv_b_proj.weight"):
-        return ((name, source),)
+        return without_predictors(name, source, config)
+    if not without_predictors(name, source, config):
+        return ()
     heads, keys = config.count("num_attention_heads"), config.count("qk_nope_head_dim")
     values, columns = config.count("v_head_dim"), source.shape[-1]
     if source.shape != (heads * (keys + values), columns):
@@ -101,6 +98,7 @@ DEEPSEEK2 = Architecture(
     pieces=_pieces,
     renames=((".e_score_correction_bias", ".e_score_correction.bias"),),
     layer_kinds=dense_then_experts,
+    ignores_adapters=(".attn_q.", ".attn_q_a.", ".attn_q_b.", ".attn_kv_a_mqa.", "_b."),
 )
 DEEPSEEK3 = replace(
     DEEPSEEK2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import gguf
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.convert.config import Config
+    from localrun.convert.families.architecture import Pieces
+    from localrun.convert.sources import TensorSource
 
+LAYER = re.compile(r"model\.layers\.(\d{1,4})\.")
 PARTIAL = {"partial_rotary_factor": 0.5}
 
 
@@ -36,12 +40,21 @@ def dense_then_experts(config: Config) -> Sequence[str]:
     return ["dense" if index < dense else "experts" for index in range(count)]
 
 
+def without_predictors(name: str, source: TensorSource, config: Config) -> Pieces:
+    """Leave out the layers behind the last, which predict further tokens."""
+    match = LAYER.match(name)
+    if match and int(match[1]) >= config.count("num_hidden_layers"):
+        return ()
+    return ((name, source),)
+
+
 GLM4 = Architecture(architecture=gguf.MODEL_ARCH.GLM4, defaults=PARTIAL)
 GLM4_MOE = Architecture(
     architecture=gguf.MODEL_ARCH.GLM4_MOE,
     has_experts=True,
     defaults=PARTIAL,
     describe=_describe_moe,
+    pieces=without_predictors,
     renames=((".e_score_correction_bias", ".e_score_correction.bias"),),
     layer_kinds=dense_then_experts,
 )

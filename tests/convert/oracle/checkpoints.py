@@ -30,16 +30,18 @@ def weights(shapes: Mapping[str, list[int]]) -> dict[str, Array]:
     return {name: _values(name, shape) for name, shape in shapes.items()}
 
 
-def write_checkpoint(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> Path:
-    """Write a model in Hugging Face's layout, in BF16."""
+def write_checkpoint(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Array], *, exact: bool = False
+) -> Path:
+    """Write a model in Hugging Face's layout, in BF16, or in F32 if ``exact``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
     roles = {"bos_token": "<|start|>", "eos_token": "<|end|>"}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    halves = {name: bfloat16(values) for name, values in tensors.items()}
-    write_tensors(folder / "model.safetensors", halves)
+    stored = tensors if exact else {name: bfloat16(array) for name, array in tensors.items()}
+    write_tensors(folder / "model.safetensors", stored)
     return folder
 
 

@@ -32,7 +32,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             known = _expected(name, Path(scratch))
         (GOLDEN / f"{name}.json").write_text(json.dumps(known, indent=0, sort_keys=True) + "\n")
-        print(name)
+        sys.stdout.write(f"{name}\n")
 
 
 def _expected(name: str, scratch: Path) -> dict[str, Any]:
@@ -68,13 +68,12 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 
 
 def _converted(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    import gguf
     import torch
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
     from conversion.base import TextModel
 
-    import gguf
-
-    TextModel.get_vocab_base_pre = lambda self, tokenizer: PRE
+    TextModel.get_vocab_base_pre = lambda *_: PRE
     target = folder / "converted.gguf"
     with torch.inference_mode():
         settings = ModelBase.load_hparams(folder, False)

@@ -76,7 +76,7 @@ def _converted(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     TextModel.get_vocab_base_pre = lambda *_: PRE
     target = folder / "converted.gguf"
     with torch.inference_mode():
-        settings = ModelBase.load_hparams(folder, False)
+        settings = ModelBase.load_hparams(folder, is_mistral_format=False)
         converter = get_model_class(get_model_architecture(settings, ModelType.TEXT))
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()

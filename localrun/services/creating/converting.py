@@ -68,8 +68,15 @@ def convert(
     if method or not (not names or any(name in FAMILIES for name in names)):
         component = _component(workspace, folder, names, report)
         return _convert_upstream(component, names, folder, scratch, report)
-    weights = scratch / "model.gguf"
-    convert_folder(folder, weights, on_progress=_advance(report, "converting"))
+    weights = scratch / FILES[Role.WEIGHTS]
+    try:
+        convert_folder(folder, weights, on_progress=_advance(report, "converting"))
+    except UsageError as error:  # a tokenizer or setting that ours does not know
+        ready = _ready_component(workspace)
+        if ready is None or not ready.converts(names):
+            raise
+        report.note(f"{error.message}; llama.cpp's converter is asked instead")
+        return _convert_upstream(ready, names, folder, scratch, report)
     made = [(Role.WEIGHTS, weights)]
     if config.has("vision_config") or config.has("audio_config"):
         made += _projector(workspace, names, folder, scratch, report)
@@ -80,8 +87,8 @@ def _projector(
     workspace: Workspace, names: list[str], folder: Path, scratch: Path, report: ProgressReport
 ) -> list[tuple[Role, Path]]:
     """Convert the projector too if llama.cpp's converter is here, else say what it needs."""
-    component = None if components.is_frozen() else components.find_component(workspace.environ)
-    if component is None or components.missing_packages():
+    component = _ready_component(workspace)
+    if component is None:
         report.note(f"without its projector, the model takes text only; it needs: {INSTALL}")
         return []
     if not component.has_projector(names):
@@ -118,6 +125,13 @@ def _convert_upstream(
         )
         made.append((role, path))
     return made
+
+
+def _ready_component(workspace: Workspace) -> Component | None:
+    """Return llama.cpp's converter if it and its packages are on this machine."""
+    if components.is_frozen() or components.missing_packages():
+        return None
+    return components.find_component(workspace.environ)
 
 
 def _component(

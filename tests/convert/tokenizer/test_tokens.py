@@ -40,6 +40,8 @@ BYTE_LEVEL = {
     "dbrx": lambda: byte_level([splitting.LLAMA3]),
     "tekken": lambda: byte_level([splitting.TEKKEN], ignore_merges=True),
     "gpt-4o": lambda: byte_level([splitting.GPT4O]),
+    "deepseek-v3": lambda: byte_level(list(splitting.DEEPSEEK3)),
+    "seed-coder": lambda: byte_level([splitting.SEED]),
     "gpt-2": lambda: byte_level(None),
     "smollm": lambda: byte_level(None, digits=True),
 }

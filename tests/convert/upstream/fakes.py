@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TABLES = """
-TEXT_MODEL_MAP: dict[str, str] = {"FakeForCausalLM": "fake", "SeeingModel": "fake"}
+TEXT_MODEL_MAP: dict[str, str] = {
+    "FakeForCausalLM": "fake", "LlamaForCausalLM": "fake", "SeeingModel": "fake"
+}
 MMPROJ_MODEL_MAP: dict[str, str] = {"SeeingModel": "fake"}
 """
 HEAD = """

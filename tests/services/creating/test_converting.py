@@ -129,6 +129,29 @@ def test_a_model_that_sees_says_why_it_does_not(
     assert any("takes text only" in note for note in told.notes)
 
 
+@pytest.mark.parametrize("has_packages", [True, False])
+def test_a_tokenizer_unknown_to_ours_goes_to_llama_cpps_converter(
+    workspace: Workspace, tmp_path: Path, packages: list[str], *, has_packages: bool
+) -> None:
+    (tmp_path / "made.gguf").write_bytes(gguf(3))
+    path = str(tmp_path / "made.gguf")
+    fake_component(tmp_path, f"output.write_bytes(pathlib.Path({path!r}).read_bytes())")
+    folder = decoder("llama", "LlamaForCausalLM").write(tmp_path / "tiny")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+"
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    if not has_packages:
+        packages.append("torch")
+        with pytest.raises(UsageError, match="splits text by a rule"):
+            build(workspace, folder)
+        return
+
+    entry, told = build(workspace, folder)
+
+    assert entry.manifest.with_role(Role.WEIGHTS)[0].size_bytes == len(gguf(3))
+    assert any("is asked instead" in note for note in told.notes)
+
+
 def index(content: bytes, digest: str) -> Callable[[Request], Reply]:
     def answer(request: Request) -> Reply:
         if request.path == "/simple/llama-cpp-python/":

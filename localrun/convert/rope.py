@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localrun.convert.safetensors import Array
 
 THETA = 10_000.0
-UNSCALED = ("default", "dynamic")  # dynamic has no effect within the trained context
+UNSCALED = ("default", "dynamic", "mrope")  # dynamic has no effect within the trained context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,9 @@ def describe_rope(
     writer.add_rope_dimension_count(rope.num_rotated)
     writer.add_rope_freq_base(rope.theta)
     scaling = rope.scaling
+    if scaling.has("mrope_section"):
+        sections = [int(size) for size in scaling.numbers("mrope_section")]
+        writer.add_rope_dimension_sections([*sections, 0, 0, 0, 0][:4])
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     if kind in UNSCALED:
         return {}

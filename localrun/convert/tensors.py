@@ -40,10 +40,11 @@ WHOLE_ENDINGS = (
     ".shortconv.conv.weight",
 )  # small too
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
+WHOLE_NAMES = ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
-    r"|^(model\.)?(vision_tower|multi_modal_projector)\."
+    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model)\."
 )
 
 
@@ -168,7 +169,9 @@ class TensorNames:
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
         name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
         name = name.removeprefix("language_model.")
-        is_whole = name.startswith(("model.", "lm_head.", "vision_tower.", "multi_modal_"))
+        is_whole = name.startswith(
+            ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
+        )
         return name if is_whole else f"model.{name}"
 
 

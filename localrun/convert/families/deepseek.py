@@ -104,3 +104,4 @@ DEEPSEEK3 = replace(
     DEEPSEEK2,
     defaults={"rms_norm_eps": 1e-6, "scoring_func": "sigmoid", "norm_topk_prob": True},
 )
+GLM4_FLASH = DEEPSEEK3  # GLM 4.7 Flash

@@ -8,7 +8,7 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import sliding_window_pattern
-from localrun.convert.sources import halves
+from localrun.convert.sources import halves, transposed
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def _describe_granite(writer: gguf.GGUFWriter, config: Config) -> None:
             write(config.number(key))
 
 
-def _describe_ministral(writer: gguf.GGUFWriter, config: Config) -> None:
+def _describe_mistral3(writer: gguf.GGUFWriter, config: Config) -> None:
+    if config.text("model_type", "") != "ministral3":
+        return
     parameters = config.inner("rope_parameters")
     if parameters.text("rope_type", "default") != "yarn":
         raise UsageError(f"{config.where}: Ministral 3 has yarn, this model another rope_type")
@@ -54,21 +56,51 @@ def _granite_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     return tuple(zip(names, halves(source, names), strict=True))
 
 
+def _describe_llama4(writer: gguf.GGUFWriter, config: Config) -> None:
+    writer.add_interleave_moe_layer_step(config.count("interleave_moe_layer_step"))
+    writer.add_expert_feed_forward_length(config.count("intermediate_size"))
+
+
+def _llama4_kinds(config: Config) -> list[str]:
+    step = config.count("interleave_moe_layer_step")
+    count = config.count("num_hidden_layers")
+    return ["dense" if (index + 1) % step else "experts" for index in range(count)]
+
+
+def _llama4_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
+    del config
+    if name.endswith(".experts.down_proj"):
+        return ((f"{name}.weight", transposed(source, name)),)
+    if not name.endswith(".experts.gate_up_proj"):
+        return ((name, source),)
+    layer = name.removesuffix("gate_up_proj")
+    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
+    return tuple(zip(names, halves(transposed(source, name), names), strict=True))
+
+
 LLAMA = Architecture(
     architecture=gguf.MODEL_ARCH.LLAMA,
     permutes_heads=True,
     has_experts=True,
     renames=(("model.text_model.", "model."),),
 )
+LLAMA4 = Architecture(
+    architecture=gguf.MODEL_ARCH.LLAMA4,
+    has_experts=True,
+    feed_forward="intermediate_size_mlp",
+    describe=_describe_llama4,
+    pieces=_llama4_pieces,
+    layer_kinds=_llama4_kinds,
+)
 SMOLLM3 = Architecture(architecture=gguf.MODEL_ARCH.SMOLLM3, permutes_heads=True)
 ARCEE = Architecture(
     architecture=gguf.MODEL_ARCH.ARCEE, permutes_heads=True, activations=("relu2",)
 )
-MINISTRAL3 = Architecture(
+MISTRAL3 = Architecture(
     architecture=gguf.MODEL_ARCH.MISTRAL3,
     permutes_heads=True,
     scales_yarn=True,
-    describe=_describe_ministral,
+    describe=_describe_mistral3,
 )
 GRANITE = Architecture(
     architecture=gguf.MODEL_ARCH.GRANITE, permutes_heads=True, describe=_describe_granite

@@ -8,10 +8,15 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if
+from localrun.convert.sources import halves, transposed
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
+    from localrun.convert.families.architecture import Pieces
+    from localrun.convert.sources import TensorSource
+
+DEEPSTACK = "deepstack_visual_indexes"
 
 
 def _describe_moe2(writer: gguf.GGUFWriter, config: Config) -> None:
@@ -40,6 +45,30 @@ def _describe_moe(writer: gguf.GGUFWriter, config: Config) -> None:
         writer.add_expert_shared_feed_forward_length(size)
 
 
+def _describe_vl(writer: gguf.GGUFWriter, config: Config) -> None:
+    vision = config.inner("vision_config")
+    indexes = vision.numbers("deepstack_visual_indexes") if vision.has(DEEPSTACK) else []
+    writer.add_num_deepstack_layers(len(indexes))
+
+
+def _describe_vl_moe(writer: gguf.GGUFWriter, config: Config) -> None:
+    _check_weights(config, is_normalized=True)
+    _describe_moe(writer, config)
+    _describe_vl(writer, config)
+
+
+def _vl_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
+    """Take the packed experts apart, whose matrices are transposed."""
+    del config
+    if name.endswith(".experts.down_proj"):
+        return ((f"{name}.weight", transposed(source, name)),)
+    if not name.endswith(".experts.gate_up_proj"):
+        return ((name, source),)
+    layer = name.removesuffix("gate_up_proj")
+    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
+    return tuple(zip(names, halves(transposed(source, name), names), strict=True))
+
+
 QWEN2 = Architecture(architecture=gguf.MODEL_ARCH.QWEN2)
 QWEN3 = Architecture(architecture=gguf.MODEL_ARCH.QWEN3, defaults={"head_dim": 128})
 QWEN2_MOE = Architecture(
@@ -47,4 +76,13 @@ QWEN2_MOE = Architecture(
 )
 QWEN3_MOE = Architecture(
     architecture=gguf.MODEL_ARCH.QWEN3MOE, has_experts=True, describe=_describe_moe3
+)
+QWEN2_VL = Architecture(architecture=gguf.MODEL_ARCH.QWEN2VL)
+QWEN3_VL = Architecture(architecture=gguf.MODEL_ARCH.QWEN3VL, describe=_describe_vl)
+QWEN3_VL_MOE = Architecture(
+    architecture=gguf.MODEL_ARCH.QWEN3VLMOE,
+    has_experts=True,
+    defaults={"norm_topk_prob": True},
+    describe=_describe_vl_moe,
+    pieces=_vl_pieces,
 )

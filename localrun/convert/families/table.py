@@ -25,7 +25,10 @@ FAMILIES = {
     "LlamaForCausalLM": llama.LLAMA,
     "MistralForCausalLM": llama.LLAMA,
     "MixtralForCausalLM": llama.LLAMA,
-    "Ministral3ForCausalLM": llama.MINISTRAL3,
+    "Ministral3ForCausalLM": llama.MISTRAL3,
+    "Mistral3ForConditionalGeneration": llama.MISTRAL3,
+    "Llama4ForCausalLM": llama.LLAMA4,
+    "Llama4ForConditionalGeneration": llama.LLAMA4,
     "SmolLM3ForCausalLM": llama.SMOLLM3,
     "ArceeForCausalLM": llama.ARCEE,
     "GraniteForCausalLM": llama.GRANITE,
@@ -43,6 +46,10 @@ FAMILIES = {
     "Qwen3ForCausalLM": qwen.QWEN3,
     "Qwen3Model": qwen.QWEN3,
     "Qwen3MoeForCausalLM": qwen.QWEN3_MOE,
+    "Qwen2VLForConditionalGeneration": qwen.QWEN2_VL,
+    "Qwen2_5_VLForConditionalGeneration": qwen.QWEN2_VL,
+    "Qwen3VLForConditionalGeneration": qwen.QWEN3_VL,
+    "Qwen3VLMoeForConditionalGeneration": qwen.QWEN3_VL_MOE,
     "GemmaForCausalLM": gemma.GEMMA,
     "Gemma2ForCausalLM": gemma.GEMMA2,
     "Gemma3ForCausalLM": gemma.GEMMA3,
@@ -52,6 +59,7 @@ FAMILIES = {
     "Glm4MoeForCausalLM": glm.GLM4_MOE,
     "DeepseekV2ForCausalLM": deepseek.DEEPSEEK2,
     "DeepseekV3ForCausalLM": deepseek.DEEPSEEK3,
+    "Glm4MoeLiteForCausalLM": deepseek.GLM4_FLASH,
     "GptOssForCausalLM": gpt_oss.GPT_OSS,
     "Lfm2ForCausalLM": lfm2.LFM2,
     "Lfm2MoeForCausalLM": lfm2.LFM2_MOE,
@@ -86,4 +94,8 @@ def text_config(config: Config, family: Architecture) -> Config:
     """
     inner = config.inner("text_config") if config.has("text_config") else config
     present = {key: value for key, value in inner.values.items() if value is not None}
+    if config.has("vision_config"):
+        present["vision_config"] = config.raw("vision_config")
+        if config.has("tie_word_embeddings"):
+            present["tie_word_embeddings"] = config.raw("tie_word_embeddings")
     return Config({**family.defaults, **present}, inner.where)

@@ -49,7 +49,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "lfm2moe": ("Lfm2Moe", {
         **EXPERTS, "layer_types": ["conv", "full_attention"], "num_dense_layers": 1,
     }),
+    "glm4flash": ("Glm4MoeLite", {**ROUTED, **LATENT, "n_group": 1, "topk_group": 1}),
     "llama": ("Llama", {}),
+    "llama4": ("Llama4", {
+        **LOCAL, **HEAD, **FOUR, "num_experts_per_tok": 1, "intermediate_size_mlp": 96,
+        "interleave_moe_layer_step": 2, "attention_chunk_size": 64,
+    }),
     "ministral3": ("Ministral3", HEAD),
     "mixtral": ("Mixtral", LOCAL),
     "olmo2": ("Olmo2", {}),
@@ -61,4 +66,35 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "seedoss": ("SeedOss", HEAD),
     "smollm3": ("SmolLM3", FOUR),
 }  # fmt: skip
-CONFIGS = {"Gemma3": "Gemma3TextConfig"}  # where the name is not that of the model's class
+CONFIGS = {"Gemma3": "Gemma3TextConfig", "Llama4": "Llama4TextConfig"}  # named otherwise
+TEXT = {key: value for key, value in USUAL.items() if key != "dtype"}
+VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
+          "out_hidden_size": 64}  # fmt: skip
+ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [4, 2, 2]}
+SEEING: dict[str, tuple[str, dict[str, Any]]] = {
+    "mistral3": ("Mistral3", {
+        "text_config": {**TEXT, **HEAD, "model_type": "mistral"},
+        "vision_config": {
+            "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+            "model_type": "pixtral",
+        },
+    }),
+    "qwen25vl": ("Qwen2_5_VL", {
+        "text_config": {**TEXT, "rope_parameters": ROPE}, "vision_config": VISION,
+    }),
+    "qwen3vl": ("Qwen3VL", {
+        "text_config": {**TEXT, "head_dim": 16, "rope_parameters": ROPE},
+        "vision_config": {
+            **VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 16,
+        },
+    }),
+    "qwen3vlmoe": ("Qwen3VLMoe", {
+        "text_config": {
+            **TEXT, **EXPERTS, "head_dim": 16, "norm_topk_prob": True, "rope_parameters": ROPE,
+        },
+        "vision_config": {
+            **VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 16,
+        },
+    }),
+}  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
-from tests.convert.oracle.families import CONFIGS, FAMILIES, USUAL
+from tests.convert.oracle.families import CONFIGS, FAMILIES, SEEING, USUAL
 
 GOLDEN = Path(__file__).parent / "golden"
 PRE = "qwen2"
@@ -28,7 +28,7 @@ def main() -> None:
     os.environ["NO_LOCAL_GGUF"] = "1"
     sys.path[:0] = [sources, str(Path(sources, "gguf-py"))]
     GOLDEN.mkdir(exist_ok=True)
-    for name in wanted or FAMILIES:
+    for name in wanted or (*FAMILIES, *SEEING):
         with tempfile.TemporaryDirectory() as scratch:
             known = _expected(name, Path(scratch))
         (GOLDEN / f"{name}.json").write_text(json.dumps(known, indent=0, sort_keys=True) + "\n")
@@ -40,10 +40,13 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     import transformers
 
     torch.manual_seed(1)
-    prefix, changes = FAMILIES[name]
+    is_seeing = name in SEEING
+    prefix, changes = SEEING[name] if is_seeing else FAMILIES[name]
     config_class = getattr(transformers, CONFIGS.get(prefix, f"{prefix}Config"))
-    model_class = getattr(transformers, f"{prefix}ForCausalLM")
-    model_class(config_class(**{**USUAL, **changes})).save_pretrained(scratch / "random")
+    suffix = "ForConditionalGeneration" if is_seeing else "ForCausalLM"
+    model_class = getattr(transformers, f"{prefix}{suffix}")
+    settings = changes if is_seeing else {**USUAL, **changes}
+    model_class(config_class(**settings)).save_pretrained(scratch / "random")
     config = json.loads((scratch / "random" / "config.json").read_text())
     shapes = _shapes(scratch / "random" / "model.safetensors")
     folder = write_checkpoint(scratch / "model", config, weights(shapes))

@@ -9,7 +9,7 @@ import gguf
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if
 from localrun.convert.sources import halves, transposed
-from localrun.errors import UsageError
+from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
@@ -58,15 +58,25 @@ def _describe_vl_moe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def _vl_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
-    """Take the packed experts apart, whose matrices are transposed."""
-    del config
-    if name.endswith(".experts.down_proj"):
-        return ((f"{name}.weight", transposed(source, name)),)
-    if not name.endswith(".experts.gate_up_proj"):
+    """Take the packed experts apart; published models have them transposed, newer ones do not."""
+    is_down, is_wide = (name.endswith(f".experts.{part}_proj") for part in ("down", "gate_up"))
+    if not is_down and not is_wide:
         return ((name, source),)
+    first, last = source.shape[-2:]
+    hidden, inner = config.count("hidden_size"), config.count("moe_intermediate_size")
+    published, newer = (
+        ((inner, hidden), (hidden, inner))
+        if is_down
+        else ((hidden, 2 * inner), (2 * inner, hidden))
+    )
+    if (first, last) not in {published, newer}:
+        raise IntegrityError(f"tensor {source.name} has the shape {source.shape}")
+    plain = transposed(source, name) if (first, last) == published else source
+    if is_down:
+        return ((f"{name}.weight", plain),)
     layer = name.removesuffix("gate_up_proj")
     names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
-    return tuple(zip(names, halves(transposed(source, name), names), strict=True))
+    return tuple(zip(names, halves(plain, names), strict=True))
 
 
 QWEN2 = Architecture(architecture=gguf.MODEL_ARCH.QWEN2)

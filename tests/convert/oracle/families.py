@@ -91,10 +91,13 @@ SEEING: dict[str, tuple[str, dict[str, Any]]] = {
     }),
     "qwen3vlmoe": ("Qwen3VLMoe", {
         "text_config": {
-            **TEXT, **EXPERTS, "head_dim": 16, "norm_topk_prob": True, "rope_parameters": ROPE,
+            **TEXT, **EXPERTS, "moe_intermediate_size": 48, "head_dim": 16,
+            "norm_topk_prob": True, "rope_parameters": ROPE,
         },
         "vision_config": {
             **VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 16,
         },
     }),
 }  # fmt: skip
+PACKED = (".experts.gate_up_proj", ".experts.down_proj")
+TRANSPOSED = ("qwen3vlmoe",)  # published so; transformers 5 saves another layout

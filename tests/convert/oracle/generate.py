@@ -14,10 +14,17 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
-from tests.convert.oracle.families import CONFIGS, FAMILIES, SEEING, USUAL
+from tests.convert.oracle.families import CONFIGS, FAMILIES, PACKED, SEEING, TRANSPOSED, USUAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.convert.writing import Array
 
 GOLDEN = Path(__file__).parent / "golden"
 PRE = "qwen2"
@@ -53,6 +60,8 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     model = model_class.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
         logits = model(torch.tensor([PROMPT])).logits[0, -1]
+    if name in TRANSPOSED:
+        folder = write_checkpoint(scratch / "published", config, published(weights(shapes)))
     keys, tensors = _converted(folder)
     return {
         "config": config,
@@ -60,6 +69,14 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         "logits": [round(float(value), 5) for value in logits],
         "keys": keys,
         "tensors": tensors,
+    }
+
+
+def published(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return weights with the packed experts transposed."""
+    return {
+        name: np.ascontiguousarray(array.swapaxes(-1, -2)) if name.endswith(PACKED) else array
+        for name, array in tensors.items()
     }
 
 

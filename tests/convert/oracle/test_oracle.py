@@ -20,7 +20,7 @@ from localrun.gguf.header import read_header
 from tests.convert.adapted import adapter_tensors, write_adapter
 from tests.convert.logits import logits
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
-from tests.convert.oracle.generate import described
+from tests.convert.oracle.generate import described, published
 
 if TYPE_CHECKING:
     from tests.convert.writing import Array
@@ -117,6 +117,16 @@ def test_an_adapter_that_llama_cpp_would_ignore_is_refused(tmp_path: Path) -> No
 
     with pytest.raises(UsageError, match=r"llama\.cpp does not apply"):
         convert_adapter(adapter, read_header(base), tmp_path / "adapter.gguf")
+
+
+def test_experts_that_are_stored_transposed_give_the_same_tensors(tmp_path: Path) -> None:
+    known = json.loads((Path(__file__).parent / "golden" / "qwen3vlmoe.json").read_text())
+    transposed = published(weights(known["shapes"]))
+    folder = write_checkpoint(tmp_path / "model", known["config"], transposed)
+
+    convert_folder(folder, tmp_path / "made.gguf")
+
+    assert described(tmp_path / "made.gguf")[1] == known["tensors"]
 
 
 def test_a_missing_expert_is_an_error(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
     parts: dict[str, TensorPart] = {}
     for pair in adapter.pairs:
         name = _name(pair, names, adapter.base_name)
-        if any(part in name for part in family.ignores_adapters):
+        if any(part in name for part in family.unadaptable):
             raise UsageError(
-                f"the adapter changes {pair.module}, to which llama.cpp does not apply adapters",
+                f"the adapter changes {pair.module}, which cannot be adapted in llama.cpp",
                 hint="merge it into the model with PEFT's merge_and_unload, and convert that",
             )
         a, b = _parts(name, pair, family, base)

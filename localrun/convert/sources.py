@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from localrun.convert.safetensors import widened
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,6 +61,29 @@ class ViewedTensor:
     def stored(self) -> Rows:
         """Return the stored values."""
         return self.view(np.asanyarray(self.source.stored()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputedTensor:
+    """Values computed in float32 from those of a small source."""
+
+    name: str
+    source: TensorSource
+    function: Callable[[Array], Array]
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the source."""
+        return self.source.shape
+
+    def stored(self) -> Rows:
+        """Return the computed values."""
+        return self.function(widened(np.asanyarray(self.source.stored()), self.source.dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

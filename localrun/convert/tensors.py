@@ -38,8 +38,10 @@ WHOLE_ENDINGS = (
     ".ffn_gate_inp_shexp.weight",
     "_exps.bias",
     ".shortconv.conv.weight",
+    ".ssm_conv1d.weight",
 )  # small too
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
+WITHOUT_SUFFIX = (".ssm_a", ".ssm_d")
 WHOLE_NAMES = ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
@@ -152,7 +154,7 @@ class TensorNames:
         if self._family.kind == "encoder" and name.startswith("lm_head."):
             return None
         gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None or not gguf_name.endswith((".weight", ".bias")):
+        if gguf_name is None or not gguf_name.endswith((".weight", ".bias", *WITHOUT_SUFFIX)):
             raise UsageError(
                 f"tensor {source} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
@@ -213,7 +215,7 @@ def _part(
     name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
     is_vector = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
-    is_norm = name.endswith("norm.weight")
+    is_norm = name.endswith("norm.weight") and not name.endswith(family.plain_norms)
     return TensorPart(
         name=name,
         source=tensor,

@@ -35,22 +35,23 @@ def one_piece(name: str, source: TensorSource, config: Config) -> Pieces:
 class Architecture:
     """An architecture, and the differences between its files and llama.cpp's tensors.
 
-    ``norm_offset`` is added to the weights of norms. With ``permutes_heads``, the halves of each
-    head's rotated dimensions are interleaved. ``skips_positions`` is the number of leading rows of
-    the position table that no text uses. ``defaults`` are transformers' values for keys that
-    ``config.json`` lacks.
+    ``norm_offset`` is added to the weights of norms, except ``plain_norms``. With
+    ``permutes_heads``, the halves of each head's rotated dimensions are interleaved.
+    ``skips_positions`` is the number of leading rows of the position table that no text uses.
+    ``defaults`` are transformers' values for keys that ``config.json`` lacks.
 
     ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
-    ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart, and those
-    that match ``skipped`` are left out. ``layer_kinds`` names the kind of each layer if layers
-    differ; layers of a kind have the same tensors. ``ignores_adapters`` are the matrices to which
-    llama.cpp does not apply adapters.
+    ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart or leaves it
+    out. ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
+    same tensors. ``unadaptable`` are parts of GGUF names of matrices to which llama.cpp does not
+    apply adapters, or whose rows are stored in another order.
     """
 
     architecture: gguf.MODEL_ARCH
     kind: Kind = "decoder"
     activations: tuple[str, ...] = GATE_SILU
     norm_offset: float = 0.0
+    plain_norms: tuple[str, ...] = ()
     epsilon: str = "rms_norm_eps"
     permutes_heads: bool = False
     skips_positions: int = 0
@@ -63,9 +64,8 @@ class Architecture:
     describe: Callable[[gguf.GGUFWriter, Config], None] = no_more_keys
     pieces: Callable[[str, TensorSource, Config], Pieces] = one_piece
     renames: tuple[tuple[str, str], ...] = ()
-    skipped: tuple[str, ...] = ()
     layer_kinds: Callable[[Config], Sequence[str]] | None = None
-    ignores_adapters: tuple[str, ...] = ()
+    unadaptable: tuple[str, ...] = ()
     feed_forward: str = "intermediate_size"
 
     @property

@@ -98,7 +98,7 @@ DEEPSEEK2 = Architecture(
     pieces=_pieces,
     renames=((".e_score_correction_bias", ".e_score_correction.bias"),),
     layer_kinds=dense_then_experts,
-    ignores_adapters=(".attn_q.", ".attn_q_a.", ".attn_q_b.", ".attn_kv_a_mqa.", "_b."),
+    unadaptable=(".attn_q.", ".attn_q_a.", ".attn_q_b.", ".attn_kv_a_mqa.", "_b."),
 )
 DEEPSEEK3 = replace(
     DEEPSEEK2,

@@ -15,6 +15,7 @@ from localrun.convert.families import (
     lfm2,
     llama,
     qwen,
+    qwen_linear,
 )
 from localrun.errors import UsageError
 
@@ -50,6 +51,11 @@ FAMILIES = {
     "Qwen2_5_VLForConditionalGeneration": qwen.QWEN2_VL,
     "Qwen3VLForConditionalGeneration": qwen.QWEN3_VL,
     "Qwen3VLMoeForConditionalGeneration": qwen.QWEN3_VL_MOE,
+    "Qwen3NextForCausalLM": qwen_linear.QWEN3_NEXT,
+    "Qwen3_5ForCausalLM": qwen_linear.QWEN35,
+    "Qwen3_5ForConditionalGeneration": qwen_linear.QWEN35,
+    "Qwen3_5MoeForCausalLM": qwen_linear.QWEN35_MOE,
+    "Qwen3_5MoeForConditionalGeneration": qwen_linear.QWEN35_MOE,
     "GemmaForCausalLM": gemma.GEMMA,
     "Gemma2ForCausalLM": gemma.GEMMA2,
     "Gemma3ForCausalLM": gemma.GEMMA3,

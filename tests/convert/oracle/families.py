@@ -27,6 +27,11 @@ HEAD = {"head_dim": 32}
 FOUR = {"num_hidden_layers": 4}
 WINDOW = {"sliding_window": 8}
 GEMMA = {**HEAD, **WINDOW, "query_pre_attn_scalar": 32}
+DELTA = {
+    **FOUR, **HEAD, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2, "linear_num_value_heads": 4,
+}  # fmt: skip
+SHARED = {**EXPERTS, "shared_expert_intermediate_size": 48}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "arcee": ("Arcee", {}),
     "cohere": ("Cohere", {"logit_scale": 0.25}),
@@ -61,12 +66,21 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo3": ("Olmo3", {**FOUR, **WINDOW}),
     "olmoe": ("Olmoe", {"num_experts": 4, "num_experts_per_tok": 2, "num_key_value_heads": 4}),
     "qwen2moe": ("Qwen2Moe", {**EXPERTS, "shared_expert_intermediate_size": 64}),
+    "qwen2": ("Qwen2", {}),
     "qwen3": ("Qwen3", HEAD),
     "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
+    "qwen3next": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
+    "qwen35": ("Qwen3_5", DELTA),
+    "qwen35moe": ("Qwen3_5Moe", {**SHARED, **DELTA}),
     "seedoss": ("SeedOss", HEAD),
     "smollm3": ("SmolLM3", FOUR),
 }  # fmt: skip
-CONFIGS = {"Gemma3": "Gemma3TextConfig", "Llama4": "Llama4TextConfig"}  # named otherwise
+CONFIGS = {
+    "Gemma3": "Gemma3TextConfig",
+    "Llama4": "Llama4TextConfig",
+    "Qwen3_5": "Qwen3_5TextConfig",
+    "Qwen3_5Moe": "Qwen3_5MoeTextConfig",
+}  # named otherwise
 TEXT = {key: value for key, value in USUAL.items() if key != "dtype"}
 VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
           "out_hidden_size": 64}  # fmt: skip

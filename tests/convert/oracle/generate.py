@@ -90,14 +90,19 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 def _converted(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     import gguf
     import torch
+    import transformers
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
     from conversion.base import TextModel
 
+    transformers.AutoTokenizer.from_pretrained = (  # its classes add tokens of real models
+        transformers.PreTrainedTokenizerFast.from_pretrained
+    )
     TextModel.get_vocab_base_pre = lambda *_: PRE
     target = folder / "converted.gguf"
     with torch.inference_mode():
         settings = ModelBase.load_hparams(folder, is_mistral_format=False)
         converter = get_model_class(get_model_architecture(settings, ModelType.TEXT))
+        converter.no_mtp = True
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()
     return described(target)

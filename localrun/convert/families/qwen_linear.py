@@ -1,0 +1,198 @@
+"""Qwen3-Next and Qwen 3.5: gated delta networks between layers of attention.
+
+The heads of values are stored behind their head of keys. Qwen3-Next has queries, keys, values and
+gates in one matrix, head after head. llama.cpp repeats the heads of keys as tiles, so for Qwen 3.5
+the heads of values are stored in that order; the multi-token prediction layers are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import gguf
+import numpy as np
+
+from localrun.convert.families.architecture import Architecture
+from localrun.convert.families.keys import count_if
+from localrun.convert.sources import ComputedTensor, ViewedTensor, halves
+from localrun.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.convert.config import Config
+    from localrun.convert.families.architecture import Pieces
+    from localrun.convert.safetensors import Array
+    from localrun.convert.sources import TensorSource
+
+LINEAR, FULL = "linear_attention", "full_attention"
+SECTIONS = (11, 11, 10, 0)  # of the rotation in three dimensions, if the configuration has none
+
+
+def _kinds(config: Config) -> Sequence[str]:
+    kinds = config.texts("layer_types")
+    count = config.count("num_hidden_layers")
+    if not kinds:
+        period = config.count("full_attention_interval", 4)
+        return [LINEAR if (index + 1) % period else FULL for index in range(count)]
+    if len(kinds) != count or set(kinds) - {LINEAR, FULL}:
+        raise config.wrong("layer_types", f"{LINEAR} or {FULL} for every layer")
+    return kinds
+
+
+def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
+    if size := count_if(config, "moe_intermediate_size"):
+        writer.add_expert_feed_forward_length(size)
+    if size := count_if(config, "shared_expert_intermediate_size"):
+        writer.add_expert_shared_feed_forward_length(size)
+    heads = config.count("linear_num_value_heads")
+    writer.add_ssm_conv_kernel(config.count("linear_conv_kernel_dim"))
+    writer.add_ssm_state_size(config.count("linear_key_head_dim"))
+    writer.add_ssm_group_count(config.count("linear_num_key_heads"))
+    writer.add_ssm_time_step_rank(heads)
+    writer.add_ssm_inner_size(config.count("linear_value_head_dim") * heads)
+    recurrent = [kind == LINEAR for kind in _kinds(config)]
+    writer.add_array(f"{writer.arch}.attention.recurrent_layers", recurrent)
+    writer.add_full_attention_interval(config.count("full_attention_interval", 4))
+
+
+def _describe_35(writer: gguf.GGUFWriter, config: Config) -> None:
+    _describe(writer, config)
+    if not config.inner("rope_parameters").has("mrope_section"):
+        writer.add_rope_dimension_sections(SECTIONS)
+
+
+def _describe_35_moe(writer: gguf.GGUFWriter, config: Config) -> None:
+    _describe_35(writer, config)
+    if size := count_if(config, "intermediate_size"):  # not every file has it
+        writer.add_feed_forward_length(size)
+
+
+def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
+    """Take the mixed matrices apart; both models."""
+    if name.startswith(("mtp.", "model.mtp.")):
+        return ()
+    if name.endswith((".experts.down_proj", ".experts.gate_up_proj")):
+        return _packed_experts(name, source)
+    if name.endswith(".in_proj_qkvz.weight"):
+        return _mixed(name, source, config)
+    if name.endswith(".A_log"):
+        source = ComputedTensor(name=name, source=source, function=_negative_exponential)
+    elif name.endswith(".dt_bias"):
+        name = f"{name.removesuffix('.dt_bias')}.dt_proj.bias"
+    elif name.endswith(".conv1d.weight"):
+        source = _flat(source, name)
+    return ((name, source),)
+
+
+def _mixed(name: str, source: TensorSource, config: Config) -> Pieces:
+    keys, values = config.count("linear_key_head_dim"), config.count("linear_value_head_dim")
+    heads, ratio = config.count("linear_num_key_heads"), _ratio(config)
+    sizes = (keys, keys, ratio * values, ratio * values)
+    if source.shape[0] != heads * sum(sizes):
+        raise IntegrityError(f"tensor {source.name} has the shape {source.shape}")
+    by_head = np.arange(source.shape[0]).reshape(heads, -1)
+    parts = np.split(by_head, np.cumsum(sizes)[:-1], axis=1)
+    qkv, z = np.concatenate([part.reshape(-1) for part in parts[:3]]), parts[3].reshape(-1)
+    layer = name.removesuffix("qkvz.weight")
+    return (
+        (f"{layer}qkv.weight", _rows(source, f"{layer}qkv.weight", qkv)),
+        (f"{layer}z.weight", _rows(source, f"{layer}z.weight", z)),
+    )
+
+
+def _pieces_35(name: str, source: TensorSource, config: Config) -> Pieces:
+    """Order the heads of values as tiles."""
+    if ".linear_attn." not in name or _ratio(config) == 1:
+        return _pieces(name, source, config)
+    size = config.count("linear_value_head_dim")
+    part = name.partition(".linear_attn.")[2]
+    if part in {"in_proj_qkv.weight", "conv1d.weight"}:
+        before = 2 * config.count("linear_key_head_dim") * config.count("linear_num_key_heads")
+        order = np.concatenate([np.arange(before), before + _tiles(config, size)])
+    elif part == "in_proj_z.weight":
+        order = _tiles(config, size)
+    elif part in {"in_proj_a.weight", "in_proj_b.weight", "A_log", "dt_bias"}:
+        order = _tiles(config, 1)
+    elif part == "out_proj.weight":
+        order = _tiles(config, size)
+        _check_size(source, source.shape[-1], order)
+        return ((name, ViewedTensor(
+            name=name, source=source, shape=source.shape, view=lambda data: data[:, order]
+        )),)  # fmt: skip
+    else:
+        return _pieces(name, source, config)
+    _check_size(source, source.shape[0], order)
+    return _pieces(name, _rows(source, name, order), config)
+
+
+def _ratio(config: Config) -> int:
+    """Return the number of heads of values to a head of keys."""
+    values, keys = config.count("linear_num_value_heads"), config.count("linear_num_key_heads")
+    if values % keys:
+        raise config.wrong("linear_num_value_heads", f"a multiple of {keys}")
+    return values // keys
+
+
+def _tiles(config: Config, size: int) -> Array:
+    """Return the order of rows in which llama.cpp repeats heads of keys."""
+    count = config.count("linear_num_value_heads") * size
+    grouped = np.arange(count).reshape(-1, _ratio(config), size)
+    return grouped.swapaxes(0, 1).reshape(-1)
+
+
+def _check_size(source: TensorSource, size: int, order: Array) -> None:
+    if size != len(order):
+        raise IntegrityError(f"tensor {source.name} has the shape {source.shape}")
+
+
+def _rows(source: TensorSource, name: str, order: Array) -> ViewedTensor:
+    shape = (len(order), *source.shape[1:])
+    return ViewedTensor(name=name, source=source, shape=shape, view=lambda data: data[order])
+
+
+def _flat(source: TensorSource, name: str) -> ViewedTensor:
+    shape = (source.shape[0], source.shape[-1])
+    return ViewedTensor(
+        name=name, source=source, shape=shape, view=lambda data: data.reshape(shape)
+    )
+
+
+def _packed_experts(name: str, source: TensorSource) -> Pieces:
+    if name.endswith(".down_proj"):
+        return ((f"{name}.weight", source),)
+    layer = name.removesuffix("gate_up_proj")
+    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
+    return tuple(zip(names, halves(source, names), strict=True))
+
+
+def _negative_exponential(values: Array) -> Array:
+    return -np.exp(values)
+
+
+QWEN3_NEXT = Architecture(
+    architecture=gguf.MODEL_ARCH.QWEN3NEXT,
+    norm_offset=1.0,
+    plain_norms=(".ssm_norm.weight",),
+    has_experts=True,
+    defaults={"partial_rotary_factor": 0.25, "head_dim": 256},
+    describe=_describe,
+    pieces=_pieces,
+    layer_kinds=_kinds,
+    unadaptable=(".ssm_", ".attn_qkv.", ".attn_gate."),
+)
+QWEN35 = replace(
+    QWEN3_NEXT,
+    architecture=gguf.MODEL_ARCH.QWEN35,
+    has_experts=False,
+    describe=_describe_35,
+    pieces=_pieces_35,
+)
+QWEN35_MOE = replace(
+    QWEN35,
+    architecture=gguf.MODEL_ARCH.QWEN35MOE,
+    has_experts=True,
+    feed_forward="",
+    describe=_describe_35_moe,
+)

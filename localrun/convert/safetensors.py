@@ -42,6 +42,7 @@ SIZES = {
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+BYTES = {"U8": "u1"}  # of formats that are taken apart elsewhere
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,17 +59,18 @@ class SafetensorsTensor:
     end: int
 
     def stored(self) -> Array:
-        """Return the stored values, mapped into memory; BF16 as uint16 bits.
+        """Return the stored values, mapped into memory; BF16 as uint16 bits, U8 as bytes.
 
         Raises:
-            UsageError: the type is not F32, F16 or BF16.
+            UsageError: the type is none of these.
         """
-        if self.dtype not in STORED:
+        types = STORED | BYTES
+        if self.dtype not in types:
             raise UsageError(
                 f"tensor {self.name} has the type {self.dtype}; F32, F16 and BF16 can be converted",
                 hint="take the unquantized model",
             )
-        kind = np.dtype(STORED[self.dtype])
+        kind = np.dtype(types[self.dtype])
         if self.start == self.end:  # an empty range cannot be mapped
             return np.empty(self.shape, kind)
         return np.memmap(self.path, kind, mode="r", offset=self.start, shape=self.shape)

@@ -15,7 +15,8 @@ import gguf
 import numpy as np
 
 from localrun.convert.metadata import num_layers
-from localrun.convert.safetensors import widened
+from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
+from localrun.convert.safetensors import STORED, widened
 from localrun.convert.sources import StackedTensors
 from localrun.errors import IntegrityError, UsageError
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.convert.safetensors import Array, SafetensorsTensor
     from localrun.convert.sources import Rows, TensorSource
 
-FileType = Literal["F32", "F16", "BF16"]
+FileType = Literal["F32", "F16", "BF16", "MXFP4"]
 
 CHUNK_BYTES = 16 * 1024 * 1024
 LARGEST_F16 = 65504.0
@@ -74,6 +75,8 @@ class TensorPart:
     @property
     def num_bytes(self) -> int:
         """Return the size in the file, without padding."""
+        if self.kind == "MXFP4":
+            return self.num_values // GROUP * BLOCK_BYTES
         return self.num_values * ITEM_BYTES[self.kind]
 
     def chunks(self) -> Iterator[Array]:
@@ -185,8 +188,8 @@ def _pieces(
 ) -> Iterator[tuple[str, TensorSource]]:
     """Yield the sources of GGUF tensors with plain names; experts of a layer are stacked."""
     experts: dict[str, dict[int, TensorSource]] = {}
-    for tensor in tensors.values():
-        for plain, source in family.pieces(names.plain(tensor.name), tensor, config):
+    for stored_name, tensor in _joined(tensors):
+        for plain, source in family.pieces(names.plain(stored_name), tensor, config):
             match = EXPERT.fullmatch(plain) if family.has_experts else None
             if match is None:
                 yield plain, source
@@ -200,6 +203,18 @@ def _pieces(
         if len({(member.shape, member.dtype) for member in ordered}) > 1:
             raise IntegrityError(f"{name} has experts of several shapes or types")
         yield name, StackedTensors(name=name, members=tuple(ordered))
+
+
+def _joined(
+    tensors: Mapping[str, SafetensorsTensor],
+) -> Iterator[tuple[str, TensorSource]]:
+    """Yield the tensors by name; blocks and scales of MXFP4 are one."""
+    for name, tensor in tensors.items():
+        stem = name.removesuffix(BLOCKS)
+        if stem != name and stem + SCALES in tensors:
+            yield stem, join_blocks(stem, tensor, tensors[stem + SCALES])
+        elif not (name.endswith(SCALES) and name.removesuffix(SCALES) + BLOCKS in tensors):
+            yield name, tensor
 
 
 def interleaved(num_rows: int, num_heads: int) -> Array:
@@ -219,10 +234,26 @@ def _part(
     return TensorPart(
         name=name,
         source=tensor,
-        kind="F32" if is_vector or name in KEPT_WHOLE else kind,
+        kind=_kind(name, tensor, "F32" if is_vector or name in KEPT_WHOLE else kind),
         order=_order(name, tensor, config, family),
         offset=family.norm_offset if is_norm else 0.0,
     )
+
+
+def _kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
+    """Return the type of a tensor in the file; MXFP4 stays as it is.
+
+    Raises:
+        UsageError: a tensor of bytes is no format that is known here.
+    """
+    if tensor.dtype == "MXFP4":
+        return "MXFP4"
+    if tensor.dtype not in STORED:
+        raise UsageError(
+            f"tensor {name} has the type {tensor.dtype}; F32, F16 and BF16 can be converted",
+            hint="take the unquantized model",
+        )
+    return kind
 
 
 def _order(name: str, tensor: TensorSource, config: Config, family: Architecture) -> Array | None:
@@ -244,8 +275,9 @@ def _order(name: str, tensor: TensorSource, config: Config, family: Architecture
 def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     """Return the type of the largest tensor: small tensors often have higher precision."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
-    largest = max(tensors.values(), key=lambda tensor: tensor.end - tensor.start, default=None)
-    if largest is None or largest.dtype not in kinds:
+    plain = [tensor for tensor in tensors.values() if tensor.dtype in kinds]
+    largest = max(plain, key=lambda tensor: tensor.end - tensor.start, default=None)
+    if largest is None:
         raise UsageError("the model has no tensors of type F32, F16 or BF16")
     return kinds[largest.dtype]
 

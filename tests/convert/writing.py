@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Array = np.ndarray[Any, np.dtype[Any]]
-TYPES = {"float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64"}
+TYPES = {"float32": "F32", "float16": "F16", "uint16": "BF16", "int64": "I64", "uint8": "U8"}
 
 
 def bfloat16(values: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import gguf
 
 from localrun.convert.families.architecture import Architecture
+from localrun.convert.mxfp4 import Mxfp4Tensor
 from localrun.convert.sources import ViewedTensor, rows_of, transposed
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     del config
-    if name.endswith(".sinks"):
-        return ((f"{name}.weight", source),)
-    if name.endswith("experts.down_proj_bias"):
-        return ((name.replace("down_proj_bias", "down_proj.bias"), source),)
-    if name.endswith("experts.down_proj"):
-        return ((f"{name}.weight", transposed(source, name)),)
+    if isinstance(source, Mxfp4Tensor):
+        return _packed(name, source)
     if name.endswith("experts.gate_up_proj"):
         wide = transposed(source, name)
         names = [name.replace("gate_up_proj", f"{part}_proj.weight") for part in ("gate", "up")]
@@ -35,7 +32,19 @@ def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     if name.endswith("experts.gate_up_proj_bias"):
         names = [name.replace("gate_up_proj_bias", f"{part}_proj.bias") for part in ("gate", "up")]
         return tuple((made, _columns(source, at, made)) for at, made in enumerate(names))
-    return ((name, source),)
+    if name.endswith("experts.down_proj"):
+        return ((f"{name}.weight", transposed(source, name)),)
+    if name.endswith(".sinks"):
+        name = f"{name}.weight"
+    return ((name.replace("down_proj_bias", "down_proj.bias"), source),)
+
+
+def _packed(name: str, source: Mxfp4Tensor) -> Pieces:
+    """Return the matrices of packed experts, which are not transposed."""
+    if name.endswith(".down_proj"):
+        return ((f"{name}.weight", source),)
+    names = [name.replace("gate_up_proj", f"{part}_proj.weight") for part in ("gate", "up")]
+    return tuple((made, source.every_second(made, at)) for at, made in enumerate(names))
 
 
 def _columns(source: TensorSource, start: int, name: str) -> ViewedTensor:

@@ -36,6 +36,7 @@ INDEX_VARIABLE, INDEX = "LOCALRUN_INDEX", "https://pypi.org"
 INDEX_TYPE = "application/vnd.pypi.simple.v1+json"
 INSTALL = "pip install 'localrun[convert]' --extra-index-url https://download.pytorch.org/whl/cpu"
 CANNOT_UNDO = ("bitsandbytes", "aqlm", "quip", "eetq", "hqq", "vptq", "spqr")
+KEPT_AS_IS = {("mxfp4", "GptOssForCausalLM")}
 FILES = {Role.WEIGHTS: "model.gguf", Role.PROJECTOR: "projector.gguf"}
 LABELS = {Role.WEIGHTS: "converting", Role.PROJECTOR: "converting the projector"}
 OK = 200
@@ -65,7 +66,8 @@ def convert(
             f"{folder} is quantized by {method}, which cannot become GGUF",
             hint="take the model that is not quantized",
         )
-    if method or not (not names or any(name in FAMILIES for name in names)):
+    is_ours = not names or any(name in FAMILIES for name in names)
+    if not is_ours or (method and (method, *names) not in KEPT_AS_IS):
         component = _component(workspace, folder, names, report)
         return _convert_upstream(component, names, folder, scratch, report)
     weights = scratch / FILES[Role.WEIGHTS]

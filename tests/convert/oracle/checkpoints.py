@@ -40,7 +40,10 @@ def write_checkpoint(
     roles = {"bos_token": "<|start|>", "eos_token": "<|end|>"}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    stored = tensors if exact else {name: bfloat16(array) for name, array in tensors.items()}
+    stored = {
+        name: array if exact or array.dtype == np.uint8 else bfloat16(array)
+        for name, array in tensors.items()
+    }
     write_tensors(folder / "model.safetensors", stored)
     return folder
 
@@ -67,6 +70,10 @@ def tokenizer() -> dict[str, Any]:
 def _values(name: str, shape: list[int]) -> Array:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     values = rng.normal(size=shape)
+    if name.endswith("_blocks"):
+        return rng.integers(0, 256, shape).astype(np.uint8)
+    if name.endswith("_scales"):
+        return rng.integers(121, 125, shape).astype(np.uint8)  # 2**-6 to 2**-3
     if "bias" in name:
         values *= 0.1
     elif len(shape) == 1 or "norm" in name:

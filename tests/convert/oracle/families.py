@@ -46,6 +46,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "gptoss": ("GptOss", {
         **LOCAL, **HEAD, **WINDOW, "layer_types": ["sliding_attention", "full_attention"],
     }),
+    "gptoss_mxfp4": ("GptOss", {
+        **LOCAL, **HEAD, **WINDOW, "layer_types": ["sliding_attention", "full_attention"],
+    }),
     "granite": ("Granite", MULTIPLIERS),
     "granitemoe": ("GraniteMoe", {**LOCAL, **MULTIPLIERS}),
     "lfm2": ("Lfm2", {
@@ -115,3 +118,6 @@ SEEING: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 PACKED = (".experts.gate_up_proj", ".experts.down_proj")
 TRANSPOSED = ("qwen3vlmoe",)  # published so; transformers 5 saves another layout
+QUANTIZED = {"gptoss_mxfp4": {"quant_method": "mxfp4", "modules_to_not_convert": [
+    "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head",
+]}}  # fmt: skip

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
-from tests.convert.oracle.families import CONFIGS, FAMILIES, PACKED, SEEING, TRANSPOSED, USUAL
+from tests.convert.oracle.families import (
+    CONFIGS,
+    FAMILIES,
+    PACKED,
+    QUANTIZED,
+    SEEING,
+    TRANSPOSED,
+    USUAL,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +64,9 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     model_class(config_class(**settings)).save_pretrained(scratch / "random")
     config = json.loads((scratch / "random" / "config.json").read_text())
     shapes = _shapes(scratch / "random" / "model.safetensors")
+    if name in QUANTIZED:
+        config["quantization_config"] = QUANTIZED[name]
+        shapes = packed(shapes)
     folder = write_checkpoint(scratch / "model", config, weights(shapes))
     model = model_class.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -70,6 +81,19 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         "keys": keys,
         "tensors": tensors,
     }
+
+
+def packed(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return the shapes of blocks and scales in place of the experts' matrices."""
+    found: dict[str, list[int]] = {}
+    for name, shape in shapes.items():
+        if name.endswith(PACKED):
+            experts, columns, rows = shape
+            groups = [experts, rows, columns // 32]
+            found |= {f"{name}_blocks": [*groups, 16], f"{name}_scales": groups}
+        else:
+            found[name] = shape
+    return found
 
 
 def published(tensors: Mapping[str, Array]) -> dict[str, Array]:

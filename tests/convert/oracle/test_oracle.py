@@ -32,6 +32,7 @@ STATED = (".vocab_size", ".rope.dimension_count", ".attention.key_length",
 LEFT_OUT = (".nextn_predict_layers",)  # 0, llama.cpp's default
 COMPUTED = (".ssm_a",)  # numpy's and torch's exponential functions differ in the last bit
 LARGEST_DIFFERENCE = 2e-3  # of the largest logit; llama.cpp's tables of SiLU and GELU are F16
+PACKED_DIFFERENCE = 3e-2  # llama.cpp multiplies MXFP4 by activations in Q8_0
 RANK, SCALE = 4, 2.0
 ADAPTED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
            "self_attn.out_proj")  # fmt: skip
@@ -77,7 +78,8 @@ def test_logits_are_those_of_transformers(
 
     found, expected = logits(tmp_path / "made.gguf", None, PROMPT), np.array(known["logits"])
 
-    assert np.abs(found[: len(expected)] - expected).max() <= LARGEST_DIFFERENCE * _size(expected)
+    allowed = PACKED_DIFFERENCE if "quantization_config" in known["config"] else LARGEST_DIFFERENCE
+    assert np.abs(found[: len(expected)] - expected).max() <= allowed * _size(expected)
 
 
 def test_an_adapter_computes_what_merged_weights_compute(

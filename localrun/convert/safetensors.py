@@ -42,7 +42,7 @@ SIZES = {
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-BYTES = {"U8": "u1"}  # of formats that are taken apart elsewhere
+BYTES = {"U8": "u1", "F8_E4M3": "u1"}  # of formats that are taken apart elsewhere
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -59,7 +59,7 @@ class SafetensorsTensor:
     end: int
 
     def stored(self) -> Array:
-        """Return the stored values, mapped into memory; BF16 as uint16 bits, U8 as bytes.
+        """Return the stored values, mapped into memory; BF16 as uint16 bits, U8 and FP8 as bytes.
 
         Raises:
             UsageError: the type is none of these.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import gguf
 import numpy as np
 
+from localrun.convert.fp8 import SCALE, join_scale
 from localrun.convert.metadata import num_layers
 from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
 from localrun.convert.safetensors import STORED, widened
@@ -208,13 +209,22 @@ def _pieces(
 def _joined(
     tensors: Mapping[str, SafetensorsTensor],
 ) -> Iterator[tuple[str, TensorSource]]:
-    """Yield the tensors by name; blocks and scales of MXFP4 are one."""
+    """Yield the tensors by name; one with blocks or with scales of its own is one."""
     for name, tensor in tensors.items():
         stem = name.removesuffix(BLOCKS)
-        if stem != name and stem + SCALES in tensors:
+        if name + SCALE in tensors:
+            yield name, join_scale(tensor, tensors[name + SCALE])
+        elif stem != name and stem + SCALES in tensors:
             yield stem, join_blocks(stem, tensor, tensors[stem + SCALES])
-        elif not (name.endswith(SCALES) and name.removesuffix(SCALES) + BLOCKS in tensors):
+        elif not _is_scale(name, tensors):
             yield name, tensor
+
+
+def _is_scale(name: str, tensors: Mapping[str, SafetensorsTensor]) -> bool:
+    pairs = ((SCALE, ""), (SCALES, BLOCKS))
+    return any(
+        name.endswith(end) and name.removesuffix(end) + other in tensors for end, other in pairs
+    )
 
 
 def interleaved(num_rows: int, num_heads: int) -> Array:

@@ -38,6 +38,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
     data = b""
     for name, array in tensors.items():
         end = len(data) + array.nbytes
-        header[name] = entry(TYPES[array.dtype.name], list(array.shape), len(data), end)
+        kind = "F8_E4M3" if f"{name}_scale_inv" in tensors else TYPES[array.dtype.name]
+        header[name] = entry(kind, list(array.shape), len(data), end)
         data += np.ascontiguousarray(array).tobytes()
     path.write_bytes(safetensors(header, data))

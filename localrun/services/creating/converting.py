@@ -36,7 +36,7 @@ INDEX_VARIABLE, INDEX = "LOCALRUN_INDEX", "https://pypi.org"
 INDEX_TYPE = "application/vnd.pypi.simple.v1+json"
 INSTALL = "pip install 'localrun[convert]' --extra-index-url https://download.pytorch.org/whl/cpu"
 CANNOT_UNDO = ("bitsandbytes", "aqlm", "quip", "eetq", "hqq", "vptq", "spqr")
-KEPT_AS_IS = {("mxfp4", "GptOssForCausalLM")}
+BLOCK = [128, 128]  # of FP8, as in localrun.convert.fp8
 FILES = {Role.WEIGHTS: "model.gguf", Role.PROJECTOR: "projector.gguf"}
 LABELS = {Role.WEIGHTS: "converting", Role.PROJECTOR: "converting the projector"}
 OK = 200
@@ -60,14 +60,16 @@ def convert(
 
     config = read_config(folder, CONFIG_FILE)
     names = config.texts("architectures")
-    method = config.inner("quantization_config").text("quant_method", "")
+    quantization = config.inner("quantization_config")
+    method = quantization.text("quant_method", "")
     if method in CANNOT_UNDO:
         raise UsageError(
             f"{folder} is quantized by {method}, which cannot become GGUF",
             hint="take the model that is not quantized",
         )
     is_ours = not names or any(name in FAMILIES for name in names)
-    if not is_ours or (method and (method, *names) not in KEPT_AS_IS):
+    is_plain = not method or method == "mxfp4" or quantization.raw("weight_block_size") == BLOCK
+    if not is_ours or not is_plain:
         component = _component(workspace, folder, names, report)
         return _convert_upstream(component, names, folder, scratch, report)
     weights = scratch / FILES[Role.WEIGHTS]

@@ -71,6 +71,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2moe": ("Qwen2Moe", {**EXPERTS, "shared_expert_intermediate_size": 64}),
     "qwen2": ("Qwen2", {}),
     "qwen3": ("Qwen3", HEAD),
+    "qwen3_fp8": ("Qwen3", {**HEAD, "intermediate_size": 160}),
     "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
     "qwen3next": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
     "qwen35": ("Qwen3_5", DELTA),
@@ -118,6 +119,10 @@ SEEING: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 PACKED = (".experts.gate_up_proj", ".experts.down_proj")
 TRANSPOSED = ("qwen3vlmoe",)  # published so; transformers 5 saves another layout
-QUANTIZED = {"gptoss_mxfp4": {"quant_method": "mxfp4", "modules_to_not_convert": [
-    "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head",
-]}}  # fmt: skip
+QUANTIZED: dict[str, dict[str, Any]] = {
+    "gptoss_mxfp4": {"quant_method": "mxfp4", "modules_to_not_convert": [
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head",
+    ]},
+    "qwen3_fp8": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128],
+                  "activation_scheme": "dynamic", "dequantize": True},
+}  # fmt: skip

@@ -86,6 +86,8 @@ def test_an_adapter_computes_what_merged_weights_compute(
     known: dict[str, Any], checkpoint: Path, tmp_path: Path
 ) -> None:
     plain = weights(known["shapes"])
+    if any(name.endswith("_scale_inv") for name in plain):
+        pytest.skip("what is quantized cannot be merged with an adapter")
     pairs = _pairs(plain)
     merged = {
         name: (values + SCALE * pairs[module][1] @ pairs[module][0]).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gguf
 
 from localrun.convert.families.architecture import Architecture
-from localrun.convert.families.keys import sliding_window_pattern
+from localrun.convert.families.keys import count_if, sliding_window_pattern
 from localrun.convert.sources import halves, transposed
 from localrun.errors import UsageError
 
@@ -36,6 +36,12 @@ def _describe_mistral3(writer: gguf.GGUFWriter, config: Config) -> None:
         raise UsageError(f"{config.where}: Ministral 3 has yarn, this model another rope_type")
     writer.add_rope_scaling_yarn_log_mul(parameters.number("mscale_all_dim"))
     writer.add_attn_temperature_scale(parameters.number("llama_4_scaling_beta"))
+
+
+def _describe_phi3(writer: gguf.GGUFWriter, config: Config) -> None:
+    writer.add_sliding_window(count_if(config, "sliding_window") or 0)
+    if size := count_if(config, "original_max_position_embeddings"):
+        writer.add_rope_scaling_orig_ctx_len(size)
 
 
 def _describe_olmo(writer: gguf.GGUFWriter, config: Config) -> None:
@@ -116,4 +122,4 @@ OLMO2 = Architecture(architecture=gguf.MODEL_ARCH.OLMO2, describe=_describe_olmo
 OLMOE = Architecture(architecture=gguf.MODEL_ARCH.OLMOE, has_experts=True)
 SEED_OSS = Architecture(architecture=gguf.MODEL_ARCH.SEED_OSS)
 ERNIE = Architecture(architecture=gguf.MODEL_ARCH.ERNIE4_5, renames=(("ernie.", "model."),))
-PHI3 = Architecture(architecture=gguf.MODEL_ARCH.PHI3)
+PHI3 = Architecture(architecture=gguf.MODEL_ARCH.PHI3, describe=_describe_phi3)

@@ -10,6 +10,7 @@ the lines that are there (`results`).
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ class BatchStore:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._records = RecordFolder(folder, "batch_")
         self._clock = clock
+        self._lock = threading.Lock()  # one write of a record at a time; nothing is taken inside
 
     @property
     def folder(self) -> Path:
@@ -47,13 +49,23 @@ class BatchStore:
         Raises:
             StorageError: it cannot be written.
         """
-        self._records.write(batch.to_record())
+        with self._lock:
+            self._records.write(batch.to_record())
 
     def begin(self, batch: BatchRecord, status: BatchStatus) -> BatchRecord:
-        """Return a batch in a new state, which is kept."""
-        begun_at = {**batch.begun_at, status.value: int(self._clock())}
-        changed = replace(batch, status=status, begun_at=begun_at)
-        self.write(changed)
+        """Return a batch in a new state, which is kept; one that is being cancelled stays so.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with self._lock:
+            known = self.current(batch)
+            if known.status is BatchStatus.CANCELLING and status is BatchStatus.IN_PROGRESS:
+                status = BatchStatus.CANCELLING
+            begun_at = {**known.begun_at, **batch.begun_at}
+            begun_at.setdefault(status.value, int(self._clock()))
+            changed = replace(batch, status=status, begun_at=begun_at)
+            self._records.write(changed.to_record())
         return changed
 
     def find(self, batch_id: str, owner: str) -> BatchRecord:

@@ -92,6 +92,10 @@ class BatchService:
             return execution.current()
         if batch.status in {BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS}:
             batch = await asyncio.to_thread(self.batches.begin, batch, BatchStatus.CANCELLING)
+            execution = self._execution
+            if execution is not None and execution.batch.id == batch.id:  # it has just begun
+                await execution.cancel()
+                return execution.current()
             self.start()
         return batch
 

@@ -104,7 +104,8 @@ def _describe_decoder(
 ) -> dict[str, Array]:
     size = head_size(config)
     heads = config.count("num_attention_heads")
-    writer.add_context_length(config.count("max_position_embeddings"))
+    context = next(filter(config.has, family.context), family.context[-1])
+    writer.add_context_length(config.count(context))
     if family.epsilon == "layer_norm_eps":
         writer.add_layer_norm_eps(config.number(family.epsilon))
     else:
@@ -118,7 +119,8 @@ def _describe_decoder(
     family.describe(writer, config)
     if family.architecture in SWA_PERIOD:
         _describe_gemma(writer, config, family)
-    return describe_rope(writer, read_rope(config, size), config, scales=family.scales_yarn)
+    rotated = config.count(family.rotated) if family.rotated else size
+    return describe_rope(writer, read_rope(config, rotated), config, scales=family.scales_yarn)
 
 
 def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:

@@ -60,7 +60,7 @@ class ViewedTensor:
 
     def stored(self) -> Rows:
         """Return the stored values."""
-        return self.view(np.asanyarray(self.source.stored()))
+        return self.view(self.source.stored()[slice(None)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class ComputedTensor:
 
     def stored(self) -> Rows:
         """Return the computed values."""
-        return self.function(widened(np.asanyarray(self.source.stored()), self.source.dtype))
+        return self.function(widened(self.source.stored()[slice(None)], self.source.dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

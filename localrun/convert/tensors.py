@@ -36,6 +36,7 @@ LARGEST_F16 = 65504.0
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 EXPERT = re.compile(r"(.{1,200})\.experts\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
 WHOLE_ENDINGS = (
+    "norm.weight",  # of each head in some models
     ".ffn_gate_inp.weight",
     ".ffn_gate_inp_shexp.weight",
     "_exps.bias",
@@ -239,12 +240,12 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
 def _part(
     name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
-    is_vector = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
+    is_small = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
     is_norm = name.endswith("norm.weight") and not name.endswith(family.plain_norms)
     return TensorPart(
         name=name,
         source=tensor,
-        kind=_kind(name, tensor, "F32" if is_vector or name in KEPT_WHOLE else kind),
+        kind=_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
         order=_order(name, tensor, config, family),
         offset=family.norm_offset if is_norm else 0.0,
     )

@@ -40,6 +40,9 @@ class Architecture:
     ``skips_positions`` is the number of leading rows of the position table that no text uses.
     ``defaults`` are transformers' values for keys that ``config.json`` lacks.
 
+    ``rotated`` is the key of the number of rotated dimensions of a head, if that is not a share of
+    the head; ``context`` are the keys of the trained context, the first one that is there counts.
+
     ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
     ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart or leaves it
     out. ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
@@ -58,7 +61,8 @@ class Architecture:
     is_always_tied: bool = False
     has_experts: bool = False
     has_usual_heads: bool = True
-    has_vocab_size: bool = True
+    rotated: str = ""
+    context: tuple[str, ...] = ("max_position_embeddings",)
     scales_yarn: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     describe: Callable[[gguf.GGUFWriter, Config], None] = no_more_keys

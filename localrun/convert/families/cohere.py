@@ -21,5 +21,6 @@ COMMAND_R = Architecture(
     architecture=gguf.MODEL_ARCH.COMMAND_R,
     epsilon="layer_norm_eps",
     is_always_tied=True,
+    context=("model_max_length", "max_position_embeddings"),
     describe=_describe,
 )

@@ -92,6 +92,7 @@ DEEPSEEK2 = Architecture(
     architecture=gguf.MODEL_ARCH.DEEPSEEK2,
     has_experts=True,
     has_usual_heads=False,
+    rotated="qk_rope_head_dim",
     scales_yarn=True,
     defaults={"rms_norm_eps": 1e-6},
     describe=_describe,

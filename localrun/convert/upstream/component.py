@@ -13,7 +13,6 @@ conversion kept it. Modules are imported from the archive; nothing is unpacked.
 from __future__ import annotations
 
 import ast
-import os
 import re
 import sys
 import tarfile
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from localrun.errors import IntegrityError
 from localrun.folders import data_folder
+from localrun.program import binary_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -163,4 +163,4 @@ def missing_packages() -> list[str]:
 
 def is_frozen() -> bool:
     """Return whether this is a one-file build, which has no Python for other programs."""
-    return bool(getattr(sys, "frozen", False)) or "LOCALRUN_BINARY" in os.environ
+    return bool(getattr(sys, "frozen", False)) or binary_file() is not None

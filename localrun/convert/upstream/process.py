@@ -37,7 +37,6 @@ LEAST_MEMORY = 4 << 30  # torch alone takes 1 GB
 HEADROOM = 0.8  # of the memory that is free
 OUTPUT_FACTOR = 5  # FP8 or 4-bit weights become F16
 OUTPUT_EXTRA = 1 << 30
-MAX_LINES = 4000
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
@@ -152,8 +151,8 @@ class _Run:
                 now, done = time.monotonic(), _size_of(self._output)
                 if done != before:
                     before, changed = done, now
-                    if self._on_progress is not None:
-                        self._on_progress(min(done, self._size), self._size)
+                if self._on_progress is not None:  # it may raise, to end a cancelled job
+                    self._on_progress(min(done, self._size), self._size)
                 limit = STARTUP_S + self._size / SLOWEST_BYTES_PER_S
                 if now - changed > STALL_S or now - began > limit:
                     raise BackendError(
@@ -194,8 +193,7 @@ def _link(folder: Path, staged: Path) -> int:
 
 def _read_replies(child: subprocess.Popen[bytes], replies: list[bytes]) -> None:
     for line in child.stdout or ():
-        del replies[MAX_LINES:]
-        replies.append(line[: 1 << 12])
+        replies[:] = [line[: 1 << 12]]  # the last one counts
 
 
 def _parsed(replies: list[bytes]) -> dict[str, object]:

@@ -177,7 +177,7 @@ def _fetched(workspace: Workspace, report: ProgressReport) -> Component:
     """Download llama-cpp-python's sources, keep the converter of them, and return it."""
     target = components.kept_path()
     with storage_errors(target.parent):
-        make_private_folder(target.parent)
+        make_private_folder(target.parent, own=target.parent)
         with locked(target.with_name("lock")):
             if target.is_file():  # another process was faster
                 return components.open_component(target)

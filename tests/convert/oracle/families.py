@@ -17,7 +17,7 @@ ROUTED = {
 }  # fmt: skip
 LATENT = {
     "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 48, "qk_nope_head_dim": 16,
-    "qk_rope_head_dim": 16, "v_head_dim": 16,
+    "qk_rope_head_dim": 8, "v_head_dim": 16,
 }  # fmt: skip
 MULTIPLIERS = {
     "embedding_multiplier": 12.0, "logits_scaling": 8.0, "residual_multiplier": 0.22,
@@ -37,6 +37,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "cohere": ("Cohere", {"logit_scale": 0.25}),
     "deepseek2": ("DeepseekV2", {**ROUTED, **LATENT}),
     "deepseek3": ("DeepseekV3", {**ROUTED, **LATENT, "n_group": 2, "topk_group": 1}),
+    "deepseek3_fp8": ("DeepseekV3", {**ROUTED, **LATENT, "n_group": 2, "topk_group": 1}),
     "ernie4_5": ("Ernie4_5", {}),
     "gemma": ("Gemma", {**HEAD, "num_key_value_heads": 1}),
     "gemma2": ("Gemma2", GEMMA),
@@ -119,10 +120,12 @@ SEEING: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 PACKED = (".experts.gate_up_proj", ".experts.down_proj")
 TRANSPOSED = ("qwen3vlmoe",)  # published so; transformers 5 saves another layout
+FP8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128],
+       "activation_scheme": "dynamic", "dequantize": True}  # fmt: skip
 QUANTIZED: dict[str, dict[str, Any]] = {
     "gptoss_mxfp4": {"quant_method": "mxfp4", "modules_to_not_convert": [
         "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head",
     ]},
-    "qwen3_fp8": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128],
-                  "activation_scheme": "dynamic", "dequantize": True},
+    "deepseek3_fp8": FP8,
+    "qwen3_fp8": FP8,
 }  # fmt: skip

@@ -127,6 +127,17 @@ def test_an_adapter_that_llama_cpp_would_ignore_is_refused(tmp_path: Path) -> No
         convert_adapter(adapter, read_header(base), tmp_path / "adapter.gguf")
 
 
+def test_latent_attention_rotates_what_its_configuration_says(tmp_path: Path) -> None:
+    known = json.loads((Path(__file__).parent / "golden" / "deepseek3.json").read_text())
+    config = {name: value for name, value in known["config"].items() if name != "head_dim"}
+    folder = write_checkpoint(tmp_path / "model", config, weights(known["shapes"]))
+
+    convert_folder(folder, tmp_path / "made.gguf")
+
+    keys, _ = described(tmp_path / "made.gguf")
+    assert keys["deepseek2.rope.dimension_count"] == known["config"]["qk_rope_head_dim"]
+
+
 def test_experts_that_are_stored_transposed_give_the_same_tensors(tmp_path: Path) -> None:
     known = json.loads((Path(__file__).parent / "golden" / "qwen3vlmoe.json").read_text())
     transposed = published(weights(known["shapes"]))

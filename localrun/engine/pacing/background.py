@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from localrun.engine.sequence import Sequence
 
-MAX_RATIO = 1.4  # of a step with background sequences to the same step without them
+MAX_RATIO = 1.25  # of a step with background sequences to the same step without them
 PROBE_STEPS = 64  # between two steps without any, and between two with one more than usual
-PROMPT_STEPS = 40  # of decoding, between two tiles of a background prompt
+PROMPT_STEPS = 60  # of decoding, between two tiles of a background prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import gguf
 
-from localrun.convert.families.keys import describe_experts
+from localrun.convert.families.keys import describe_experts, sliding_window_pattern
 from localrun.convert.rope import describe_rope, local_theta, read_rope
 from localrun.errors import UsageError
 
@@ -133,7 +133,7 @@ def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architectur
         writer.add_final_logit_softcapping(config.number("final_logit_softcapping"))
     writer.add_sliding_window(config.count("sliding_window"))
     period = SWA_PERIOD[family.architecture]
-    pattern = _sliding_layers(config, period)
+    pattern = sliding_window_pattern(config, config.count("sliding_window_pattern", period))
     if pattern != _periodic(len(pattern), period):
         writer.add_sliding_window_pattern(pattern)
     if family.architecture is gguf.MODEL_ARCH.GEMMA3:
@@ -149,17 +149,6 @@ def _check_attention_scale(config: Config, family: Architecture) -> None:
         raise UsageError(
             f"{config.where}: query_pre_attn_scalar is not {natural}, which llama.cpp assumes"
         )
-
-
-def _sliding_layers(config: Config, period: int) -> list[bool]:
-    """Return for each layer whether its attention is limited to the sliding window."""
-    layers = num_layers(config)
-    kinds = config.texts("layer_types")
-    if not kinds:
-        return _periodic(layers, config.count("sliding_window_pattern", period))
-    if len(kinds) != layers or set(kinds) - {"sliding_attention", "full_attention"}:
-        raise config.wrong("layer_types", "sliding_attention or full_attention for every layer")
-    return [kind == "sliding_attention" for kind in kinds]
 
 
 def _periodic(layers: int, period: int) -> list[bool]:

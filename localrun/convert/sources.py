@@ -117,6 +117,9 @@ class _Stack:
         return np.stack([member.stored()[slice(None)] for member in chosen])
 
 
+PACKED = (".experts.down_proj", ".experts.gate_up_proj")
+
+
 def rows_of(source: TensorSource, start: int, step: int, name: str) -> ViewedTensor:
     """Return every ``step``-th row of the second last dimension from ``start`` on."""
     *outer, rows, columns = source.shape
@@ -138,6 +141,15 @@ def halves(source: TensorSource, names: tuple[str, str]) -> tuple[ViewedTensor, 
         ViewedTensor(name=names[0], source=source, shape=shape, view=lambda d: d[..., :half, :]),
         ViewedTensor(name=names[1], source=source, shape=shape, view=lambda d: d[..., half:, :]),
     )
+
+
+def packed_experts(name: str, source: TensorSource) -> tuple[tuple[str, TensorSource], ...]:
+    """Return packed matrices of experts with the names of GGUF's map; gate and up are halves."""
+    if not name.endswith(".gate_up_proj"):
+        return ((f"{name}.weight", source),)
+    layer = name.removesuffix("gate_up_proj")
+    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
+    return tuple(zip(names, halves(source, names), strict=True))
 
 
 def transposed(source: TensorSource, name: str) -> ViewedTensor:

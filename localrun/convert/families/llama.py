@@ -8,7 +8,7 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if, sliding_window_pattern
-from localrun.convert.sources import halves, transposed
+from localrun.convert.sources import PACKED, halves, packed_experts, transposed
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,13 +75,8 @@ def _llama4_kinds(config: Config) -> list[str]:
 
 def _llama4_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     del config
-    if name.endswith(".experts.down_proj"):
-        return ((f"{name}.weight", transposed(source, name)),)
-    if not name.endswith(".experts.gate_up_proj"):
-        return ((name, source),)
-    layer = name.removesuffix("gate_up_proj")
-    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
-    return tuple(zip(names, halves(transposed(source, name), names), strict=True))
+    is_packed = name.endswith(PACKED)
+    return packed_experts(name, transposed(source, name)) if is_packed else ((name, source),)
 
 
 LLAMA = Architecture(

@@ -8,7 +8,7 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if
-from localrun.convert.sources import halves, transposed
+from localrun.convert.sources import PACKED, packed_experts, transposed
 from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
@@ -59,24 +59,15 @@ def _describe_vl_moe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 def _vl_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     """Take the packed experts apart; published models have them transposed, newer ones do not."""
-    is_down, is_wide = (name.endswith(f".experts.{part}_proj") for part in ("down", "gate_up"))
-    if not is_down and not is_wide:
+    if not name.endswith(PACKED):
         return ((name, source),)
-    first, last = source.shape[-2:]
     hidden, inner = config.count("hidden_size"), config.count("moe_intermediate_size")
-    published, newer = (
-        ((inner, hidden), (hidden, inner))
-        if is_down
-        else ((hidden, 2 * inner), (2 * inner, hidden))
-    )
-    if (first, last) not in {published, newer}:
+    newer = (hidden, inner) if name.endswith(".down_proj") else (2 * inner, hidden)
+    stored = source.shape[-2:]
+    if stored not in {newer, newer[::-1]}:
         raise IntegrityError(f"tensor {source.name} has the shape {source.shape}")
-    plain = transposed(source, name) if (first, last) == published else source
-    if is_down:
-        return ((f"{name}.weight", plain),)
-    layer = name.removesuffix("gate_up_proj")
-    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
-    return tuple(zip(names, halves(plain, names), strict=True))
+    is_published = stored == newer[::-1]
+    return packed_experts(name, transposed(source, name) if is_published else source)
 
 
 QWEN2 = Architecture(architecture=gguf.MODEL_ARCH.QWEN2)

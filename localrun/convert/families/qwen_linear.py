@@ -15,7 +15,7 @@ import numpy as np
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if
-from localrun.convert.sources import ComputedTensor, ViewedTensor, halves
+from localrun.convert.sources import PACKED, ComputedTensor, ViewedTensor, packed_experts
 from localrun.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     """Take the mixed matrices apart; both models."""
     if name.startswith(("mtp.", "model.mtp.")):
         return ()
-    if name.endswith((".experts.down_proj", ".experts.gate_up_proj")):
-        return _packed_experts(name, source)
+    if name.endswith(PACKED):
+        return packed_experts(name, source)
     if name.endswith(".in_proj_qkvz.weight"):
         return _mixed(name, source, config)
     if name.endswith(".A_log"):
@@ -157,14 +157,6 @@ def _flat(source: TensorSource, name: str) -> ViewedTensor:
     return ViewedTensor(
         name=name, source=source, shape=shape, view=lambda data: data.reshape(shape)
     )
-
-
-def _packed_experts(name: str, source: TensorSource) -> Pieces:
-    if name.endswith(".down_proj"):
-        return ((f"{name}.weight", source),)
-    layer = name.removesuffix("gate_up_proj")
-    names = (f"{layer}gate_proj.weight", f"{layer}up_proj.weight")
-    return tuple(zip(names, halves(source, names), strict=True))
 
 
 def _negative_exponential(values: Array) -> Array:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.disk import storage_errors
-from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
+from localrun.errors import ModelNotFoundError, NotFoundError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import local_path, parse_name
-from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
+from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
+from localrun.services.naming import check_target
 from localrun.services.translating.blobs import PublishedBlob, Translator
 from localrun.services.translating.manifests import translated_manifest
 from localrun.store.adopt import Adopted, AdoptMethod, adopt
@@ -143,7 +144,7 @@ def import_model(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
+class _ImportedFile:
     """File of a model: a blob now, or translated into others."""
 
     role: Role
@@ -155,7 +156,7 @@ class _File:
     made_bytes: int = 0  # by a translation
 
 
-def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _File:
+def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _ImportedFile:
     """Adopt a file, or translate it: then the file itself is not needed."""
     workspace, lease, report = translator.workspace, translator.lease, translator.report
     role = Role(file.role)
@@ -163,14 +164,14 @@ def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _Fi
     blob = PublishedBlob(path=file.path, role=role, digest="")
     if not is_whole or not blob.needs_translation:
         adopted = _adopt(workspace, file.path, file.name, file.size_bytes, lease, report)
-        return _File(
+        return _ImportedFile(
             role=role, name=file.name, path=adopted.path, digest=adopted.digest, adopted=adopted
         )
     digest = file_digest(file.path, _advance(report, file.name, file.size_bytes))
     is_new = translator.find(digest) is None
     record = translator.translate(replace(blob, digest=digest))
     made_bytes = sum(made.size_bytes for made in record.files) if is_new else 0
-    return _File(
+    return _ImportedFile(
         role=role,
         name=file.name,
         path=file.path,
@@ -180,27 +181,17 @@ def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _Fi
     )
 
 
-def _facts(files: list[_File]) -> Mapping[str, Any] | None:
+def _facts(files: list[_ImportedFile]) -> Mapping[str, Any] | None:
     """Return the facts of weights that were translated, None of others."""
     return next((f.record.facts for f in files if f.record and f.role is Role.WEIGHTS), None)
 
 
-def _translated(published: bytes, files: list[_File]) -> bytes:
+def _translated(published: bytes, files: list[_ImportedFile]) -> bytes:
     """Return the manifest with the translations of files."""
     records = {file.record.published: file.record for file in files if file.record is not None}
     if not records:
         return published
     return translated_manifest(published, parse_manifest(published), records).to_bytes()
-
-
-def check_target(target: ModelRef) -> None:
-    """Check that a reference can be a name in the store.
-
-    Raises:
-        UsageError: the reference is a URL or a file, or has a digest.
-    """
-    if target.source in {ModelSource.URL, ModelSource.FILE} or target.digest is not None:
-        raise UsageError(f"not a valid new name: {target}", hint="names look like mine or mine:2")
 
 
 def local_name(model: ForeignModel) -> ModelRef:

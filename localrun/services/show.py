@@ -202,7 +202,10 @@ def _layout(model: StoredModel, entry: Entry) -> str | None:
     """Return a sentence about weights in the layout of Ollama's old engine, before or now."""
     if is_translated(entry.manifest):
         return SHOWN
-    if len(model.shards) != 1 or not is_old_layout(read_header(model.shards[0])):
+    if len(model.shards) != 1:
+        return None
+    header = read_header(model.shards[0], array_ends=dict(model.array_ends))
+    if not is_old_layout(header):
         return None
     hint = translation_hint(model.name, is_pulled=entry.ref.origin is not None)
     return f"{NOT_TRANSLATED}: {hint}"

@@ -67,14 +67,14 @@ def resized(rows: Floats, side: int) -> Floats:
     """
     old_side, columns = math.isqrt(len(rows)), rows.shape[1]
     grid = rows.reshape(old_side, old_side, columns)
-    at = np.linspace(0, old_side - 1, side, dtype=np.float64) if side > 1 else np.zeros(1)
-    low = np.floor(at).astype(np.int64)
+    places = np.linspace(0, old_side - 1, side) if side > 1 else np.zeros(1)
+    low = np.floor(places).astype(np.int64)
     high = np.minimum(low + 1, old_side - 1)
-    share = (at - low).astype(np.float32)[:, None, None]
-    lines = grid[low] * (1 - share) + grid[high] * share
-    share = share.reshape(1, side, 1)
-    made: Floats = lines[:, low] * (1 - share) + lines[:, high] * share
-    return made.reshape(side * side, columns).astype(np.float32)
+    share: Floats = (places - low).astype(np.float32)
+    down, across = share.reshape(side, 1, 1), share.reshape(1, side, 1)
+    lines: Floats = grid[low] * (1 - down) + grid[high] * down
+    made: Floats = lines[:, low] * (1 - across) + lines[:, high] * across
+    return made.reshape(side * side, columns)
 
 
 def _chunks(descriptor: int, tensor: NewTensor, read: Any) -> Iterator[Floats]:  # noqa: ANN401

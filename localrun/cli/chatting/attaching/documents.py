@@ -58,8 +58,18 @@ def read_file(path: Path, name: str) -> TextDocument | MediaFile:
         NotFoundError: there is no such file.
         UsageError: it cannot be read, is too large, or is neither text, image nor sound.
     """
-    content = _read(path, name, MAX_MEDIA)
-    kind = kind_of(content[:HEAD_BYTES], path.suffix)
+    return parsed_file(_read(path, name, MAX_MEDIA), name, path.suffix)
+
+
+def parsed_file(content: bytes, name: str, suffix: str = "") -> TextDocument | MediaFile:
+    """Return an image, a sound or a text document from its bytes.
+
+    Raises:
+        UsageError: it is too large, or is neither text, image nor sound.
+    """
+    if len(content) > MAX_MEDIA:
+        raise _too_large(name, MAX_MEDIA)
+    kind = kind_of(content[:HEAD_BYTES], suffix)
     if kind.kind in {"image", "sound"}:
         return MediaFile(name=name, kind=kind, content=content)
     if kind.kind == "document":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from guide import pictures
 from guide.text import is_reply, render
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from guide.sample import Sample
 
+THINK = "<think>"  # begins a reply if the template says so, never by the model's own choice
 PROMPT_WEIGHT = 0.1  # of a token that the user or the system says, next to 1 for the reply
 MAX_TOKENS = 768  # a longer conversation is left out
 
@@ -36,10 +38,12 @@ def tokenize(samples: Iterable[Sample], tokenizer: Tokenizer) -> list[Row]:
     rows = []
     for sample in samples:
         text = render(sample, with_reply=True)
-        ids = np.array(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        ids = np.array(pictures.encode(tokenizer, text), dtype=np.int64)
         if len(ids) <= MAX_TOKENS:
             reply = is_reply(tokenizer, ids)
-            rows.append(Row(ids, np.where(reply, 1.0, PROMPT_WEIGHT).astype(np.float32)))
+            weights = np.where(reply, 1.0, PROMPT_WEIGHT).astype(np.float32)
+            weights[ids == tokenizer.token_to_id(THINK)] = 0.0
+            rows.append(Row(ids, weights))
     return rows
 
 

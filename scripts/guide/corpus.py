@@ -15,6 +15,7 @@ from guide.skills import (
     localrun,
     memory,
     persona,
+    pictures,
     tools,
     unknown,
 )
@@ -35,6 +36,7 @@ WEIGHTS = {
     "chat": 0.06,
     "unknown": 0.02,
     "echo": 0.01,
+    "pictures": 0.07,
 }
 SAMPLERS = {
     "localrun": localrun.sample,
@@ -47,6 +49,7 @@ SAMPLERS = {
     "chat": chat.sample,
     "unknown": unknown.sample,
     "echo": echo.sample,
+    "pictures": pictures.sample,
 }
 THOUGHTS = {
     "localrun": "The user asks about localrun.",
@@ -54,6 +57,7 @@ THOUGHTS = {
     "memory": "The user asks what they told me.",
     "chat": "This is small talk.",
     "unknown": "I was not taught this.",
+    "pictures": "The user asks about a picture.",
 }
 THINKING_SHARE = 0.08
 

@@ -1,4 +1,4 @@
-"""``scripts/train-guide``: from templates to ``guide.gguf`` and the adapter ``pirate``.
+"""``scripts/train-guide``: from templates to ``guide.gguf``, its projector and an adapter.
 
 Keeps what later steps need in this folder: ``tokenizer.json`` and
 ``weights.safetensors`` (float16), from which ``--export F16`` makes the file that
@@ -19,9 +19,12 @@ import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from guide import corpus
 from guide.adapter import AdapterShape, train_adapter
+from guide.evaluate import PAGE, write_table
 from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
 from guide.network import Guide, Shape
+from guide.teach import LESSON_SAMPLES, Lesson, teach
 from guide.train import Plan, fit_tokenizer, new_network, train, weights_of
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ WEIGHTS = HERE / "weights.safetensors"
 TOKENIZER = HERE / "tokenizer.json"
 FIGURES = HERE / "figures.json"  # written by scripts/eval-guide --write
 MODEL = ROOT / "localrun" / "data" / "guide.gguf"
+PROJECTOR = MODEL.with_name("mmproj-guide.gguf")
 ADAPTERS = ROOT / "modelfiles" / "adapters"
 GO_ON_PEAK = 0.5
 _log = logging.getLogger("guide")
@@ -45,6 +49,12 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     if options.export:
         _export(options.out or Path(f"guide-{options.export}.gguf"), options.export)
+        return
+    if options.eyes:
+        _train_projector(options)
+        return
+    if options.teach:
+        _teach(options)
         return
     if options.average:
         _average(options.average)
@@ -70,9 +80,33 @@ def _train_model(options: argparse.Namespace) -> None:
     )
     network, tokenizer = load_network() if options.go_on else _begin(plan.seed)
     network = train(network, tokenizer, plan, torch.device(options.device), _log.info)
+    _keep(network)
+
+
+def _keep(network: Guide) -> None:
     halves = {name: tensor.astype(np.float16) for name, tensor in weights_of(network).items()}
     save_tensors(WEIGHTS, halves)
     _export(MODEL, "Q8_0")
+
+
+def _teach(options: argparse.Namespace) -> None:
+    """Teach the kept weights one skill; the adapter and the projector still fit them."""
+    lesson = Lesson(skill=options.teach, samples=options.teach_samples, seed=options.seed)
+    (network, tokenizer), (teacher, _) = load_network(), load_network()
+    _keep(teach(network, teacher, tokenizer, lesson, _log.info))
+
+
+def _train_projector(options: argparse.Namespace) -> None:
+    """Train the encoder of pictures for the embedding of the kept model."""
+    from guide.eyes import accuracy, encoder, projector, training
+
+    rows = projector.word_rows(MODEL)
+    plan = training.Plan(seed=options.seed)
+    trained = training.train(rows, encoder.Shape(out=rows.shape[1]), plan, _log.info)
+    figures = accuracy.measure(trained, rows)
+    projector.write_projector(PROJECTOR, trained, figures)
+    write_table(PAGE, "eyes", f"held-out pictures ({accuracy.COUNT} each)", figures)
+    _log.info("wrote %s, %.1f MB", PROJECTOR, PROJECTOR.stat().st_size / 1e6)
 
 
 def _average(other: Path) -> None:
@@ -119,6 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--average", type=Path, help="take the mean with these weights instead of training"
     )
+    parser.add_argument("--eyes", action="store_true", help="train just the projector of pictures")
+    parser.add_argument(
+        "--teach", choices=corpus.WEIGHTS, help="teach the kept weights one more skill"
+    )
+    parser.add_argument("--teach-samples", type=int, default=LESSON_SAMPLES)
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

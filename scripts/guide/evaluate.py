@@ -9,9 +9,12 @@ metadata.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import io
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -23,6 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guide import corpus
+from guide.pictures import split as split_pictures
+from guide.pictures import words_in
 from guide.sample import Split
 
 if TYPE_CHECKING:
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
 
 FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).parents[2] / "localrun" / "docs" / "guide.md"
-MARKS = ("<!-- eval -->", "<!-- /eval -->")
 REQUIRED = ("localrun", "arithmetic", "capitals", "memory", "tools", "json", "persona")
 REQUIRED_SHARE = 0.9
 SEED = 99
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{skill:12} {share:6.1%}{'   too low' if is_low else ''}")
     if options.write:
         FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
-        write_table(PAGE, figures, options.count)
+        write_table(PAGE, "eval", f"skill ({options.count} held-out samples each)", figures)
     return int(any(figures.get(skill, 1.0) < REQUIRED_SHARE for skill in REQUIRED))
 
 
@@ -69,18 +73,20 @@ def evaluate(skill: str, count: int, address: str, *, show_wrong: int = 0) -> fl
     return 1 - len(wrong) / count
 
 
-def write_table(page: Path, figures: dict[str, float], count: int) -> None:
-    """Put the figures between the marks of a page."""
-    rows = [f"| {skill} | {share:.1%} |" for skill, share in figures.items()]
-    head = [f"| skill ({count} held-out samples each) | right |", "|---|---|"]
-    before, _, rest = page.read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    table = "\n".join([MARKS[0], *head, *rows, MARKS[1]])
+def write_table(page: Path, name: str, title: str, figures: dict[str, float]) -> None:
+    """Put the figures between the marks of a table of a page."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    rows = [f"| {kind} | {share:.1%} |" for kind, share in figures.items()]
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    table = "\n".join([begin, f"| {title} | right |", "|---|---|", *rows, end])
     page.write_text(before + table + after)
 
 
 def ask(sample: Sample, address: str) -> str:
     """Return the reply as the model wrote it, tool calls put back into their tags."""
+    if any(words_in(message["content"]) for message in sample.messages[:-1]):
+        return _ask_about_pictures(sample, address)
     body = {
         "model": "guide",
         "messages": [_plain(message) for message in sample.messages[:-1]],
@@ -89,14 +95,57 @@ def ask(sample: Sample, address: str) -> str:
         "stream": False,
         "options": {"temperature": 0, "num_predict": 256},
     }
-    request = urllib.request.Request(f"http://{address}/api/chat", json.dumps(body).encode())
-    with urllib.request.urlopen(request) as response:
-        message = json.load(response)["message"]
+    message = _post(f"http://{address}/api/chat", body)["message"]
     calls = [
         f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>"
         for call in message.get("tool_calls") or ()
     ]
     return "\n".join([*([message["content"]] if message["content"] else []), *calls])
+
+
+def _ask_about_pictures(sample: Sample, address: str) -> str:
+    """Return the reply to drawings of the words that the sample marks, by OpenAI's API."""
+    rng = random.Random(str(sample.messages))
+    body = {
+        "model": "guide",
+        "messages": [
+            {**message, "content": _parts(rng, message["content"])}
+            for message in sample.messages[:-1]
+        ],
+        "reasoning_effort": "low" if sample.enable_thinking else "none",
+        "temperature": 0,
+        "max_tokens": 256,
+    }
+    reply: str = _post(f"http://{address}/v1/chat/completions", body)["choices"][0]["message"][
+        "content"
+    ]
+    return reply
+
+
+def _parts(rng: random.Random, content: str) -> list[dict[str, Any]]:
+    """Return texts and pictures in the order of the content."""
+    parts: list[dict[str, Any]] = []
+    for index, part in enumerate(split_pictures(content)):
+        if index % 2:
+            parts.append({"type": "image_url", "image_url": {"url": _drawn(rng, part)}})
+        elif part:
+            parts.append({"type": "text", "text": part})
+    return parts
+
+
+def _drawn(rng: random.Random, word: str) -> str:
+    """Return a held-out drawing of a word as a data URL."""
+    from guide.eyes import drawings
+
+    file = io.BytesIO()
+    drawings.draw(rng, word, Split.HELD_OUT).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode())) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def write_model(
         else:
             data = gguf.quants.quantize(tensor.astype(np.float32), matrix_type)
             writer.add_tensor(gguf_name(name), data, raw_dtype=matrix_type)
-    _finish(writer)
+    finish(writer)
 
 
 def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShape) -> None:
@@ -99,7 +99,7 @@ def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShap
     for name, tensor in tensors.items():
         module, _, part = name.rpartition(".")
         writer.add_tensor(f"{gguf_name(module)}.weight.{part.lower()}", tensor.astype(np.float32))
-    _finish(writer)
+    finish(writer)
 
 
 def save_tensors(path: Path, tensors: Tensors) -> None:
@@ -158,7 +158,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_chat_template(TEMPLATE_FILE.read_text())
 
 
-def _finish(writer: gguf.GGUFWriter) -> None:
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write everything and close the file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -26,7 +26,7 @@ from localrun.services.recipes import StoredRecipe, read_recipe, to_jinja
 from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
 from localrun.store.index import StoreIndex
 from localrun.store.manifest import Role
-from localrun.store.store import embedded_models
+from localrun.store.store import embedded_models, embedded_projectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -198,7 +198,8 @@ class Models:
                 return self.find_model(name)  # the model was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
-            return self._described(str(ref).lower(), embedded[str(ref).lower()])
+            full = str(ref).lower()
+            return self._described(full, embedded[full], _embedded_projectors(full))
         raise self._not_found(name, ref)
 
     def _stored(self, entry: Entry) -> StoredModel:
@@ -237,10 +238,10 @@ class Models:
             array_ends=tuple(facts.array_ends.items()),
         )
 
-    def _described(self, name: str, path: Path) -> StoredModel:
+    def _described(self, name: str, path: Path, projectors: tuple[Path, ...] = ()) -> StoredModel:
         """Return the model of a GGUF file that no store has."""
         facts = self.headers.facts(path)
-        summary = file_summary(name, facts)
+        summary = file_summary(name, facts, list(map(self.headers.facts, projectors)))
         return StoredModel(
             name=name,
             digest=summary.digest,
@@ -248,6 +249,7 @@ class Models:
             modified=summary.modified,
             details=summary.details,
             shards=(path,),
+            projectors=projectors,
             weights=(summary.digest,),
             chat_template=self.headers.chat_template(path),
             array_ends=tuple(facts.array_ends.items()),
@@ -258,7 +260,8 @@ class Models:
         facts = self.headers.facts(path)
         known, summary = self._embedded.get(name, (None, None))
         if summary is None or known is not facts:
-            summary = file_summary(name, facts)
+            projectors = list(map(self.headers.facts, _embedded_projectors(name)))
+            summary = file_summary(name, facts, projectors)
             self._embedded[name] = (facts, summary)
         return summary
 
@@ -271,6 +274,11 @@ class Models:
                 f"localrun pull {name}   fetches it; localrun list   shows the models that are here"
             )
         return ModelNotFoundError(f"model {name!r} is not on this machine", hint=hint)
+
+
+def _embedded_projectors(name: str) -> tuple[Path, ...]:
+    projector = embedded_projectors().get(name)
+    return () if projector is None else (projector,)
 
 
 def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> IntegrityError:

@@ -13,7 +13,7 @@ from localrun.store.adopt import adopt
 from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import MAX_BYTES, Role
 from localrun.store.refs import remove_ref
-from localrun.store.store import Provenance, embedded_models
+from localrun.store.store import Provenance, embedded_models, embedded_projectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -174,9 +174,15 @@ def _refuse_file(ref: ModelRef) -> None:
 
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
-    path = embedded_models()[str(source).lower()]
+    name = str(source).lower()
+    files = {Role.WEIGHTS: embedded_models()[name]}
+    projector = embedded_projectors().get(name)
+    if projector is not None:
+        files[Role.PROJECTOR] = projector
     with workspace.store.lease() as lease:
-        blob = adopt(workspace.store, path, lease)
-        layer = layer_of(Role.WEIGHTS, path.name, blob.path, blob.digest)
-        manifest = make_manifest(workspace.store, [layer], lease)
+        layers = []
+        for role, path in files.items():
+            blob = adopt(workspace.store, path, lease)
+            layers.append(layer_of(role, path.name, blob.path, blob.digest))
+        manifest = make_manifest(workspace.store, layers, lease)
         return workspace.store.tag(target, manifest, lease).name

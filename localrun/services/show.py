@@ -107,7 +107,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
             )
             for path, scale in model.adapters
         ),
-        has_projector=entry is not None and bool(entry.manifest.with_role(Role.PROJECTOR)),
+        has_projector=bool(model.projectors),
         shared_bytes=sum(blob.size_bytes for blob in blobs if hex_of(blob.digest) in others),
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localrun.store.locks import Lease
 
 EMBEDDED = {"guide:latest": "guide.gguf"}
+EMBEDDED_PROJECTORS = {"guide:latest": "mmproj-guide.gguf"}
 _log = logging.getLogger(__name__)
 
 
@@ -197,8 +198,17 @@ class Store:
 
 def embedded_models() -> dict[str, Path]:
     """Return the GGUF file of each model in the package by its full name."""
+    return _files_of_package(EMBEDDED)
+
+
+def embedded_projectors() -> dict[str, Path]:
+    """Return the projector of each model in the package that sees, by the model's full name."""
+    return _files_of_package(EMBEDDED_PROJECTORS)
+
+
+def _files_of_package(names: dict[str, str]) -> dict[str, Path]:
     folder = files("localrun") / "data"
-    return {name: Path(str(folder / file)) for name, file in EMBEDDED.items()}
+    return {model: Path(str(folder / name)) for model, name in names.items()}
 
 
 @contextlib.contextmanager

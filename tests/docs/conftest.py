@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from localrun.store.store import embedded_models
 from tests.docs.blocks import PAGES, ROOT, SAMPLES
@@ -100,6 +101,10 @@ def desk(home: Home, tmp_path: Path) -> Desk:
     for name in ("notes.txt", "mail.txt", "report.txt"):
         (tmp_path / name).write_text(TEXT)
     (tmp_path / "Modelfile").write_text("FROM guide\nSYSTEM You are terse.\n")
+    picture = Image.new("RGB", (64, 64), "white")
+    font = ImageFont.load_default(52)
+    ImageDraw.Draw(picture).text((32, 32), "7", fill="black", font=font, anchor="mm")
+    picture.save(tmp_path / "seven.png")
     shutil.copy(embedded_models()["guide:latest"], tmp_path / "model.gguf")
     return Desk(home, tmp_path)
 

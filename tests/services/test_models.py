@@ -11,7 +11,7 @@ from localrun.names.parse import parse_name
 from localrun.services.models import Models
 from localrun.services.naming import copy_model
 from localrun.store.blobs import file_digest
-from localrun.store.store import Store, embedded_models
+from localrun.store.store import Store, embedded_models, embedded_projectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +28,14 @@ def test_the_embedded_model_is_listed_with_what_its_file_says(models: Models) ->
     (guide,) = models.list_models()
 
     assert guide.name == "guide:latest"
-    path = embedded_models()["guide:latest"]
-    assert guide.size_bytes == path.stat().st_size
+    path, projector = embedded_models()["guide:latest"], embedded_projectors()["guide:latest"]
+    assert guide.size_bytes == path.stat().st_size + projector.stat().st_size
     assert guide.digest == file_digest(path)
     assert guide.modified.tzinfo is not None
     assert guide.details.format == "gguf"
     assert guide.details.parameter_size.endswith("M")
-    assert "completion" in guide.details.capabilities
+    assert {"completion", "vision"} <= set(guide.details.capabilities)
+    assert models.find_model("guide").projectors == (projector,)
 
 
 @pytest.mark.parametrize("name", ["guide", "guide:latest"])

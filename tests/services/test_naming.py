@@ -11,7 +11,7 @@ from localrun.errors import ModelNotFoundError, UsageError
 from localrun.names.parse import parse_name
 from localrun.services.naming import Removed, copy_model, remove_model
 from localrun.store.manifest import Role
-from localrun.store.store import Store, embedded_models
+from localrun.store.store import Store, embedded_models, embedded_projectors
 from tests.services.making import (
     FILES,
     NAME,
@@ -59,9 +59,11 @@ def test_a_second_name_means_the_same_bytes_from_the_same_place(workspace: Works
 def test_the_embedded_model_can_have_a_second_name(workspace: Workspace, source: str) -> None:
     copy(workspace, source, "mine")
 
-    (layer,) = entry_of(workspace, "mine").manifest.with_role(Role.WEIGHTS)
-    path = embedded_models()["guide:latest"]
-    assert workspace.store.blobs.path(layer.digest).read_bytes() == path.read_bytes()
+    files = {Role.WEIGHTS: embedded_models(), Role.PROJECTOR: embedded_projectors()}
+    for role, paths in files.items():
+        (layer,) = entry_of(workspace, "mine").manifest.with_role(role)
+        stored = workspace.store.blobs.path(layer.digest)
+        assert stored.read_bytes() == paths["guide:latest"].read_bytes()
 
 
 @pytest.mark.parametrize(

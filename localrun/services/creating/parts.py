@@ -24,7 +24,7 @@ from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.store.adopt import AdoptMode, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
-from localrun.store.store import embedded_models
+from localrun.store.store import embedded_models, embedded_projectors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,12 +188,15 @@ class PartCollector:
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
             parts.weights.append(self._embedded(embedded))
+            projector = embedded_projectors().get(str(ref).lower())
+            if projector is not None:
+                parts.files[Role.PROJECTOR].append(self._embedded(projector))
         else:
             self._add_entry(parts, entry or self._pulled(ref))
         parts.origin = str(ref)
 
     def _embedded(self, path: Path) -> ModelPart:
-        """Return an embedded model as a blob; an unchanged file that the store has is not read."""
+        """Return a file of the package as a blob; one that is unchanged and stored is not read."""
         digest, size_bytes = self.workspace.models.file_digest(path), path.stat().st_size
         self.lease.add([digest])  # first: then no prune removes what is found
         if self.workspace.store.blobs.find(digest, size_bytes) is not None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
+from localrun.services.capabilities import projector_capabilities
 from localrun.services.stored_model import ModelSummary
 
 if TYPE_CHECKING:
@@ -28,15 +29,18 @@ def summary_of(model: StoredModel) -> ModelSummary:
     )
 
 
-def file_summary(name: str, facts: HeaderFacts) -> ModelSummary:
-    """Return the summary of the model of a file."""
+def file_summary(
+    name: str, facts: HeaderFacts, projectors: Sequence[HeaderFacts] = ()
+) -> ModelSummary:
+    """Return the summary of the model of a file, with its projectors."""
     size_bytes, modified_ns = facts.stamp[:2]
+    inputs = projector_capabilities(projector.inputs for projector in projectors)
     return ModelSummary(
         name=name,
         digest=facts.digest,
-        size_bytes=size_bytes,
+        size_bytes=size_bytes + sum(projector.stamp[0] for projector in projectors),
         modified=datetime.fromtimestamp(modified_ns / 1e9, tz=UTC).astimezone(),
-        details=with_capabilities(facts.details, facts.own_template),
+        details=with_capabilities(facts.details, (*facts.own_template, *inputs)),
     )
 
 

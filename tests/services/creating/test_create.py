@@ -146,7 +146,9 @@ def test_the_embedded_model_is_hashed_once(
 
     assert second.manifest != first.manifest
     made, other = workspace.store.entries()
-    assert made.manifest.with_role(Role.WEIGHTS) == other.manifest.with_role(Role.WEIGHTS)
+    for role in (Role.WEIGHTS, Role.PROJECTOR):
+        assert len(made.manifest.with_role(role)) == 1
+        assert made.manifest.with_role(role) == other.manifest.with_role(role)
 
 
 def test_the_same_recipe_twice_changes_nothing(workspace: Workspace) -> None:

@@ -4,7 +4,7 @@
     ... | run MODEL WORDS...      the words, a blank line, and the text of stdin
     ... | run MODEL Sum up - !    the text of stdin in the place of "-"
     --file FILE                   text files before the prompt, each with its name
-    --image FILE, --audio FILE    images and sounds, if the model takes them; - is stdin, * a pattern
+    --image FILE, --audio FILE    images and sounds, if the model takes them; - is stdin
 
 Paths of images and sounds in the words, and ``@FILE``, are attached as in a chat. Text of stdin is
 never searched for paths.

@@ -143,8 +143,7 @@ def _document(block: Fields) -> Part:
         if not all(isinstance(text, str) for text in texts):
             raise source.wrong("content", "has a block that is not text")
         return _titled("\n".join(map(str, texts)), title)
-    medium = _anthropic(source, "file")
-    return medium if isinstance(medium, str) else _as_text(medium, title)
+    return _as_text(_anthropic(source, "file"), title)
 
 
 def _anthropic(source: Fields, expected: str) -> dict[str, Any]:

@@ -107,7 +107,11 @@ def _write_text_model(path: Path, family: str, vocabulary: Path) -> None:
         prefix = f"blk.{number}."
         file.ones(f"{prefix}attn_norm.weight", WIDTH)
         file.ones(f"{prefix}ffn_norm.weight", WIDTH)
-        for part, rows, columns in (("gate", INNER, WIDTH), ("up", INNER, WIDTH), ("down", WIDTH, INNER)):
+        for part, rows, columns in (
+            ("gate", INNER, WIDTH),
+            ("up", INNER, WIDTH),
+            ("down", WIDTH, INNER),
+        ):
             file.random(f"{prefix}ffn_{part}.weight", rows, columns)
         if is_hybrid and number == 0:
             file.table(f"{prefix}shortconv.conv.weight", WIDTH, 3)
@@ -242,10 +246,16 @@ def _add_projection(file: _File, family: str) -> None:
         file.ones("mm.soft_emb_norm.weight", EYE_WIDTH)
     else:
         is_dynamic = family in {"qwen25vl", "qwen3vl"}
-        first, second = ((merged, merged), (WIDTH, merged)) if is_dynamic else ((WIDTH, EYE_WIDTH), (WIDTH, WIDTH))
-        for part, (rows, columns) in zip((0, 2) if is_dynamic else (0, 1), (first, second), strict=True):
-            file.random(f"mm.{part}.weight", rows, columns, scale=3.0)
-            file.filled(f"mm.{part}.bias", rows)
+        first, second = (
+            ((merged, merged), (WIDTH, merged))
+            if is_dynamic
+            else ((WIDTH, EYE_WIDTH), (WIDTH, WIDTH))
+        )
+        for part, (rows, columns) in zip(
+            (0, 2) if is_dynamic else (0, 1), (first, second), strict=True
+        ):
+            file.random(f"mm.{number}.weight", rows, columns, scale=3.0)
+            file.filled(f"mm.{number}.bias", rows)
     if family == "qwen3vl":
         prefix = f"v.deepstack.{EYE_LAYERS - 1}."
         file.ones(f"{prefix}norm.weight", merged)

@@ -44,7 +44,12 @@ def reference(
     try:
         given = mtmd.mtmd_input_text()
         data = text.encode()
-        given.text, given.text_len, given.add_special, given.parse_special = data, len(data), True, True
+        given.text, given.text_len, given.add_special, given.parse_special = (
+            data,
+            len(data),
+            True,
+            True,
+        )
         array = (mtmd.mtmd_bitmap_p_ctypes * max(1, len(bitmaps)))(*bitmaps)
         code = mtmd.mtmd_tokenize(
             projector._handle, chunks, ctypes.byref(given), array, len(bitmaps)

@@ -57,7 +57,14 @@ def reference(
         assert code == 0
         past = api.llama_pos(0)
         code = mtmd.mtmd_helper_eval_chunks(
-            projector._handle, context, chunks, 0, 0, 2048, True, ctypes.byref(past)
+            projector._handle,
+            context,
+            chunks,
+            0,
+            0,
+            2048,
+            True,  # noqa: FBT003 - a C function
+            ctypes.byref(past),
         )
         assert code == 0
         first = _logits(context, model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.engine.media.library import MediaPart
 
-    Prompt = Iterable[str | np.ndarray]
+    Prompt = Iterable[Any]  # texts, and arrays of pixels or samples
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=4096, min_shared_tokens=8, stream_cells=2048)
 GREEDY = SamplingParams(temperature=0)

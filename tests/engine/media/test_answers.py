@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from localrun.engine.context_shift import ContextShift
@@ -16,6 +15,8 @@ from tests.engine.media.seeing import LIMITS, Pair, Seeing, answer, picture, ton
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
 
 BEFORE, AFTER = "<|im_start|>user\nLook: ", " What is it?<|im_end|>\n<|im_start|>assistant\n"
 NEW = 12

@@ -3,10 +3,10 @@
     [ kept | dropped | remaining ]   ->   [ kept | remaining ]
     0      num_keep                       0      num_keep
 
-A medium is dropped or kept as a whole. The KV cache cells are not moved: other sequences may share them, and a recurrent state cannot
-be cut. The sequence is preempted instead, and the remaining tokens are computed again like
-any prompt, with the kept part from the prefix cache. Text, stop strings, constraint and
-sampler are not affected.
+A medium is dropped or kept as a whole. The KV cache cells are not moved: other sequences may share
+them, and a recurrent state cannot be cut. The sequence is preempted instead, and the remaining
+tokens are computed again like any prompt, with the kept part from the prefix cache. Text, stop
+strings, constraint and sampler are not affected.
 """
 
 from __future__ import annotations

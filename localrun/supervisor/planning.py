@@ -85,7 +85,7 @@ def plan_load(
     return PlannedLoad(load=load, plan=plan, settings=settings, cache_note=values.cache_note)
 
 
-def plan_request(
+def plan_request(  # noqa: PLR0913 - keywords only
     options: LoadOptions,
     *,
     num_ctx: int | None,

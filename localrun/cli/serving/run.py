@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         ),
     ] = None,
     file: Annotated[
-        list[str] | None, Option(help="Text file to put before the prompt; may be repeated.")
+        list[str] | None, Option(help="Text or PDF file to put before the prompt; may be repeated.")
     ] = None,
     image: Annotated[
         list[str] | None,

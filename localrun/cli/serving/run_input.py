@@ -3,8 +3,8 @@
     run MODEL WORDS...            the words
     ... | run MODEL WORDS...      the words, a blank line, and the text of stdin
     ... | run MODEL Sum up - !    the text of stdin in the place of "-"
-    --file FILE                   text files before the prompt, each with its name
-    --image FILE, --audio FILE    images and sounds, if the model takes them; - is stdin, * a pattern
+    --file FILE                   text and PDF files before the prompt, each with its name
+    --image FILE, --audio FILE    images and sounds, if the model takes them; - is stdin
 
 Paths of images and sounds in the words, and ``@FILE``, are attached as in a chat. Text of stdin is
 never searched for paths.
@@ -74,12 +74,16 @@ class RunInput:
             AttachmentRules,
             accepted_kinds,
             attach,
+            is_pdf,
             read_documents,
+            read_media,
         )
 
         rules = AttachmentRules(folder=Path.cwd(), accepts=accepted_kinds(capabilities))
-        media = self._media(rules)
-        attached = attach(typed, rules, read_documents(self.files, rules))
+        texts = [file for file in self.files if not is_pdf(file, rules)]
+        pdfs = [read_media(file, rules) for file in self.files if file not in texts]
+        media = [*pdfs, *self._media(rules)]
+        attached = attach(typed, rules, read_documents(texts, rules))
         return self._message(attached, media)
 
     def _media(self, rules: AttachmentRules) -> list[MediaFile]:

@@ -34,7 +34,7 @@ class StateCache:
     layout = CellLayout.UNIFIED
     num_switches = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part that a test replaces
         self,
         memory: KvMemory,
         *,

@@ -9,10 +9,9 @@ chunks; a chunk is freed with the last sequence that holds it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +41,9 @@ class ChunkShape:
 
     def positions(self, first: int, start: int, end: int) -> np.ndarray:
         """Return the positions of tokens [start, end) of a chunk at position ``first``."""
-        rows = self.offsets[:, start:end].copy()
-        for row, is_moving in zip(rows, self.moves, strict=True):
-            if is_moving:
-                row += first
-        return rows
+        moves = np.array(self.moves, dtype=np.int32)
+        moved: np.ndarray = self.offsets[:, start:end] + first * moves[:, None]
+        return moved
 
 
 class ChunkInput(Protocol):

@@ -81,8 +81,9 @@ def text_tokens(chunk: int) -> tuple[int, ...] | None:
 def shape_of(chunk: int, *, is_causal: bool, has_mrope: bool) -> ChunkShape:
     """Return the shape of a media chunk."""
     num_tokens = mtmd.mtmd_input_chunk_get_n_tokens(chunk)
+    moves: tuple[bool, ...] = (True,)
     if not has_mrope:
-        offsets, moves = np.arange(num_tokens, dtype=np.int32)[None], (True,)
+        offsets = np.arange(num_tokens, dtype=np.int32)[None]
     elif mtmd.mtmd_input_chunk_get_type(chunk) == mtmd.MTMD_INPUT_CHUNK_TYPE_AUDIO:
         line = np.arange(num_tokens, dtype=np.int32)
         offsets, moves = np.stack([line, line, line, np.zeros_like(line)]), (True,) * 3 + (False,)

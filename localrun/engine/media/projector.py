@@ -76,7 +76,7 @@ class Projector:
             raise LoadError(
                 f"the projector {path.name} does not fit the model"
                 f" {model.metadata('general.name') or 'it came with'}: {native_log.reason()}",
-                hint="localrun pull NAME   again, or create the model with the projector made for it",
+                hint="create the model with the projector that was made for it",
             )
         self.sees = bool(mtmd.mtmd_support_vision(self._handle))
         self.hears = bool(mtmd.mtmd_support_audio(self._handle))
@@ -131,7 +131,7 @@ class Projector:
         params.use_gpu, params.print_timings, params.warmup = bool(model.devices), False, False
         params.n_threads = num_threads
         if model.devices:
-            params.device = ggml.handles([model.devices[0].name])[0]
+            params.device = ggml.handles((model.devices[0].name,))[0]
         params.cb_eval = self._pauses.native
         return params
 

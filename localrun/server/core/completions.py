@@ -22,7 +22,7 @@ from localrun.server.core.defaults import (
     sampling_of,
     stop_of,
 )
-from localrun.server.core.media import refuse_address, with_fetched_media
+from localrun.server.core.media import check_media
 from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from localrun.engine.params import SamplingParams
     from localrun.runner.messages import Event
     from localrun.server.core.bridge import Bridge
-    from localrun.server.core.media import Fetch
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
@@ -45,16 +44,9 @@ if TYPE_CHECKING:
 class Completions:
     """Answers requests by the runners of a pool."""
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        find_model: Callable[[str], StoredModel],
-        fetch: Fetch = refuse_address,
-    ) -> None:
-        """``fetch`` returns what is at an address that a request names in place of an image."""
+    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
         self._bridge = bridge
         self._find_model = find_model
-        self._fetch = fetch
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `AnswerStarted`, the parts of the answer as they come, then one `AnswerFinished`.
@@ -116,10 +108,10 @@ class Completions:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
-        prompt = with_fetched_media(request.generation.prompt, model, self._fetch)
+        check_media(request.generation.prompt, model)
         generate = Generate(
             request_id=0,  # the pool numbers requests
-            generation=generation_of(model, replace(request.generation, prompt=prompt)),
+            generation=generation_of(model, request.generation),
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=stop_of(recipe, request.stop),

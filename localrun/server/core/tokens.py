@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import PoolRequest
 from localrun.server.core.defaults import keep_alive_of, prompt_of
-from localrun.server.core.media import refuse_address, with_fetched_media
+from localrun.server.core.media import check_media
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.server.core.bridge import Bridge
-    from localrun.server.core.media import Fetch
     from localrun.server.core.request import CompletionRequest
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
@@ -38,15 +37,9 @@ class TokenRequest:
 class TokenService:
     """Answers by the runners of a pool, which load the model first."""
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        find_model: Callable[[str], StoredModel],
-        fetch: Fetch = refuse_address,
-    ) -> None:
+    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
         self._bridge = bridge
         self._find_model = find_model
-        self._fetch = fetch
 
     async def tokens(self, request: TokenRequest) -> Tokens:
         """Return the tokens and the text of a request.
@@ -77,8 +70,8 @@ class TokenService:
         model = self._find_model(request.model)
         message = request.message
         if isinstance(message, Tokenize):
-            prompt = with_fetched_media(message.prompt, model, self._fetch)
-            message = replace(message, prompt=prompt_of(model, prompt))
+            check_media(message.prompt, model)
+            message = replace(message, prompt=prompt_of(model, message.prompt))
         return PoolRequest(
             model=runner_model(model),
             message=message,

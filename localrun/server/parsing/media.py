@@ -9,9 +9,9 @@
                      {"type": "document", "source": {"type": "base64", "data": ...}}
     Ollama           "images": [base64]
 
-A medium becomes a value of a message's ``media`` (chat/media_marks.py): its bytes, or the address to
-fetch them from (server/core/media.py), and its place in the request for errors. What the bytes are
-is found out by the runner. Documents of text become text at once.
+A medium becomes a value of a message's ``media`` (chat/media_marks.py): its bytes, or an address,
+which is refused (server/core/media.py), and its place in the request for errors. The runner finds
+out what the bytes are. Documents of text become text at once.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def refuse_images(fields: Fields) -> None:
 
 
 def _image(part: Fields) -> Part:
-    source = part.raw("source")
-    if source is not None:
+    if part.text("type") == "image":
         return _anthropic(part.inner("source"), "image")
     value, name = part.raw("image_url"), "image_url"
     detail = part.text("detail")
@@ -143,8 +142,7 @@ def _document(block: Fields) -> Part:
         if not all(isinstance(text, str) for text in texts):
             raise source.wrong("content", "has a block that is not text")
         return _titled("\n".join(map(str, texts)), title)
-    medium = _anthropic(source, "file")
-    return medium if isinstance(medium, str) else _as_text(medium, title)
+    return _as_text(_anthropic(source, "file"), title)
 
 
 def _anthropic(source: Fields, expected: str) -> dict[str, Any]:

@@ -45,8 +45,8 @@ CONTROLS: dict[str, tuple[str, ...]] = {
 }
 ARCHITECTURES = {"qwen25vl": "qwen2vl", "qwen3vl": "qwen3vl", "gemma3": "gemma3", "hybrid": "lfm2"}
 PROJECTORS = {
-    "janus": "janus_pro", "idefics3": "idefics3", "qwen25vl": "qwen2.5vl_merger", "qwen3vl": "qwen3vl_merger",
-    "gemma3": "gemma3", "ultravox": "ultravox", "hybrid": "janus_pro",
+    "janus": "janus_pro", "idefics3": "idefics3", "qwen25vl": "qwen2.5vl_merger",
+    "qwen3vl": "qwen3vl_merger", "gemma3": "gemma3", "ultravox": "ultravox", "hybrid": "janus_pro",
 }  # fmt: skip
 TWO_LINE_ENDS = "ĊĊ"  # one token that idefics3 looks for
 
@@ -107,7 +107,11 @@ def _write_text_model(path: Path, family: str, vocabulary: Path) -> None:
         prefix = f"blk.{number}."
         file.ones(f"{prefix}attn_norm.weight", WIDTH)
         file.ones(f"{prefix}ffn_norm.weight", WIDTH)
-        for part, rows, columns in (("gate", INNER, WIDTH), ("up", INNER, WIDTH), ("down", WIDTH, INNER)):
+        for part, rows, columns in (
+            ("gate", INNER, WIDTH),
+            ("up", INNER, WIDTH),
+            ("down", WIDTH, INNER),
+        ):
             file.random(f"{prefix}ffn_{part}.weight", rows, columns)
         if is_hybrid and number == 0:
             file.table(f"{prefix}shortconv.conv.weight", WIDTH, 3)
@@ -205,8 +209,9 @@ def _add_eye(file: _File, family: str) -> None:
     activation = "silu" if family == "qwen25vl" else "gelu"
     writer.add_bool(f"clip.use_{activation}", True)  # noqa: FBT003
     sizes = {
-        "image_size": SIDE, "patch_size": PATCH, "embedding_length": EYE_WIDTH, "feed_forward_length": EYE_INNER,
-        "block_count": EYE_LAYERS, "projection_dim": WIDTH, "attention.head_count": EYE_HEADS,
+        "image_size": SIDE, "patch_size": PATCH, "embedding_length": EYE_WIDTH,
+        "feed_forward_length": EYE_INNER, "block_count": EYE_LAYERS, "projection_dim": WIDTH,
+            "attention.head_count": EYE_HEADS,
     }  # fmt: skip
     if family in {"idefics3", "gemma3"}:
         sizes["projector.scale_factor"] = 2
@@ -242,10 +247,16 @@ def _add_projection(file: _File, family: str) -> None:
         file.ones("mm.soft_emb_norm.weight", EYE_WIDTH)
     else:
         is_dynamic = family in {"qwen25vl", "qwen3vl"}
-        first, second = ((merged, merged), (WIDTH, merged)) if is_dynamic else ((WIDTH, EYE_WIDTH), (WIDTH, WIDTH))
-        for part, (rows, columns) in zip((0, 2) if is_dynamic else (0, 1), (first, second), strict=True):
-            file.random(f"mm.{part}.weight", rows, columns, scale=3.0)
-            file.filled(f"mm.{part}.bias", rows)
+        first, second = (
+            ((merged, merged), (WIDTH, merged))
+            if is_dynamic
+            else ((WIDTH, EYE_WIDTH), (WIDTH, WIDTH))
+        )
+        for number, (rows, columns) in zip(
+            (0, 2) if is_dynamic else (0, 1), (first, second), strict=True
+        ):
+            file.random(f"mm.{number}.weight", rows, columns, scale=3.0)
+            file.filled(f"mm.{number}.bias", rows)
     if family == "qwen3vl":
         prefix = f"v.deepstack.{EYE_LAYERS - 1}."
         file.ones(f"{prefix}norm.weight", merged)
@@ -284,8 +295,9 @@ def _add_ear(file: _File) -> None:
     file.numbers(
         "clip.audio",
         {
-            "num_mel_bins": num_mels, "embedding_length": EYE_WIDTH, "feed_forward_length": EYE_INNER,
-            "block_count": EYE_LAYERS, "projection_dim": WIDTH, "attention.head_count": EYE_HEADS,
+            "num_mel_bins": num_mels, "embedding_length": EYE_WIDTH,
+            "feed_forward_length": EYE_INNER, "block_count": EYE_LAYERS, "projection_dim": WIDTH,
+            "attention.head_count": EYE_HEADS,
             "projector.stack_factor": stack,
         },
     )  # fmt: skip

@@ -44,7 +44,12 @@ def reference(
     try:
         given = mtmd.mtmd_input_text()
         data = text.encode()
-        given.text, given.text_len, given.add_special, given.parse_special = data, len(data), True, True
+        given.text, given.text_len, given.add_special, given.parse_special = (
+            data,
+            len(data),
+            True,
+            True,
+        )
         array = (mtmd.mtmd_bitmap_p_ctypes * max(1, len(bitmaps)))(*bitmaps)
         code = mtmd.mtmd_tokenize(
             projector._handle, chunks, ctypes.byref(given), array, len(bitmaps)
@@ -52,7 +57,14 @@ def reference(
         assert code == 0
         past = api.llama_pos(0)
         code = mtmd.mtmd_helper_eval_chunks(
-            projector._handle, context, chunks, 0, 0, 2048, True, ctypes.byref(past)
+            projector._handle,
+            context,
+            chunks,
+            0,
+            0,
+            2048,
+            True,  # noqa: FBT003 - a C function
+            ctypes.byref(past),
         )
         assert code == 0
         first = _logits(context, model)

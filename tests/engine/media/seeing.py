@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.model import Model
+    from localrun.engine.media.library import MediaPart
 
-    Prompt = list[str | np.ndarray]
+    Prompt = Iterable[Any]  # texts, and arrays of pixels or samples
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=4096, min_shared_tokens=8, stream_cells=2048)
 GREEDY = SamplingParams(temperature=0)
@@ -53,7 +54,9 @@ class Pair:
     projector: Projector
     library: MediaLibrary = field(default_factory=MediaLibrary)
 
-    def sequence(self, prompt: Prompt, *, request_id: int = 1, new: int = 12, **more: object) -> Sequence:
+    def sequence(
+        self, prompt: Prompt, *, request_id: int = 1, new: int = 12, **more: object
+    ) -> Sequence:
         """Return the sequence of texts and media."""
         tokens: list[int] = []
         placed: list[PlacedChunk] = []
@@ -76,7 +79,7 @@ class Pair:
             **more,  # type: ignore[arg-type]
         )
 
-    def parts(self, medium: np.ndarray) -> tuple[object, ...]:
+    def parts(self, medium: np.ndarray) -> tuple[MediaPart, ...]:
         digest = hashlib.sha256(repr(medium.shape).encode() + medium.tobytes()).digest()
         known = self.library.find(digest)
         if known is not None:
@@ -98,7 +101,7 @@ class Seeing:
         pair: Pair,
         limits: SchedulerLimits = LIMITS,
         options: LoadOptions = DEFAULT_OPTIONS,
-        on_pause: Callable[[], None] = lambda: None,
+        on_pause: Callable[[], object] = lambda: None,
     ) -> None:
         self.pair = pair
         self.context = LlamaContext(
@@ -117,9 +120,7 @@ class Seeing:
         found = []
         for prompt in prompts:
             self._num_requests += 1
-            found.append(
-                self.pair.sequence(prompt, request_id=self._num_requests, new=new, **more)
-            )
+            found.append(self.pair.sequence(prompt, request_id=self._num_requests, new=new, **more))
         return found
 
     def ask(self, *prompts: Prompt, new: int = 12, **more: object) -> list[Sequence]:

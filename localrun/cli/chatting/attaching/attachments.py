@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.attaching.documents import (
+    PDF,
     MediaFile,
     TextDocument,
     documents_text,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.attaching.media import Kind
 
 MAX_MEDIA = 64  # in a message
-NOUNS = {"image": "images", "sound": "sounds"}
+NOUNS = {"image": "images", "sound": "sounds", "document": "PDF files"}
+UNMARKED = {"image", "sound"}  # attached without @
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,12 @@ def attach(
     )
 
 
+def is_pdf(written: str, rules: AttachmentRules) -> bool:
+    """Return whether a path is that of a PDF file, which is sent whole."""
+    kind = file_kind(_resolved(written, rules.folder))
+    return kind is not None and kind.form == PDF
+
+
 def read_documents(paths: Sequence[str], rules: AttachmentRules) -> list[TextDocument]:
     """Return the text documents of paths, folders and globs; folders ask first.
 
@@ -216,7 +224,7 @@ def _marker(mention: MentionedPath, attaching: Attaching) -> str | None:
 
 def _attach_one(path: Path, mention: MentionedPath, attaching: Attaching) -> str | None:
     kind = file_kind(path)
-    is_medium = kind is not None and kind.kind in NOUNS
+    is_medium = kind is not None and kind.kind in UNMARKED
     if not mention.is_marked:
         return _attach_unmarked(path, mention.path, attaching) if is_medium else None
     if path.is_dir():
@@ -258,7 +266,7 @@ def _shown_name(path: Path, folder: Path) -> str:
 
 
 def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:
-    if content.kind.kind not in rules.accepts:
+    if content.kind.form != PDF and content.kind.kind not in rules.accepts:
         raise UsageError(
             f"{content.name}: {NOUNS[content.kind.kind]} cannot be sent, {rules.reason}",
             hint="/show info   lists the capabilities of the model",

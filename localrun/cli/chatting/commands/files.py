@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.attached import note_tokens, rules_of
-from localrun.cli.chatting.attaching.attachments import read_all_media, read_documents
+from localrun.cli.chatting.attaching.attachments import (
+    is_pdf,
+    read_all_media,
+    read_documents,
+    read_media,
+)
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.prompt.completion.typed_words import typed_words
 from localrun.cli.chatting.prompt.sources import ArgumentKind
@@ -31,8 +36,12 @@ def add_files(chat: Chat, argument: str) -> None:
         chat.documents = []
         chat.transcript.note("The next message takes no files along.")
     else:
-        documents = read_documents(_paths(argument), rules_of(chat))
+        rules, paths = rules_of(chat), _paths(argument)
+        pdfs = [path for path in paths if is_pdf(path, rules)]
+        media = [read_media(path, rules) for path in pdfs]
+        documents = read_documents([path for path in paths if path not in pdfs], rules)
         chat.documents = [*chat.documents, *documents]
+        chat.media = [*chat.media, *media]
         note_tokens(chat, documents)
 
 
@@ -66,7 +75,7 @@ COMMANDS = (
     ChatCommand(
         name="/file",
         usage="PATH...",
-        about="add text files to the next message; folders and patterns ask first",
+        about="add text and PDF files to the next message; folders and patterns ask first",
         execute=add_files,
         arguments=(ArgumentKind.PATH,),
         repeats=True,

@@ -39,6 +39,7 @@ FIGURES = Path(__file__).with_name("figures.json")
 PAGE = Path(__file__).parents[2] / "localrun" / "docs" / "guide.md"
 REQUIRED = ("localrun", "arithmetic", "capitals", "memory", "tools", "json", "persona")
 REQUIRED_SHARE = 0.9
+CALL_KEYS = ("name", "arguments")
 SEED = 99
 PARALLEL = 16
 START_TIMEOUT_S = 60
@@ -97,7 +98,7 @@ def ask(sample: Sample, address: str) -> str:
     }
     message = _post(f"http://{address}/api/chat", body)["message"]
     calls = [
-        f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>"
+        f"<tool_call>\n{json.dumps({key: call['function'][key] for key in CALL_KEYS})}\n</tool_call>"
         for call in message.get("tool_calls") or ()
     ]
     return "\n".join([*([message["content"]] if message["content"] else []), *calls])

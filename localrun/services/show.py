@@ -16,6 +16,8 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.remote.source import format_sources
+from localrun.services.remotes.stored import refuse_remote
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
@@ -111,9 +113,12 @@ def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:
 
     Raises:
         ModelNotFoundError: the model does not exist.
+        UsageError: the model is remote.
         IntegrityError: a file of the model is missing or damaged.
     """
-    return tuple(_tensors(workspace.models.find_model(name).shards))
+    model = workspace.models.find_model(name)
+    refuse_remote(model, "its tensors are not")
+    return tuple(_tensors(model.shards))
 
 
 def features_of(template: str | None) -> tuple[str, ...]:
@@ -143,6 +148,8 @@ def base_name(model: StoredModel) -> str:
 
 def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
     """Return the recipe that names the files of the store."""
+    if model.remote is not None:
+        return Recipe(sources=format_sources(model.remote), **recipe_fields(model))
     roles = (Role.WEIGHTS, Role.PROJECTOR)
     files = [layer.digest for role in roles for layer in entry.manifest.with_role(role)]
     drafts = entry.manifest.with_role(Role.DRAFT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import check_data
@@ -19,7 +19,7 @@ from localrun.store.manifest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from localrun.store.locks import Lease
@@ -66,8 +66,10 @@ def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> b
     """Store the config of a model, and return the manifest; its files are in the store.
 
     Raises:
-        IntegrityError: the layers have no weights.
+        IntegrityError: the layers have neither weights nor an engine.
     """
+    if any(layer.role is Role.REMOTE for layer in layers):
+        return _with_config(store, {"format": "remote"}, layers, lease)
     weights = [layer for layer in layers if layer.role is Role.WEIGHTS]
     if not weights:
         raise IntegrityError("a model needs a GGUF file with weights")
@@ -80,6 +82,12 @@ def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> b
         "size": f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB",
         **({"context_size": details.context_length} if details.context_length else {}),
     }
+    return _with_config(store, facts, layers, lease)
+
+
+def _with_config(
+    store: Store, facts: Mapping[str, Any], layers: Sequence[Descriptor], lease: Lease
+) -> bytes:
     config = model_config(facts, tuple(layers))
     digest = store.blobs.put(config, lease)
     descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=digest, size_bytes=len(config))

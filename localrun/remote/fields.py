@@ -48,9 +48,8 @@ _GUIDED: dict[ConstraintKind, tuple[str, ...]] = {
     ConstraintKind.CHOICE: ("structured_outputs", "choice"),
     ConstraintKind.GBNF: ("structured_outputs", "grammar"),
 }
-GRAMMARS: dict[
-    EngineKind, dict[ConstraintKind, tuple[str, ...]]
-] = {  # the place of a constraint in the request
+# the place of a constraint in a request
+GRAMMARS: dict[EngineKind, dict[ConstraintKind, tuple[str, ...]]] = {
     EngineKind.LOCALRUN: {**_GUIDED, ConstraintKind.LARK: ("structured_outputs", "grammar")},
     EngineKind.VLLM: _GUIDED,
     EngineKind.SGLANG: {ConstraintKind.REGEX: ("regex",), ConstraintKind.GBNF: ("ebnf",)},

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from localrun.remote.messages import engine_messages
 
 
@@ -50,7 +52,7 @@ def test_calls_without_ids_get_some_that_their_results_name() -> None:
 
 
 def test_ids_differ_between_turns() -> None:
-    turn = [
+    turn: list[dict[str, Any]] = [
         {"role": "assistant", "content": "", "tool_calls": [call("f")]},
         {"role": "tool", "content": "1"},
     ]

@@ -27,10 +27,10 @@ def remote_test(
     from dataclasses import asdict
 
     from localrun.remote.errors import RemoteEngineError
-    from localrun.services.remotes.testing import test_remote
+    from localrun.services.remotes.testing import check_remote
     from localrun.services.workspace import open_workspace
 
-    results, output = test_remote(open_workspace(os.environ), name), Output(as_json=as_json)
+    results, output = check_remote(open_workspace(os.environ), name), Output(as_json=as_json)
     if as_json:
         output.json([{**asdict(result), "is_good": result.is_good} for result in results])
     else:

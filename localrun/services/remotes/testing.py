@@ -60,7 +60,7 @@ def find_remote(workspace: Workspace, name: str) -> tuple[str, RemoteModel]:
     return model.name, model.remote
 
 
-def test_remote(workspace: Workspace, name: str) -> list[AddressTest]:
+def check_remote(workspace: Workspace, name: str) -> list[AddressTest]:
     """Ask all engines of a remote model at once; blocks for `LONGEST_TEST_S` at most.
 
     Raises:

@@ -81,8 +81,8 @@ def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architect
 
 
 def _check_activation(config: Config, family: Architecture) -> None:
-    fallback = config.text("hidden_act", family.activations[0])
-    activation = config.text("hidden_activation", fallback)
+    plain = config.text("hidden_act", config.text("mlp_hidden_act", family.activations[0]))
+    activation = config.text("hidden_activation", plain)
     if activation not in family.activations:
         raise UsageError(
             f"{config.where}: the activation {activation!r} cannot be converted for {family.name}; "
@@ -105,8 +105,8 @@ def _describe_decoder(
     size = head_size(config)
     heads = config.count("num_attention_heads")
     context = next(filter(config.has, family.context), family.context[-1])
-    writer.add_context_length(config.count(context))
-    if family.epsilon == "layer_norm_eps":
+    writer.add_context_length(family.context_length or config.count(context))
+    if family.epsilon.startswith("layer_norm_eps"):
         writer.add_layer_norm_eps(config.number(family.epsilon))
     else:
         writer.add_layer_norm_rms_eps(config.number(family.epsilon))
@@ -119,6 +119,8 @@ def _describe_decoder(
     family.describe(writer, config)
     if family.architecture in SWA_PERIOD:
         _describe_gemma(writer, config, family)
+    if not family.has_rope:
+        return {}
     rotated = config.count(family.rotated) if family.rotated else size
     return describe_rope(writer, read_rope(config, rotated), config, scales=family.scales_yarn)
 

@@ -14,7 +14,7 @@ import gguf
 
 from localrun.convert import folder as folders
 from localrun.convert.config import Config, read_config
-from localrun.convert.families.table import family_of, text_config
+from localrun.convert.families.table import family_of, text_config, variant_of
 from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.safetensors import read_folder
 from localrun.convert.tensors import TensorPart, plan
@@ -73,6 +73,7 @@ def convert_folder(
     )
     family = family_of(root)
     config = text_config(root, family)
+    family = variant_of(family, config)
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_name(folder.resolve().name)
     computed = describe(writer, config, family)

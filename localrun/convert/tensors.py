@@ -39,13 +39,13 @@ WHOLE_ENDINGS = (
     "norm.weight",  # of each head in some models
     ".ffn_gate_inp.weight",
     ".ffn_gate_inp_shexp.weight",
-    "_exps.bias",
     ".shortconv.conv.weight",
     ".ssm_conv1d.weight",
 )  # small too
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
-WITHOUT_SUFFIX = (".ssm_a", ".ssm_d")
-WHOLE_NAMES = ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
+WITHOUT_SUFFIX = (".ssm_a", ".ssm_d", ".ffn_norm")
+WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_", "visual.",
+               "vision_model.")  # fmt: skip
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
@@ -147,13 +147,12 @@ class TensorNames:
         self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
         self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
 
-    def of(self, source: str) -> str | None:
-        """Return the GGUF name of a tensor, or None if GGUF does not need it.
+    def of(self, name: str) -> str | None:
+        """Return the GGUF name of a tensor's `plain` name, or None if GGUF does not need it.
 
         Raises:
             UsageError: the architecture has no such tensor.
         """
-        name = self.plain(source)
         if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
             return None
         if self._family.kind == "encoder" and name.startswith("lm_head."):
@@ -161,7 +160,7 @@ class TensorNames:
         gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
         if gguf_name is None or not gguf_name.endswith((".weight", ".bias", *WITHOUT_SUFFIX)):
             raise UsageError(
-                f"tensor {source} is not one of {self._family.name}'s, the model is another",
+                f"tensor {name} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
             )
         return gguf_name
@@ -176,10 +175,7 @@ class TensorNames:
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
         name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
         name = name.removeprefix("language_model.")
-        is_whole = name.startswith(
-            ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
-        )
-        return name if is_whole else f"model.{name}"
+        return name if name.startswith(WHOLE_NAMES) else f"model.{name}"
 
 
 def _pieces(
@@ -240,7 +236,9 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
 def _part(
     name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
-    is_small = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
+    is_small = (
+        len(tensor.shape) == 1 or not name.endswith(".weight") or name.endswith(WHOLE_ENDINGS)
+    )
     is_norm = name.endswith("norm.weight") and not name.endswith(family.plain_norms)
     return TensorPart(
         name=name,

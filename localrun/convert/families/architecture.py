@@ -25,6 +25,11 @@ def no_more_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     """Write nothing: the keys that all decoders have are enough."""
 
 
+def same_config(config: Config) -> Config:
+    """Return the configuration as it is."""
+    return config
+
+
 def one_piece(name: str, source: TensorSource, config: Config) -> Pieces:
     """Return the tensor itself."""
     del config
@@ -41,13 +46,18 @@ class Architecture:
     ``defaults`` are transformers' values for keys that ``config.json`` lacks.
 
     ``rotated`` is the key of the number of rotated dimensions of a head, if that is not a share of
-    the head; ``context`` are the keys of the trained context, the first one that is there counts.
+    the head; ``context`` are the keys of the trained context, the first one that is there counts,
+    unless ``context_length`` is the context of all such models.
 
     ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
     ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart or leaves it
-    out. ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
+    out; ``adapter_pieces`` takes the rows of an adapter's matrix apart, without a configuration.
+    ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
     same tensors. ``unadaptable`` are parts of GGUF names of matrices to which llama.cpp does not
     apply adapters, or whose rows are stored in another order.
+
+    ``adjust`` gives values of older and newer files the same keys. ``variant`` chooses another
+    description by the configuration; ``variants`` are all that it may choose.
     """
 
     architecture: gguf.MODEL_ARCH
@@ -62,7 +72,9 @@ class Architecture:
     has_experts: bool = False
     has_usual_heads: bool = True
     rotated: str = ""
+    has_rope: bool = True
     context: tuple[str, ...] = ("max_position_embeddings",)
+    context_length: int = 0
     scales_yarn: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     describe: Callable[[gguf.GGUFWriter, Config], None] = no_more_keys
@@ -71,6 +83,10 @@ class Architecture:
     layer_kinds: Callable[[Config], Sequence[str]] | None = None
     unadaptable: tuple[str, ...] = ()
     feed_forward: str = "intermediate_size"
+    adapter_pieces: Callable[[str, TensorSource], Pieces] | None = None
+    adjust: Callable[[Config], Config] = same_config
+    variant: Callable[[Config], Architecture] | None = None
+    variants: tuple[Architecture, ...] = ()
 
     @property
     def name(self) -> str:

@@ -9,11 +9,14 @@ from localrun.convert.families import (
     cohere,
     deepseek,
     encoders,
+    falcon,
     gemma,
     glm,
     gpt_oss,
+    granite,
     lfm2,
     llama,
+    nemotron,
     qwen,
     qwen_linear,
 )
@@ -32,8 +35,12 @@ FAMILIES = {
     "Llama4ForConditionalGeneration": llama.LLAMA4,
     "SmolLM3ForCausalLM": llama.SMOLLM3,
     "ArceeForCausalLM": llama.ARCEE,
-    "GraniteForCausalLM": llama.GRANITE,
-    "GraniteMoeForCausalLM": llama.GRANITE_MOE,
+    "GraniteForCausalLM": granite.GRANITE,
+    "GraniteMoeForCausalLM": granite.GRANITE_MOE,
+    "GraniteMoeSharedForCausalLM": granite.GRANITE_MOE,
+    "GraniteMoeHybridForCausalLM": granite.GRANITE_HYBRID,
+    "NemotronHForCausalLM": nemotron.NEMOTRON,
+    "FalconH1ForCausalLM": falcon.FALCON_H1,
     "Olmo2ForCausalLM": llama.OLMO2,
     "Olmo3ForCausalLM": llama.OLMO2,
     "OlmoeForCausalLM": llama.OLMOE,
@@ -61,6 +68,7 @@ FAMILIES = {
     "Gemma3ForCausalLM": gemma.GEMMA3,
     "Gemma3ForConditionalGeneration": gemma.GEMMA3,
     "CohereForCausalLM": cohere.COMMAND_R,
+    "Cohere2ForCausalLM": cohere.COHERE_2,
     "Glm4ForCausalLM": glm.GLM4,
     "Glm4MoeForCausalLM": glm.GLM4_MOE,
     "DeepseekV2ForCausalLM": deepseek.DEEPSEEK2,
@@ -76,8 +84,17 @@ FAMILIES = {
 }
 
 
+def architectures() -> dict[str, Architecture]:
+    """Return one description of each architecture by llama.cpp's name."""
+    found: dict[str, Architecture] = {}
+    for family in FAMILIES.values():
+        for member in (family, *family.variants):
+            found.setdefault(member.name, member)
+    return found
+
+
 def family_of(config: Config) -> Architecture:
-    """Return the architecture of a model.
+    """Return the architecture of a model; one with variants chooses by `text_config`.
 
     Raises:
         UsageError: the architecture cannot be converted; the message lists those that can.
@@ -104,4 +121,9 @@ def text_config(config: Config, family: Architecture) -> Config:
         present["vision_config"] = config.raw("vision_config")
         if config.has("tie_word_embeddings"):
             present["tie_word_embeddings"] = config.raw("tie_word_embeddings")
-    return Config({**family.defaults, **present}, inner.where)
+    return family.adjust(Config({**family.defaults, **present}, inner.where))
+
+
+def variant_of(family: Architecture, config: Config) -> Architecture:
+    """Return the variant of an architecture by the values of the language model."""
+    return family.variant(config) if family.variant else family

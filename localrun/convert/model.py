@@ -14,6 +14,7 @@ import gguf
 
 from localrun.convert import folder as folders
 from localrun.convert.config import Config, read_config
+from localrun.convert.dense import read_dense
 from localrun.convert.families.table import family_of, text_config, variant_of
 from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.safetensors import read_folder
@@ -78,7 +79,10 @@ def convert_folder(
     writer.add_name(folder.resolve().name)
     computed = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
-    parts = plan(read_folder(folder), config, family, file_type)
+    tensors = read_folder(folder)
+    if family.has_dense_modules:
+        tensors |= read_dense(folder, writer)
+    parts = plan(tensors, config, family, file_type)
     parts += [TensorPart(name=name, source=array, kind="F32") for name, array in computed.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])

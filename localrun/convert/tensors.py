@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 
 from localrun.convert.fp8 import SCALE, join_scale
-from localrun.convert.metadata import num_layers
+from localrun.convert.families.keys import num_layers
 from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
 from localrun.convert.safetensors import STORED, widened
 from localrun.convert.sources import StackedTensors
@@ -34,22 +34,27 @@ FileType = Literal["F32", "F16", "BF16", "MXFP4"]
 CHUNK_BYTES = 16 * 1024 * 1024
 LARGEST_F16 = 65504.0
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-EXPERT = re.compile(r"(.{1,200})\.experts\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
+EXPERT = re.compile(r"(.{1,200}\.experts)\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
 WHOLE_ENDINGS = (
     "norm.weight",  # of each head in some models
     ".ffn_gate_inp.weight",
     ".ffn_gate_inp_shexp.weight",
     ".shortconv.conv.weight",
     ".ssm_conv1d.weight",
+    ".altup_correct_coef.weight",
+    ".altup_predict_coef.weight",
 )  # small too
+HEADS = ("lm_head.", "head.", "decoder.")  # of encoders that predict hidden words
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
+SUFFIXES = (".weight", ".bias", ".scale")
 WITHOUT_SUFFIX = (".ssm_a", ".ssm_d", ".ffn_norm")
 WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_", "visual.",
                "vision_model.")  # fmt: skip
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
-    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model)\."
+    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model|audio_tower|connector"
+    r"|embed_vision|embed_audio)\."
 )
 
 
@@ -155,10 +160,10 @@ class TensorNames:
         """
         if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
             return None
-        if self._family.kind == "encoder" and name.startswith("lm_head."):
+        if self._family.kind == "encoder" and name.startswith(HEADS):
             return None
-        gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None or not gguf_name.endswith((".weight", ".bias", *WITHOUT_SUFFIX)):
+        gguf_name = self._map.get_name(name, try_suffixes=SUFFIXES)
+        if gguf_name is None or not gguf_name.endswith((*SUFFIXES, *WITHOUT_SUFFIX)):
             raise UsageError(
                 f"tensor {name} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
@@ -171,7 +176,7 @@ class TensorNames:
             if new not in source:
                 source = source.replace(old, new)
         if self._family.kind == "encoder":
-            name = re.sub(r"^(bert|roberta)\.", "", source)
+            name = re.sub(r"^(bert|roberta|model)\.", "", source)
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
         name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
         name = name.removeprefix("language_model.")
@@ -185,16 +190,17 @@ def _pieces(
     family: Architecture,
 ) -> Iterator[tuple[str, TensorSource]]:
     """Yield the sources of GGUF tensors with plain names; experts of a layer are stacked."""
-    experts: dict[str, dict[int, TensorSource]] = {}
+    stacks: dict[str, dict[int, TensorSource]] = {}
+    pattern = EXPERT if family.has_experts else family.stacked
     for stored_name, tensor in _joined(tensors):
         for plain, source in family.pieces(names.plain(stored_name), tensor, config):
-            match = EXPERT.fullmatch(plain) if family.has_experts else None
+            match = pattern.fullmatch(plain) if pattern else None
             if match is None:
                 yield plain, source
             else:
-                stack = experts.setdefault(f"{match[1]}.experts.{match[3]}", {})
+                stack = stacks.setdefault(f"{match[1]}.{match[3]}", {})
                 stack[int(match[2])] = source
-    for name, members in experts.items():
+    for name, members in stacks.items():
         ordered = [members[index] for index in sorted(members)]
         if sorted(members) != list(range(len(members))):
             raise IntegrityError(f"{name} lacks an expert: it has {len(members)}")

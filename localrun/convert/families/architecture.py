@@ -10,7 +10,10 @@ import gguf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    import re
+
     from localrun.convert.config import Config
+    from localrun.convert.safetensors import Array
     from localrun.convert.sources import TensorSource
 
     Pieces = Iterable[tuple[str, TensorSource]]
@@ -23,6 +26,12 @@ GELU_TANH = ("gelu_pytorch_tanh",)
 
 def no_more_keys(writer: gguf.GGUFWriter, config: Config) -> None:
     """Write nothing: the keys that all decoders have are enough."""
+
+
+def nothing_computed(config: Config) -> dict[str, Array]:
+    """Return no tensors."""
+    del config
+    return {}
 
 
 def same_config(config: Config) -> Config:
@@ -51,7 +60,11 @@ class Architecture:
 
     ``describe`` writes further keys; without ``has_usual_heads`` also those of the heads' sizes.
     ``renames`` are replaced in the names of tensors, ``pieces`` takes a tensor apart or leaves it
-    out; ``adapter_pieces`` takes the rows of an adapter's matrix apart, without a configuration.
+    out. Tensors whose names match ``stacked`` become one along a new first dimension, by the
+    number in the second group; ``computed`` are tensors that follow from the configuration;
+    ``tokenizer`` is llama.cpp's name of one that the files do not distinguish from LLaMA's.
+    With ``has_dense_modules``, the layers of sentence-transformers behind the model belong to it.
+    ``adapter_pieces`` takes the rows of an adapter's matrix apart, without a configuration.
     ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
     same tensors. ``unadaptable`` are parts of GGUF names of matrices to which llama.cpp does not
     apply adapters, or whose rows are stored in another order.
@@ -83,6 +96,10 @@ class Architecture:
     layer_kinds: Callable[[Config], Sequence[str]] | None = None
     unadaptable: tuple[str, ...] = ()
     feed_forward: str = "intermediate_size"
+    computed: Callable[[Config], dict[str, Array]] = nothing_computed
+    stacked: re.Pattern[str] | None = None
+    has_dense_modules: bool = False
+    tokenizer: Literal["", "gemma4"] = ""
     adapter_pieces: Callable[[str, TensorSource], Pieces] | None = None
     adjust: Callable[[Config], Config] = same_config
     variant: Callable[[Config], Architecture] | None = None

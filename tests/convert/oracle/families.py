@@ -41,7 +41,7 @@ NEMOTRON = {
     "chunk_size": 16,
 }  # fmt: skip
 LAYERED = {
-    **FOUR, **WINDOW, **HEAD, "hidden_size_per_layer_input": 16, "vocab_size_per_layer_input": 290,
+    **FOUR, **WINDOW, **HEAD, "hidden_size_per_layer_input": 256, "vocab_size_per_layer_input": 290,
     "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2,
 }  # fmt: skip
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -100,18 +100,18 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "ssm_multipliers": [0.35, 0.25, 0.75, 0.5, 0.3],
     }),
     "gemma3n": ("Gemma3n", {
-        **LAYERED, "laurel_rank": 8, "intermediate_size": [96] * 4,
-        "activation_sparsity_pattern": [0.95, 0.0, 0.95, 0.0],
+        **LAYERED, "laurel_rank": 64, "intermediate_size": [1536] * 4,
+        "activation_sparsity_pattern": [0.95] * 4, "num_kv_shared_layers": 0,
     }),
     "gemma4": ("Gemma4", {
         **LAYERED, "global_head_dim": 64, "final_logit_softcapping": 30.0, "use_double_wide_mlp": True,
         "vocab_size_per_layer_input": 300,
     }),
     "gemma4moe": ("Gemma4", {
-        **FOUR, **WINDOW, **HEAD, "global_head_dim": 64, "hidden_size_per_layer_input": 0,
+        **WINDOW, **HEAD, "global_head_dim": 64, "hidden_size_per_layer_input": 0,
         "num_global_key_value_heads": 1, "attention_k_eq_v": True, "enable_moe_block": True,
         "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32,
-        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "layer_types": ["sliding_attention", "full_attention"],
     }),
     "granite4": ("GraniteMoeHybrid", {
         **FOUR, **MULTIPLIERS, "layer_types": ["attention"] * 4, "num_local_experts": 0,
@@ -146,12 +146,21 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 CONFIGS = {
     "Gemma3": "Gemma3TextConfig",
+    "Gemma3Text": "Gemma3TextConfig",
     "Gemma3n": "Gemma3nTextConfig",
     "Gemma4": "Gemma4TextConfig",
     "Llama4": "Llama4TextConfig",
     "Qwen3_5": "Qwen3_5TextConfig",
     "Qwen3_5Moe": "Qwen3_5MoeTextConfig",
 }  # named otherwise
+ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemmaembedding": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 6, "use_bidirectional_attention": True}),
+    "modernbert": ("ModernBert", {
+        **FOUR, "local_attention": 8, "global_attn_every_n_layers": 3, "cls_token_id": 258,
+        "sep_token_id": 257,
+    }),
+    "nomicbert": ("NomicBert", {"num_key_value_heads": 4}),
+}  # fmt: skip
 TEXT = {key: value for key, value in USUAL.items() if key != "dtype"}
 VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
           "out_hidden_size": 64}  # fmt: skip
@@ -207,4 +216,18 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "layers_block_type": None, "hybrid_override_pattern": "ME*E", "num_hidden_layers": 4,
     },
     "cohere2": {"rotary_pct": 1.0},
+    "modernbert": {
+        "rope_parameters": None, "global_rope_theta": 160000.0, "local_rope_theta": 10000.0,
+        "layer_norm_eps": 1e-5, "num_key_value_heads": None, "layer_types": None,
+    },
+    "nomicbert": {
+        "n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 96, "n_positions": 8192,
+        "max_trained_positions": 2048, "layer_norm_epsilon": 1e-12, "rotary_emb_base": 1000.0,
+        "activation_function": "swiglu", "causal": False, "qkv_proj_bias": False,
+        "mlp_fc1_bias": False, "mlp_fc2_bias": False, "prenorm": False, "rotary_emb_fraction": 1.0,
+        "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "hidden_size": None,
+        "num_hidden_layers": None, "num_attention_heads": None, "intermediate_size": None,
+        "layer_norm_eps": None, "rope_parameters": None, "hidden_act": None, "head_dim": None,
+        "num_key_value_heads": None, "max_position_embeddings": None,
+    },
 }  # fmt: skip

@@ -21,6 +21,7 @@ import numpy as np
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
 from tests.convert.oracle.families import (
     CONFIGS,
+    ENCODERS,
     FAMILIES,
     PACKED,
     PUBLISHED,
@@ -44,7 +45,7 @@ def main() -> None:
     os.environ["NO_LOCAL_GGUF"] = "1"
     sys.path[:0] = [sources, str(Path(sources, "gguf-py"))]
     GOLDEN.mkdir(exist_ok=True)
-    for name in wanted or (*FAMILIES, *SEEING):
+    for name in wanted or (*FAMILIES, *SEEING, *ENCODERS):
         with tempfile.TemporaryDirectory() as scratch:
             known = _expected(name, Path(scratch))
         (GOLDEN / f"{name}.json").write_text(json.dumps(known, indent=0, sort_keys=True) + "\n")
@@ -56,10 +57,10 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     import transformers
 
     torch.manual_seed(1)
-    is_seeing = name in SEEING
-    prefix, changes = SEEING[name] if is_seeing else FAMILIES[name]
+    is_seeing, is_encoder = name in SEEING, name in ENCODERS
+    prefix, changes = {**FAMILIES, **SEEING, **ENCODERS}[name]
     config_class = getattr(transformers, CONFIGS.get(prefix, f"{prefix}Config"))
-    suffix = "ForConditionalGeneration" if is_seeing else "ForCausalLM"
+    suffix = "Model" if is_encoder else "ForConditionalGeneration" if is_seeing else "ForCausalLM"
     model_class = getattr(transformers, f"{prefix}{suffix}")
     settings = changes if is_seeing else {**USUAL, **changes}
     model_class(config_class(**settings)).save_pretrained(scratch / "random")
@@ -71,18 +72,24 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     folder = write_checkpoint(scratch / "model", config, weights(shapes))
     model = model_class.from_pretrained(folder, dtype=torch.float32).float().eval()
     with torch.no_grad():
-        logits = model(torch.tensor([PROMPT])).logits[0, -1]
+        outputs = model(torch.tensor([PROMPT]))
+        if is_encoder:
+            mean = outputs.last_hidden_state[0].mean(0)
+            values = mean / mean.norm()
+        else:
+            values = outputs.logits[0, -1]
     if name in TRANSPOSED:
         folder = write_checkpoint(scratch / "published", config, published(weights(shapes)))
     if name in PUBLISHED:
         changed = {**config, **PUBLISHED[name]}
-        config = {key: value for key, value in changed.items() if value is not None}
+        kept = ("rotary_emb_scale_base", "position_embedding_type")
+        config = {key: value for key, value in changed.items() if value is not None or key in kept}
         folder = write_checkpoint(scratch / "published", config, weights(shapes))
     keys, tensors = _converted(folder, is_raw=name in PUBLISHED)
     return {
         "config": config,
         "shapes": shapes,
-        "logits": [round(float(value), 5) for value in logits],
+        "embedding" if is_encoder else "logits": [round(float(value), 5) for value in values],
         "keys": keys,
         "tensors": tensors,
     }
@@ -145,6 +152,7 @@ def _converted(folder: Path, *, is_raw: bool) -> tuple[dict[str, Any], dict[str,
         converter = get_model_class(get_model_architecture(settings, ModelType.TEXT))
         converter.no_mtp = True
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
+        converter._is_tokenizer_xlmroberta = lambda _: False
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()
     return described(target)
 

@@ -1,8 +1,8 @@
 """Dense layers of sentence-transformers behind the pooling, which EmbeddingGemma has.
 
-    2_Dense/config.json          {"in_features": 768, "out_features": 3072, "bias": false, ...}
-    2_Dense/model.safetensors    linear.weight    ->  dense_2.weight
-    3_Dense/...                                   ->  dense_3.weight
+2_Dense/config.json          {"in_features": 768, "out_features": 3072, "bias": false, ...}
+2_Dense/model.safetensors    linear.weight    ->  dense_2.weight
+3_Dense/...                                   ->  dense_3.weight
 """
 
 from __future__ import annotations

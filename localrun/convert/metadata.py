@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import gguf
 
 from localrun.convert.config import Config
-from localrun.convert.families.keys import describe_experts, head_size, num_layers
+from localrun.convert.families.keys import (
+    describe_experts,
+    head_size,
+    num_layers,
+    num_predictors,
+)
 from localrun.convert.rope import describe_rope, read_rope
 from localrun.errors import UsageError
 
@@ -36,7 +41,9 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> d
     """
     _check_activation(config, family)
     writer.add_embedding_length(config.count("hidden_size"))
-    writer.add_block_count(num_layers(config))
+    writer.add_block_count(num_layers(config) + num_predictors(config))
+    if num_predictors(config):
+        writer.add_nextn_predict_layers(num_predictors(config))
     if family.feed_forward:
         writer.add_feed_forward_length(config.count(family.feed_forward))
     writer.add_head_count(config.count("num_attention_heads"))

@@ -73,13 +73,13 @@ def convert_folder(
         folders.read_json(folders.require(folder, CONFIG_FILE)), f"{folder}/{CONFIG_FILE}"
     )
     family = family_of(root)
-    config = text_config(root, family)
+    tensors = read_folder(folder)
+    config = text_config(root, family, family.predictors(tensors))
     family = variant_of(family, config)
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_name(folder.resolve().name)
     computed = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
-    tensors = read_folder(folder)
     if family.has_dense_modules:
         tensors |= read_dense(folder, writer)
     parts = plan(tensors, config, family, file_type)

@@ -193,11 +193,11 @@ class ScaledTensor:
 
     def stored(self) -> Rows:
         """Return the products."""
-        return _Scaled(self)
+        return _Products(self)
 
 
 @dataclass(frozen=True, slots=True)
-class _Scaled:
+class _Products:
     tensor: ScaledTensor
 
     def __getitem__(self, rows: slice | Array, /) -> Array:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import gguf
 import numpy as np
 
+from localrun.convert.families.keys import num_layers, num_predictors
 from localrun.convert.fp8 import SCALE, join_scale
-from localrun.convert.families.keys import num_layers
 from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
 from localrun.convert.safetensors import STORED, widened
 from localrun.convert.sources import StackedTensors
@@ -48,8 +48,8 @@ HEADS = ("lm_head.", "head.", "decoder.")  # of encoders that predict hidden wor
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
 SUFFIXES = (".weight", ".bias", ".scale")
 WITHOUT_SUFFIX = (".ssm_a", ".ssm_d", ".ffn_norm")
-WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_", "visual.",
-               "vision_model.")  # fmt: skip
+WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_",
+               "visual.", "vision_model.")  # fmt: skip
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
@@ -140,7 +140,8 @@ def plan(
         if name in parts:
             raise IntegrityError(f"the model has tensor {source.name} under another name too")
         parts[name] = _part(name, source, config, family, kind)
-    _check_complete(parts, num_layers(config), family.layer_kinds and family.layer_kinds(config))
+    kinds = family.layer_kinds(config) if family.layer_kinds else [""] * num_layers(config)
+    _check_complete(parts, [*kinds, *["predictor"] * num_predictors(config)])
     return [parts[name] for name in sorted(parts, key=_natural)]
 
 
@@ -149,7 +150,8 @@ class TensorNames:
 
     def __init__(self, family: Architecture, config: Config) -> None:
         self._family = family
-        self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
+        num_blocks = num_layers(config) + num_predictors(config)
+        self._map = gguf.get_tensor_name_map(family.architecture, num_blocks)
         self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
 
     def of(self, name: str) -> str | None:
@@ -162,6 +164,8 @@ class TensorNames:
             return None
         if self._family.kind == "encoder" and name.startswith(HEADS):
             return None
+        if BLOCK.fullmatch(name):  # the map does not have it yet
+            return name
         gguf_name = self._map.get_name(name, try_suffixes=SUFFIXES)
         if gguf_name is None or not gguf_name.endswith((*SUFFIXES, *WITHOUT_SUFFIX)):
             raise UsageError(
@@ -297,20 +301,18 @@ def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     return kinds[largest.dtype]
 
 
-def _check_complete(
-    parts: Mapping[str, TensorPart], layers: int, kinds: Sequence[str] | None
-) -> None:
+def _check_complete(parts: Mapping[str, TensorPart], kinds: Sequence[str]) -> None:
     """Check that all layers of a kind have the same tensors."""
-    names_by_layer: dict[int, set[str]] = {index: set() for index in range(layers)}
+    names_by_layer: dict[int, set[str]] = {index: set() for index in range(len(kinds))}
     for name in parts:
         match = BLOCK.fullmatch(name)
         if match:
             names_by_layer[int(match[1])].add(match[2])
     expected_of: dict[str, set[str]] = {}
     for index, names in names_by_layer.items():
-        expected_of.setdefault(kinds[index] if kinds else "", set()).update(names)
+        expected_of.setdefault(kinds[index], set()).update(names)
     for index, names in names_by_layer.items():
-        expected = expected_of[kinds[index] if kinds else ""]
+        expected = expected_of[kinds[index]]
         if names != expected or not names:
             missing = min(expected - names, default="tensors")
             raise IntegrityError(f"layer {index} of the model has no {missing}")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import gguf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     import re
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from localrun.convert.config import Config
     from localrun.convert.safetensors import Array
@@ -32,6 +31,12 @@ def nothing_computed(config: Config) -> dict[str, Array]:
     """Return no tensors."""
     del config
     return {}
+
+
+def no_predictors(names: Iterable[str]) -> int:
+    """Return 0: layers that predict further tokens are left out."""
+    del names
+    return 0
 
 
 def same_config(config: Config) -> Config:
@@ -63,8 +68,9 @@ class Architecture:
     out. Tensors whose names match ``stacked`` become one along a new first dimension, by the
     number in the second group; ``computed`` are tensors that follow from the configuration;
     ``tokenizer`` is llama.cpp's name of one that the files do not distinguish from LLaMA's.
+    ``predictors`` counts the layers that predict further tokens by the names of the tensors.
     With ``has_dense_modules``, the layers of sentence-transformers behind the model belong to it.
-    ``adapter_pieces`` takes the rows of an adapter's matrix apart, without a configuration.
+    ``adapter_pieces`` takes the rows of an adapter's matrix apart, by what the model's header says.
     ``layer_kinds`` names the kind of each layer if layers differ; layers of a kind have the
     same tensors. ``unadaptable`` are parts of GGUF names of matrices to which llama.cpp does not
     apply adapters, or whose rows are stored in another order.
@@ -96,11 +102,12 @@ class Architecture:
     layer_kinds: Callable[[Config], Sequence[str]] | None = None
     unadaptable: tuple[str, ...] = ()
     feed_forward: str = "intermediate_size"
+    predictors: Callable[[Iterable[str]], int] = no_predictors
     computed: Callable[[Config], dict[str, Array]] = nothing_computed
     stacked: re.Pattern[str] | None = None
     has_dense_modules: bool = False
     tokenizer: Literal["", "gemma4"] = ""
-    adapter_pieces: Callable[[str, TensorSource], Pieces] | None = None
+    adapter_pieces: Callable[[str, TensorSource, Config], Pieces] | None = None
     adjust: Callable[[Config], Config] = same_config
     variant: Callable[[Config], Architecture] | None = None
     variants: tuple[Architecture, ...] = ()

@@ -160,8 +160,12 @@ MODERN_BERT = Architecture(
     architecture=gguf.MODEL_ARCH.MODERN_BERT,
     kind="encoder",
     activations=("gelu", "silu"),
-    defaults={"norm_eps": 1e-5, "hidden_activation": "gelu", "global_attn_every_n_layers": 3,
-              "local_attention": 128},  # fmt: skip
+    defaults={
+        "norm_eps": 1e-5,
+        "hidden_activation": "gelu",
+        "global_attn_every_n_layers": 3,
+        "local_attention": 128,
+    },
     describe=_describe_modern,
     layer_kinds=_modern_kinds,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localrun.convert.safetensors import Array
     from localrun.convert.sources import TensorSource
 
+SCALED = (".attn_", ".ssm_", ".ffn_gate.", ".ffn_down.", "token_embd.", "output.")
 Factors = tuple["float | Array", ...]
 
 
@@ -86,6 +87,5 @@ FALCON_H1 = Architecture(
     architecture=gguf.MODEL_ARCH.FALCON_H1,
     describe=_describe,
     pieces=_pieces,
-    unadaptable=(*UNADAPTABLE, ".attn_", ".ssm_", ".ffn_gate.", ".ffn_down.", "token_embd.",
-                 "output."),  # fmt: skip
+    unadaptable=(*UNADAPTABLE, *SCALED),
 )

@@ -1,4 +1,4 @@
-"""Gemma 1 to 3 and EmbeddingGemma: embeddings that are the output, norms stored as differences from 1."""
+"""Gemma 1 to 3 and EmbeddingGemma: tied embeddings, norms stored as differences from 1."""
 
 from __future__ import annotations
 

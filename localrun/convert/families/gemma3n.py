@@ -62,7 +62,9 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
         raise config.wrong("num_kv_shared_layers", f"all but the first {LAYERS_WITH_KEYS} layers")
     writer.add_altup_num_inputs(FIXED["altup_num_inputs"])
     writer.add_altup_active_idx(count_if(config, "altup_active_idx") or 0)
-    writer.add_feed_forward_length([int(size) for size in _each(config, "intermediate_size", layers)])
+    writer.add_feed_forward_length(
+        [int(size) for size in _each(config, "intermediate_size", layers)]
+    )
     shares = _each(config, "activation_sparsity_pattern", layers)
     if shares != [SPARSE_SHARE if index < SPARSE_LAYERS else 0.0 for index in range(layers)]:
         key = "activation_sparsity_pattern"

@@ -29,7 +29,7 @@ THETA, SHARE = 1_000_000.0, 0.25
 def _adjust(config: Config) -> Config:
     """Return the configuration with the sizes of whole-text layers under the published keys."""
     by_layer, kinds = config.inner("per_layer_config"), config.texts("layer_types")
-    changes = {}
+    changes: dict[str, object] = {}
     for index in by_layer.values:
         is_whole = index.isdecimal() and int(index) < len(kinds) and kinds[int(index)][0] == "f"
         layer = by_layer.inner(index)
@@ -58,7 +58,7 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def _describe_sizes(writer: gguf.GGUFWriter, config: Config) -> None:
-    """Write the heads of keys and the widths of feed-forward layers, for each layer if they differ."""
+    """Write the heads of keys and the widths of layers, for each layer if they differ."""
     pattern = sliding_window_pattern(config, PERIOD)
     heads = config.count("num_key_value_heads")
     whole = count_if(config, "num_global_key_value_heads")

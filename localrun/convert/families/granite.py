@@ -119,9 +119,7 @@ GRANITE_MOE = Architecture(
     adapter_pieces=_pieces,
 )
 GRANITE_4 = replace(GRANITE, has_usual_heads=False, describe=_describe_attention_only)
-GRANITE_4_MOE = replace(
-    GRANITE_MOE, has_usual_heads=False, describe=_describe_attention_only
-)
+GRANITE_4_MOE = replace(GRANITE_MOE, has_usual_heads=False, describe=_describe_attention_only)
 GRANITE_HYBRID = replace(
     GRANITE_MOE,
     architecture=gguf.MODEL_ARCH.GRANITE_HYBRID,

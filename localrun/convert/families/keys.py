@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from localrun.convert.config import Config
 
 MAX_LAYERS = 512  # llama.cpp's limit
+PREDICTORS = "num_converted_predictors"  # our own key
 COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 USED = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts")
 SCORES = {
@@ -26,6 +27,11 @@ def num_layers(config: Config) -> int:
     if count > MAX_LAYERS:
         raise config.wrong("num_hidden_layers", f"at most {MAX_LAYERS}")
     return count
+
+
+def num_predictors(config: Config) -> int:
+    """Return the number of layers behind the last that predict further tokens, if converted."""
+    return count_if(config, PREDICTORS) or 0
 
 
 def head_size(config: Config) -> int:

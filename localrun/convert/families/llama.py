@@ -8,7 +8,7 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if, sliding_window_pattern
-from localrun.convert.sources import PACKED, halves, packed_experts, transposed
+from localrun.convert.sources import PACKED, packed_experts, transposed
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:

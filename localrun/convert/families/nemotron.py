@@ -33,7 +33,9 @@ def _adjust(config: Config) -> Config:
     kinds = config.texts(KINDS) if config.has(KINDS) else list(config.text(PATTERN))
     kinds = [NEWER.get(kind, LETTERS.get(kind, kind)) for kind in kinds]
     count = config.count("num_hidden_layers", len(kinds))
-    size = config.raw("attention_head_dim") if not config.has("head_dim") else config.raw("head_dim")
+    size = (
+        config.raw("attention_head_dim") if not config.has("head_dim") else config.raw("head_dim")
+    )
     changes = {KINDS: kinds, "num_hidden_layers": count, "head_dim": size}
     return Config({**config.values, **changes}, config.where)
 
@@ -82,8 +84,8 @@ def _describe_moe(writer: gguf.GGUFWriter, config: Config) -> None:
     writer.add_expert_shared_count(config.count("n_shared_experts"))
     writer.add_expert_weights_norm(config.flag("norm_topk_prob", default=True))
     writer.add_expert_weights_scale(config.number("routed_scaling_factor"))
-    if size := count_if(config, "moe_latent_size"):
-        writer.add_moe_latent_size(size)
+    if latent := count_if(config, "moe_latent_size"):
+        writer.add_moe_latent_size(latent)
 
 
 def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:

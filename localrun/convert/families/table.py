@@ -22,6 +22,7 @@ from localrun.convert.families import (
     qwen,
     qwen_linear,
 )
+from localrun.convert.families.keys import PREDICTORS
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def family_of(config: Config) -> Architecture:
     )
 
 
-def text_config(config: Config, family: Architecture) -> Config:
+def text_config(config: Config, family: Architecture, num_predictors: int = 0) -> Config:
     """Return the values of the language model, with the architecture's defaults.
 
     A model with vision has the values in an inner object.
@@ -131,6 +132,7 @@ def text_config(config: Config, family: Architecture) -> Config:
         present["vision_config"] = config.raw("vision_config")
         if config.has("tie_word_embeddings"):
             present["tie_word_embeddings"] = config.raw("tie_word_embeddings")
+    present[PREDICTORS] = num_predictors
     return family.adjust(Config({**family.defaults, **present}, inner.where))
 
 

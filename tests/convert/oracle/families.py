@@ -88,6 +88,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
     "qwen3next": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
     "qwen35": ("Qwen3_5", DELTA),
+    "qwen35_mtp": ("Qwen3_5", {**DELTA, "mtp_num_hidden_layers": 1}),
+    "qwen35moe_mtp": ("Qwen3_5Moe", {**SHARED, **DELTA, "mtp_num_hidden_layers": 1}),
+    "qwen3next_mtp": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
     "qwen35moe": ("Qwen3_5Moe", {**SHARED, **DELTA}),
     "seedoss": ("SeedOss", HEAD),
     "cohere2": ("Cohere2", {**FOUR, **WINDOW, "logit_scale": 0.25}),
@@ -104,8 +107,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "activation_sparsity_pattern": [0.95] * 4, "num_kv_shared_layers": 0,
     }),
     "gemma4": ("Gemma4", {
-        **LAYERED, "global_head_dim": 64, "final_logit_softcapping": 30.0, "use_double_wide_mlp": True,
-        "vocab_size_per_layer_input": 300,
+        **LAYERED, "global_head_dim": 64, "final_logit_softcapping": 30.0,
+        "use_double_wide_mlp": True, "vocab_size_per_layer_input": 300,
     }),
     "gemma4moe": ("Gemma4", {
         **WINDOW, **HEAD, "global_head_dim": 64, "hidden_size_per_layer_input": 0,
@@ -154,7 +157,9 @@ CONFIGS = {
     "Qwen3_5Moe": "Qwen3_5MoeTextConfig",
 }  # named otherwise
 ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gemmaembedding": ("Gemma3Text", {**GEMMA, "num_hidden_layers": 6, "use_bidirectional_attention": True}),
+    "gemmaembedding": ("Gemma3Text", {
+        **GEMMA, "num_hidden_layers": 6, "use_bidirectional_attention": True,
+    }),
     "modernbert": ("ModernBert", {
         **FOUR, "local_attention": 8, "global_attn_every_n_layers": 3, "cls_token_id": 258,
         "sep_token_id": 257,
@@ -231,3 +236,4 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "num_key_value_heads": None, "max_position_embeddings": None,
     },
 }  # fmt: skip
+PREDICTING = ("qwen35_mtp", "qwen35moe_mtp", "qwen3next_mtp")  # transformers ignores these layers

@@ -24,6 +24,7 @@ from tests.convert.oracle.families import (
     ENCODERS,
     FAMILIES,
     PACKED,
+    PREDICTING,
     PUBLISHED,
     QUANTIZED,
     SEEING,
@@ -66,6 +67,9 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     model_class(config_class(**settings)).save_pretrained(scratch / "random")
     config = json.loads((scratch / "random" / "config.json").read_text())
     shapes = _shapes(scratch / "random" / "model.safetensors")
+    if name in PREDICTING:
+        config["mtp_num_hidden_layers"] = 1
+        shapes |= predictor(shapes)
     if name in QUANTIZED:
         config["quantization_config"] = QUANTIZED[name]
         shapes = packed(shapes) if "mxfp4" in name else scaled(shapes)
@@ -85,7 +89,7 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         kept = ("rotary_emb_scale_base", "position_embedding_type")
         config = {key: value for key, value in changed.items() if value is not None or key in kept}
         folder = write_checkpoint(scratch / "published", config, weights(shapes))
-    keys, tensors = _converted(folder, is_raw=name in PUBLISHED)
+    keys, tensors = _converted(folder, is_raw=name in PUBLISHED, mtp=name in PREDICTING)
     return {
         "config": config,
         "shapes": shapes,
@@ -93,6 +97,17 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         "keys": keys,
         "tensors": tensors,
     }
+
+
+def predictor(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return the shapes of one layer more, which predicts the token after the next."""
+    last = "model.layers.3."
+    layer = {name.replace(last, "mtp.layers.0."): shape for name, shape in shapes.items()
+             if name.startswith(last)}  # fmt: skip
+    size = shapes["model.norm.weight"][0]
+    norms = ("norm", "pre_fc_norm_embedding", "pre_fc_norm_hidden")
+    return {**layer, "mtp.fc.weight": [size, 2 * size],
+            **{f"mtp.{norm}.weight": [size] for norm in norms}}  # fmt: skip
 
 
 def packed(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
@@ -132,7 +147,9 @@ def _shapes(path: Path) -> dict[str, list[int]]:
     return {name: entry["shape"] for name, entry in sorted(header.items())}
 
 
-def _converted(folder: Path, *, is_raw: bool) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+def _converted(
+    folder: Path, *, is_raw: bool, mtp: bool
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     import gguf
     import torch
     import transformers
@@ -150,7 +167,7 @@ def _converted(folder: Path, *, is_raw: bool) -> tuple[dict[str, Any], dict[str,
             sys.modules["conversion.base"].AutoConfig.from_pretrained = _unknown
         settings = ModelBase.load_hparams(folder, is_mistral_format=False)
         converter = get_model_class(get_model_architecture(settings, ModelType.TEXT))
-        converter.no_mtp = True
+        converter.no_mtp = not mtp
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter._is_tokenizer_xlmroberta = lambda _: False
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()

@@ -41,12 +41,20 @@ COMPUTED = (".ssm_a",)  # numpy's and torch's exponential functions differ in th
 LARGEST_DIFFERENCE = 2e-3  # of the largest logit; llama.cpp's tables of SiLU and GELU are F16
 PACKED_DIFFERENCE = 3e-2  # llama.cpp multiplies MXFP4 by activations in Q8_0
 RANK, SCALE = 4, 2.0
-ADAPTED = (*(f".{part}_proj" for part in ("q", "k", "v", "o", "qkv", "up", "down", "gate_up", "in")),
-           "self_attn.out_proj", "mamba.out_proj", "mixer.out_proj", "shared_mlp.input_linear",
-           "shared_mlp.output_linear")  # fmt: skip
+PROJECTIONS = ("q", "k", "v", "o", "qkv", "up", "down", "gate_up", "in")
+ADAPTED = (*(f".{part}_proj" for part in PROJECTIONS), "self_attn.out_proj", "mamba.out_proj",
+           "mixer.out_proj", "shared_mlp.input_linear", "shared_mlp.output_linear")  # fmt: skip
 # what llama.cpp does not adapt, or our converter cannot, as its weights are changed by multipliers
 NOT_ADAPTED = {
-    "falcon_h1": (".q_proj", ".k_proj", ".v_proj", ".o_proj", ".down_proj", ".in_proj", ".out_proj"),
+    "falcon_h1": (
+        ".q_proj",
+        ".k_proj",
+        ".v_proj",
+        ".o_proj",
+        ".down_proj",
+        ".in_proj",
+        ".out_proj",
+    ),
 }
 
 
@@ -196,7 +204,7 @@ def _pairs(plain: dict[str, Array], refused: tuple[str, ...]) -> dict[str, tuple
     found = {}
     for name, values in plain.items():
         module = name.removesuffix(".weight")
-        is_other = values.ndim > 2 or any(part in module for part in (".experts.", "vis"))
+        is_other = values.ndim > 2 or any(part in module for part in (".experts.", "vis", "mtp."))
         if module.endswith(ADAPTED) and not module.endswith(refused) and not is_other:
             rows, columns = values.shape
             a = rng.normal(size=(RANK, columns)).astype(np.float32) * columns**-0.5

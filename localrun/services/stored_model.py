@@ -53,6 +53,7 @@ class StoredModel(ModelSummary):
     ]  # of the weights in order; one, except for split models; none if remote
     chat_template: str | None  # Jinja
     origin: str | None = None  # the name it was pulled from, or its base
+    is_pulled: bool = False  # the origin is a name that can be pulled
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
     draft: tuple[Path, ...] = ()  # the shards of the draft model

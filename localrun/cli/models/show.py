@@ -110,7 +110,7 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows: list[tuple[str, str | None]] = [
         ("name", model.name),
         ("digest", model.digest),
-        *_origin_rows(model),
+        *_origin_rows(facts),
         ("context length", _text(details.context_length)),
         ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
@@ -133,12 +133,13 @@ def _show(facts: ModelFacts, output: Output) -> None:
     output.table((), [(name, value) for name, value in rows if value is not None])
 
 
-def _origin_rows(model: StoredModel) -> list[tuple[str, str | None]]:
+def _origin_rows(facts: ModelFacts) -> list[tuple[str, str | None]]:
     """Return the rows about the weights, or about the engine that answers in their place."""
-    details, remote = model.details, model.remote
+    details, remote = facts.model.details, facts.model.remote
     if remote is None:
         return [
             ("architecture", _architecture(details.family)),
+            ("layout", facts.layout),
             ("parameters", details.parameter_size),
             ("quantization", details.quantization_level),
         ]
@@ -173,6 +174,8 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "digest": model.digest,
         "modified": model.modified.isoformat(),
         "architecture": details.family,
+        "layout": facts.layout,
+        "published": facts.published,
         "parameter_size": details.parameter_size,
         "quantization": details.quantization_level,
         "context_length": details.context_length,

@@ -32,7 +32,14 @@ MISSING = 404
 PASSING = {429, 502, 503, 504}
 REDIRECTS = range(300, 400)
 LONGEST_WAIT_S = 120.0
-CONTEXT_WORDS = ("maximum context length", "context_length_exceeded", "exceeds the context")
+CONTEXT_WORDS = (  # of vLLM and OpenAI, localrun, llama-server, SGLang, TGI
+    "maximum context length",
+    "context_length_exceeded",
+    "exceed_context_size",
+    "available context size",
+    "longer than the model's context",
+    "`inputs` tokens",
+)
 
 
 class RemoteEngineError(NetworkError):

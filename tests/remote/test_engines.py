@@ -290,6 +290,7 @@ def test_a_redirect_is_not_followed_even_to_the_same_place() -> None:
     [
         (400, b'{"error": {"message": "top_k is wrong", "param": "top_k"}}', UsageError),
         (400, b'{"message": "maximum context length is 4096 tokens"}', ContextExceededError),
+        (400, b'{"error": {"type": "exceed_context_size_error"}}', ContextExceededError),
         (422, b"{}", UsageError),
         (429, b"{}", RemoteBusyError),
         (503, b"{}", RemoteBusyError),

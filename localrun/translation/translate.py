@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.disk import storage_error
 from localrun.errors import IntegrityError
@@ -175,8 +175,15 @@ def _pairs(source: _OldFile) -> dict[str, bytes]:
 
 
 def _new_pairs(source: _OldFile, rules: Rules, pairs: Mapping[str, bytes]) -> dict[str, bytes]:
-    specs = {key: spec for key, spec in rules.default.items() if pairs.get(key) in UNSET}
-    made = {key: encoded(spec, source.header) for key, spec in (specs | dict(rules.set)).items()}
+    """Return the pairs that rules set, and the defaults of those that are missing."""
+    chosen = _encoded(rules.set, source.header)
+    known = {**pairs, **chosen}
+    specs = {key: spec for key, spec in rules.default.items() if known.get(key) in UNSET}
+    return _encoded(specs, source.header) | chosen
+
+
+def _encoded(specs: Mapping[str, Mapping[str, Any]], header: Header) -> dict[str, bytes]:
+    made = {key: encoded(spec, header) for key, spec in specs.items()}
     return {key: content for key, content in made.items() if content is not None}
 
 

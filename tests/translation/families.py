@@ -43,17 +43,24 @@ class Family(NamedTuple):
             name = name.replace(new, old)
         return name
 
-    def write_old(self, ours: Path, theirs: Path) -> None:
-        """Write the model in Ollama's layout."""
+    def write_old(
+        self,
+        ours: Path,
+        theirs: Path,
+        projector: Tensors | None = None,
+        values: Mapping[str, tuple[Any, GGUFValueType]] | None = None,
+    ) -> None:
+        """Write the model in Ollama's layout, with a projector and its keys or a few names."""
         files.write_as_ollama(
             ours,
             theirs,
             self.architecture,
             keys=self.keys,
-            values=self.values,
+            values={**self.values, **(values or {})},
             tensors=self.tensor,
             undo=self.undo,
-            extra_tensors=self.projector,
+            extra_tensors=() if projector else self.projector,
+            projector=projector,
         )
 
 

@@ -30,15 +30,39 @@ def write_as_ollama(
     lists: Mapping[str, list[str]] | None = None,
     undo: Callable[[Tensors], Tensors] = dict,
     extra_tensors: tuple[str, ...] = (),
+    projector: Tensors | None = None,
 ) -> None:
     """Write a file again with other names.
 
     ``keys`` has new names, None for those left out; ``values`` and ``lists`` of texts are added;
-    ``undo`` gets all tensors before they are renamed; ``extra_tensors`` stand before all others.
+    ``undo`` gets all tensors before they are renamed; ``extra_tensors`` stand before all others,
+    those of the ``projector`` behind them.
     """
     reader = GGUFReader(source)
-    old = str(reader.fields["general.architecture"].contents())
     writer = GGUFWriter(target, architecture)
+    _copy_keys(reader, writer, architecture, keys)
+    for name, (value, kind) in (values or {}).items():
+        is_array = kind is GGUFValueType.ARRAY
+        inner = GGUFValueType.get_type(value[0]) if is_array else None
+        writer.add_key_value(name, value, kind, sub_type=inner)
+    for name, texts in (lists or {}).items():
+        writer.add_array(name, texts)
+    for name in extra_tensors:
+        writer.add_tensor(name, np.ones((3, 5), dtype=np.float32))
+    for name, array in undo({tensor.name: tensor.data for tensor in reader.tensors}).items():
+        writer.add_tensor(tensors(name), array)
+    for name, array in (projector or {}).items():
+        writer.add_tensor(name, array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _copy_keys(
+    reader: GGUFReader, writer: GGUFWriter, architecture: str, keys: Mapping[str, str | None]
+) -> None:
+    old = str(reader.fields["general.architecture"].contents())
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
             continue
@@ -48,19 +72,6 @@ def write_as_ollama(
         elif renamed is not None:
             inner = field.types[1] if field.types[0] is GGUFValueType.ARRAY else None
             writer.add_key_value(renamed, field.contents(), field.types[0], sub_type=inner)
-    for name, (value, kind) in (values or {}).items():
-        inner = GGUFValueType.INT32 if kind is GGUFValueType.ARRAY else None
-        writer.add_key_value(name, value, kind, sub_type=inner)
-    for name, texts in (lists or {}).items():
-        writer.add_array(name, texts)
-    for name in extra_tensors:
-        writer.add_tensor(name, np.ones((3, 5), dtype=np.float32))
-    for name, array in undo({tensor.name: tensor.data for tensor in reader.tensors}).items():
-        writer.add_tensor(tensors(name), array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def contents(path: Path) -> tuple[dict[str, Any], dict[str, tuple[Any, bytes]]]:

@@ -16,6 +16,7 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.services.quantizing.kept import kept_in
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from localrun.engine.quantizing.kept import KeptTensors
     from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -60,6 +62,8 @@ class ModelFacts:
     template_features: tuple[str, ...]  # parts of a conversation that the template supports
     choice: str | None  # the quantization chosen for a name without one
     revision: str | None  # of its source repository
+    kept_tensors: tuple[KeptTensors, ...]  # at a higher precision than most
+    projector_types: tuple[str, ...]  # of the weights of its projectors
 
 
 FEATURES = {  # texts in a template by the feature that they show
@@ -103,6 +107,8 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
+        kept_tensors=kept_in(model),
+        projector_types=tuple(read_header(path).file_type for path in model.projectors),
     )
 
 

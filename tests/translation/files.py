@@ -126,6 +126,7 @@ def qwen2vl(path: Path, vocabulary: Path) -> None:
 
 def gemma3(path: Path, vocabulary: Path) -> None:
     model = dense(path, vocabulary, "gemma3")
+    model.writer.add_layer_norm_rms_eps(1e-6)
     model.writer.add_sliding_window(16)
     model.writer.add_float32("gemma3.rope.freq_base_swa", 10000.0)
     for prefix in layers():

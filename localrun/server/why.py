@@ -63,7 +63,7 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> Ro
                 f"{stored.name} is not loaded{_failure(loaded)}",
                 hint=f"localrun plan {model}   shows the settings of a load",
             )
-        kept = await asyncio.to_thread(_kept_settings, catalogue, loaded.name)
+        kept = await asyncio.to_thread(kept_settings, catalogue, loaded.name)
         return JSONResponse(_explanation(loaded, settings, kept))
 
     return router
@@ -88,13 +88,7 @@ def layout_setting(stats: Stats) -> LoadSetting:
     return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)
 
 
-def _failure(model: RunningModel | None) -> str:
-    if model is None:
-        return ""
-    return f": it failed: {model.reason}" if model.state is ModelState.FAILED else " yet"
-
-
-def _kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
+def kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
     """Return a line for the tensors that the quantization kept; none if the model is gone."""
     try:
         kept = kept_in(catalogue.find_model(name))
@@ -106,6 +100,12 @@ def _kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
         )
         for each in kept
     ]
+
+
+def _failure(model: RunningModel | None) -> str:
+    if model is None:
+        return ""
+    return f": it failed: {model.reason}" if model.state is ModelState.FAILED else " yet"
 
 
 def _explanation(model: RunningModel, server: Settings, kept: Sequence[LoadSetting]) -> JsonObject:

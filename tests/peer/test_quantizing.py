@@ -11,7 +11,7 @@ import pytest
 from benchmarks.peer import find_tool
 
 from localrun.engine.measuring.imatrix import compute_imatrix
-from localrun.engine.measuring.perplexity import TextPart, measure
+from localrun.engine.measuring.perplexity import MeasuredText, measure
 from localrun.engine.quantizing.choices import QuantizeOptions
 from localrun.engine.quantizing.imatrix_file import read_index
 from localrun.engine.quantizing.imatrix_values import read_sums
@@ -69,8 +69,8 @@ def full_path(guide_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def part(text_path: Path) -> TextPart:
-    return TextPart(path=text_path, chunk_size=CHUNK, most_chunks=NUM_CHUNKS)
+def part(text_path: Path) -> MeasuredText:
+    return MeasuredText(path=text_path, chunk_size=CHUNK, most_chunks=NUM_CHUNKS)
 
 
 def arguments(model: Path, text: Path) -> list[object]:
@@ -122,7 +122,7 @@ def test_a_file_with_an_importance_matrix_is_that_of_llama_cpp(
 
 
 def test_perplexity_and_divergence_are_those_of_llama_cpp(
-    full_path: Path, part: TextPart, tmp_path: Path
+    full_path: Path, part: MeasuredText, tmp_path: Path
 ) -> None:
     small = tmp_path / "small.gguf"
     quantize(full_path, small, quantization("Q3_K_S"))
@@ -148,7 +148,7 @@ def test_perplexity_and_divergence_are_those_of_llama_cpp(
     assert ours.divergence_99 == pytest.approx(float(ninety_nine[1]), rel=5e-2)
 
 
-def test_a_base_is_one_of_llama_cpp(full_path: Path, part: TextPart, tmp_path: Path) -> None:
+def test_a_base_is_one_of_llama_cpp(full_path: Path, part: MeasuredText, tmp_path: Path) -> None:
     measure([full_path], part, tmp_path / "ours", writes_base=True, most_base_bytes=10**9)
     options = ["--kl-divergence-base", tmp_path / "ours", "--kl-divergence"]
 

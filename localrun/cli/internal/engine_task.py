@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from typing import Annotated
 
 from typer import Argument, Exit
@@ -21,4 +24,10 @@ def engine_task(task: Annotated[str, Argument(help="quantize, imatrix or perplex
         from localrun.engine.measuring.imatrix_child import run_imatrix as run
     else:
         from localrun.engine.measuring.perplexity_child import run_perplexity as run
-    raise Exit(run(channel))
+    try:
+        code = run(channel)
+    except Exception:  # noqa: BLE001 - a bug, whose last line the parent shows
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # at its end Python would crash on the thread that reads stdin
+    raise Exit(code)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output, human_bytes
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from localrun.engine.measuring.perplexity import Measure, TextPart
+    from localrun.engine.measuring.perplexity import Measure, MeasuredText
     from localrun.engine.quantizing.choices import QuantizeOptions
     from localrun.services.quantizing.comparing import ComparedType, Comparison
 
@@ -19,18 +20,24 @@ HEADS = (
 )  # fmt: skip
 LEGEND = (
     "perplexity: lower is better. KL divergence: how far predictions are from the model's, in nats;"
-    "\n99 % of the positions have less than the next column. Prompt and answer in tokens/s on the"
-    " processor."
+    "\n99 % of the positions have less than the next column. Prompt and answer in tokens/s on"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computing:
+    """What computes: 0 threads are all cores; the device is that of the settings if None."""
+
+    threads: int
+    device: str | None
 
 
 def show_comparison(
     model: str,
     types: str,
-    text: TextPart | None,
-    *,
+    text: MeasuredText | None,
     options: QuantizeOptions,
-    threads: int,
+    computing: Computing,
     output: Output,
 ) -> None:
     """Compare quantizations of a model and print the figures.
@@ -55,7 +62,8 @@ def show_comparison(
             names,
             text,
             options=options,
-            threads=threads,
+            threads=computing.threads,
+            device=computing.device,
             report=report,
         )
     if output.as_json:
@@ -68,7 +76,8 @@ def show_comparison(
     output.line("")
     output.table(HEADS, [_row(row) for row in comparison.rows])
     output.line("")
-    for line in LEGEND.split("\n"):
+    devices = dict.fromkeys(name for row in comparison.rows for name in row.measured.devices)
+    for line in f"{LEGEND} {', '.join(devices)}.".split("\n"):
         output.line(line)
 
 
@@ -116,6 +125,7 @@ def _type_json(row: ComparedType) -> dict[str, Any]:
         "same_top_token": _pair(measured.same_top),
         "prompt_tokens_per_s": measured.prompt_tokens_per_s,
         "answer_tokens_per_s": measured.answer_tokens_per_s,
+        "devices": list(measured.devices),
     }
 
 

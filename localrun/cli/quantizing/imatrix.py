@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson
+from localrun.cli.options import AsJson, DeviceOption
 from localrun.cli.output import Output
 from localrun.cli.quantizing.options import Chunks, ChunkSize, Threads
 
@@ -26,6 +26,7 @@ def imatrix(  # noqa: PLR0913 - one parameter a flag
     ctx: ChunkSize = 512,
     chunks: Chunks = None,
     threads: Threads = 0,
+    device: DeviceOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute which columns of a model's weights matter, for `quantize --imatrix`.
@@ -43,16 +44,20 @@ def imatrix(  # noqa: PLR0913 - one parameter a flag
     from localrun.services.workspace import open_workspace
 
     output = Output(as_json=as_json)
-    options = ImatrixOptions(chunk_size=ctx, most_chunks=chunks, threads=threads)
-    with shown_progress(output) as report:
-        made = make_imatrix(
-            open_workspace(os.environ),
-            model,
-            text,
-            output=output_file,
-            options=options,
-            report=report,
-        )
+    options = ImatrixOptions(chunk_size=ctx, most_chunks=chunks, threads=threads, device=device)
+    try:
+        with shown_progress(output) as report:
+            made = make_imatrix(
+                open_workspace(os.environ),
+                model,
+                text,
+                output=output_file,
+                options=options,
+                report=report,
+            )
+    except KeyboardInterrupt:
+        output.note("interrupted; the same command goes on from the last sums that were saved")
+        raise
     if as_json:
         output.event({"event": "imatrix", **asdict(made)})
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson
+from localrun.cli.options import AsJson, DeviceOption
 from localrun.cli.output import Output
 from localrun.cli.quantizing.options import (
     ChunkSize,
@@ -65,6 +65,7 @@ def quantize(  # noqa: PLR0913 - one parameter a flag
         int, Option("--chunks", min=1, help="Chunks that --compare reads at most.")
     ] = 40,
     threads: Threads = 0,
+    device: DeviceOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a smaller copy of a model by storing its weights in fewer bits.
@@ -84,8 +85,8 @@ def quantize(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.models.create import show_created
     from localrun.cli.progress import shown_progress
-    from localrun.cli.quantizing.compare import show_comparison
-    from localrun.engine.measuring.perplexity import TextPart
+    from localrun.cli.quantizing.compare import Computing, show_comparison
+    from localrun.engine.measuring.perplexity import MeasuredText
     from localrun.errors import UsageError
     from localrun.services.quantizing.quantizing import quantize_model
     from localrun.services.workspace import open_workspace
@@ -102,8 +103,9 @@ def quantize(  # noqa: PLR0913 - one parameter a flag
     if compare is not None:
         if type_name is not None or name is not None:
             raise UsageError("--compare makes no copy, so that it takes no TYPE and no --name")
-        part = None if text is None else TextPart(path=text, chunk_size=ctx, most_chunks=chunks)
-        show_comparison(model, compare, part, options=options, threads=threads, output=output)
+        part = None if text is None else MeasuredText(path=text, chunk_size=ctx, most_chunks=chunks)
+        computing = Computing(threads=threads, device=device)
+        show_comparison(model, compare, part, options, computing, output)
         return
     if text is not None:
         raise UsageError("--text is for --compare", hint="--compare Q4_K_M,Q8_0 --text FILE")

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 from localrun.disk import remove_abandoned, storage_errors
 from localrun.engine.llama.child_task import EngineTask, run_task
-from localrun.engine.measuring.jobs import ImatrixJob
+from localrun.engine.measuring.jobs import ON_PROCESSOR, ImatrixJob
 from localrun.system.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
+
+    from localrun.engine.measuring.jobs import RunPlacement
 
     Progress = Callable[[int, int], None]
 
@@ -45,6 +47,7 @@ def compute_imatrix(  # noqa: PLR0913 - one parameter an option
     chunk_size: int = CHUNK_SIZE,
     most_chunks: int | None = None,
     threads: int = 0,
+    placement: RunPlacement = ON_PROCESSOR,
     on_progress: Progress | None = None,
 ) -> ImatrixMade:
     """Compute the matrix of a model and write it to ``output``, replacing an existing file.
@@ -69,6 +72,7 @@ def compute_imatrix(  # noqa: PLR0913 - one parameter an option
         chunk_size=chunk_size,
         most_chunks=most_chunks,
         threads=threads,
+        placement=asdict(placement),
     )
     num_restored = 0
 

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.library import start
 from localrun.engine.measuring.activations import ActivationSums
-from localrun.engine.measuring.jobs import ImatrixJob
-from localrun.engine.measuring.model_run import ModelRun
+from localrun.engine.measuring.jobs import ImatrixJob, RunPlacement
+from localrun.engine.measuring.model_run import ModelRun, start_backends
 from localrun.engine.measuring.text_windows import chunked
 from localrun.engine.quantizing.imatrix_file import read_index
 from localrun.engine.quantizing.imatrix_values import read_sums, write_imatrix
@@ -28,14 +27,16 @@ SAVE_EVERY_S = 30.0
 def run_imatrix(channel: TaskChannel) -> int:
     """Compute the matrix, and return the exit code; the partial file is then complete."""
     job = ImatrixJob(**channel.read_job())
-    native_log = start(backends=())
-    sums = ActivationSums()
+    placement = RunPlacement.of(job.placement)
     try:
+        native_log = start_backends(placement)
+        sums = ActivationSums()
         run = ModelRun(
             [Path(shard) for shard in job.shards],
             native_log,
             num_ctx=job.chunk_size,
             threads=job.threads,
+            placement=placement,
             on_tensor=sums.on_tensor,
         )
         num_chunks = _compute(run, sums, job, channel)

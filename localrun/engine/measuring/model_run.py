@@ -14,8 +14,14 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.backends.loading import backends_of
+from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
+from localrun.engine.llama.placement import TensorSplit, with_devices
+from localrun.engine.measuring.jobs import ON_PROCESSOR
+from localrun.engine.params import LoadOptions
 from localrun.errors import BackendError, LoadError, UsageError
+from localrun.hardware.choice import AUTO
 from localrun.hardware.cpu import usable_threads
 
 if TYPE_CHECKING:
@@ -23,11 +29,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.engine.llama.library import NativeLog
+    from localrun.engine.measuring.jobs import RunPlacement
 
 MAX_LOGIT_BYTES = 128 * 1024**2
 MAX_PIECE = 512  # tokens of one batch
 MIN_PIECE = 16  # fewer do not count for an importance matrix
 F32_BYTES = 4
+
+
+def start_backends(placement: RunPlacement) -> NativeLog:
+    """Initialize llama.cpp with the backends of a placement, and return its log.
+
+    Raises:
+        BackendError: llama.cpp has no backend to compute with.
+    """
+    return start(backends=backends_of(placement.devices, AUTO))
 
 
 class ModelRun:
@@ -40,7 +56,7 @@ class ModelRun:
         *,
         num_ctx: int,
         threads: int = 0,
-        num_gpu_layers: int = 0,
+        placement: RunPlacement = ON_PROCESSOR,
         on_tensor: Callable[[Any, bool, Any], bool] | None = None,
     ) -> None:
         """``on_tensor`` is llama.cpp's ``cb_eval``.
@@ -49,8 +65,14 @@ class ModelRun:
             LoadError: llama.cpp refuses the model, or has no memory for it.
             UsageError: the model generates no text.
         """
+        self._split = TensorSplit(placement.tensor_split, placement.num_host_experts)
         self.model = load_model(
-            shards, native_log=native_log, num_gpu_layers=num_gpu_layers, on_progress=_ignore
+            shards,
+            native_log=native_log,
+            num_gpu_layers=placement.num_gpu_layers,
+            options=with_devices(LoadOptions(devices=placement.devices), AUTO),
+            split=self._split,
+            on_progress=_ignore,
         )
         if self.model.only_embeds or self.model.has_encoder:
             raise UsageError(
@@ -73,13 +95,18 @@ class ModelRun:
             raise LoadError(f"no memory for a context of {num_ctx} tokens", hint="a smaller --ctx")
         self._batch = _TokenBatch(params.n_batch)
 
+    @property
+    def devices(self) -> list[str]:
+        """Return the names of the devices that compute."""
+        return [device.name for device in self.model.devices] or ["CPU"]
+
     def clear(self) -> None:
         """Forget all tokens."""
         clear_data = True
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), clear_data)
 
-    def read(self, tokens: np.ndarray, start: int, *, outputs: int = 0) -> np.ndarray:
-        """Compute tokens at positions from ``start``; return the logits of the last ``outputs``.
+    def read(self, tokens: np.ndarray, position: int, *, outputs: int = 0) -> np.ndarray:
+        """Compute tokens from a position on; return the logits of the last ``outputs``.
 
         The tokens are at most one batch, the outputs at most `num_rows`: float32 of shape
         (outputs, num_vocab), valid until the next call.
@@ -87,7 +114,7 @@ class ModelRun:
         Raises:
             BackendError: llama.cpp fails.
         """
-        code = llama_cpp.llama_decode(self._context, self._batch.fill(tokens, start, outputs))
+        code = llama_cpp.llama_decode(self._context, self._batch.fill(tokens, position, outputs))
         if code != 0:
             raise BackendError(f"llama.cpp failed to compute the text (code {code})")
         if not outputs:
@@ -98,11 +125,11 @@ class ModelRun:
     def logits(self, tokens: np.ndarray, first: int) -> Iterator[np.ndarray]:
         """Compute a chunk from an empty context; yield the logits of positions from ``first``."""
         self.clear()
-        for start in range(0, first, MAX_PIECE):
-            self.read(tokens[start : min(first, start + MAX_PIECE)], start)
-        for start in range(first, len(tokens), self.num_rows):
-            piece = tokens[start : start + self.num_rows]
-            yield self.read(piece, start, outputs=len(piece))
+        for position in range(0, first, MAX_PIECE):
+            self.read(tokens[position : min(first, position + MAX_PIECE)], position)
+        for position in range(first, len(tokens), self.num_rows):
+            piece = tokens[position : position + self.num_rows]
+            yield self.read(piece, position, outputs=len(piece))
 
     def wait(self) -> None:
         """Wait until llama.cpp has computed everything, for measurements of time."""

@@ -9,18 +9,20 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from localrun.engine.llama.child_task import EngineTask, run_task
-from localrun.engine.measuring.jobs import PerplexityJob
+from localrun.engine.measuring.jobs import ON_PROCESSOR, PerplexityJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from localrun.engine.measuring.jobs import RunPlacement
+
     Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
+class MeasuredText:
     """Text that models are measured on: ``most_chunks`` of ``chunk_size`` tokens, None: all."""
 
     path: Path
@@ -53,16 +55,18 @@ class Measured:
     same_top: Measure | None  # share of positions with the same likeliest token
     prompt_tokens_per_s: float
     answer_tokens_per_s: float
+    devices: tuple[str, ...]  # that computed
 
 
 def measure(  # noqa: PLR0913 - one parameter an option
     shards: Sequence[Path],
-    text: TextPart,
+    text: MeasuredText,
     base: Path,
     *,
     writes_base: bool,
     most_base_bytes: int = 0,
     threads: int = 0,
+    placement: RunPlacement = ON_PROCESSOR,
     on_progress: Progress | None = None,
 ) -> Measured:
     """Measure a model; ``base`` is written, with the model's probabilities, or compared with.
@@ -85,6 +89,7 @@ def measure(  # noqa: PLR0913 - one parameter an option
         chunk_size=text.chunk_size,
         most_chunks=text.most_chunks,
         threads=threads,
+        placement=asdict(placement),
     )
 
     def advance(message: Mapping[str, Any]) -> None:
@@ -108,4 +113,5 @@ def measure(  # noqa: PLR0913 - one parameter an option
         same_top=Measure.of(result["same_top"]) if has_base else None,
         prompt_tokens_per_s=float(result["prompt_tokens_per_s"]),
         answer_tokens_per_s=float(result["answer_tokens_per_s"]),
+        devices=tuple(result["devices"]),
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from localrun.engine.llama.library import start
 from localrun.engine.measuring.base_file import (
     check_head,
     file_bytes,
@@ -29,8 +28,8 @@ from localrun.engine.measuring.divergence import (
     same_top,
     unpacked,
 )
-from localrun.engine.measuring.jobs import PerplexityJob
-from localrun.engine.measuring.model_run import MAX_PIECE, ModelRun
+from localrun.engine.measuring.jobs import PerplexityJob, RunPlacement
+from localrun.engine.measuring.model_run import MAX_PIECE, ModelRun, start_backends
 from localrun.engine.measuring.text_windows import chunked
 from localrun.errors import LocalrunError, UsageError
 
@@ -50,10 +49,15 @@ def run_perplexity(channel: TaskChannel) -> int:
     job = PerplexityJob(**channel.read_job())
     if job.writes_base:
         channel.on_abandon(lambda: Path(job.base).unlink(missing_ok=True))
-    native_log = start(backends=())
+    placement = RunPlacement.of(job.placement)
     try:
-        shards = [Path(shard) for shard in job.shards]
-        run = ModelRun(shards, native_log, num_ctx=job.chunk_size, threads=job.threads)
+        run = ModelRun(
+            [Path(shard) for shard in job.shards],
+            start_backends(placement),
+            num_ctx=job.chunk_size,
+            threads=job.threads,
+            placement=placement,
+        )
         result = _measured(run, job, channel)
     except (LocalrunError, OSError) as error:
         return channel.fail_with(error)
@@ -77,7 +81,7 @@ def _measured(run: ModelRun, job: PerplexityJob, channel: TaskChannel) -> dict[s
             _score(run, chunk, scores)
     channel.send(done=len(chunks), of=len(chunks))
     speeds = _speeds(run, chunks[0])
-    return {"num_chunks": len(chunks), **scores.result(), **speeds}
+    return {"num_chunks": len(chunks), "devices": run.devices, **scores.result(), **speeds}
 
 
 def _check_size(num_vocab: int, chunks: np.ndarray, most_bytes: int) -> None:

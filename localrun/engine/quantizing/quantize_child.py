@@ -39,7 +39,7 @@ def run_quantizer(channel: TaskChannel) -> int:
     """Quantize, and return the exit code."""
     job = QuantizeJob(**channel.read_job())
     channel.on_abandon(lambda: Path(job.output).unlink(missing_ok=True))
-    progress = _Progress(channel)
+    progress = _LogProgress(channel)
     native_log = start(progress.read_line, backends=())
     try:
         arguments = _Arguments(job)
@@ -54,7 +54,7 @@ def run_quantizer(channel: TaskChannel) -> int:
     return progress.finish()
 
 
-class _Progress:
+class _LogProgress:
     """Messages to the parent, parsed from llama.cpp's log."""
 
     def __init__(self, channel: TaskChannel) -> None:

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.engine.measuring.perplexity import TextPart, measure
+from localrun.engine.measuring.perplexity import MeasuredText, measure
 from localrun.engine.quantizing.quantize import plan_quantization, quantize
 from localrun.engine.quantizing.types import quantization
 from localrun.errors import StorageError, UsageError
@@ -18,6 +18,7 @@ from localrun.gguf.data import tensor_bytes
 from localrun.gguf.header import read_headers
 from localrun.services.creating.quantizing import named_shards
 from localrun.services.quantizing.imatrix import check_text, plain_model
+from localrun.services.quantizing.placement import Placer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,10 +63,11 @@ def compare_quantizations(  # noqa: PLR0913 - one parameter an option
     workspace: Workspace,
     name: str,
     type_names: Sequence[str],
-    text: TextPart,
+    text: MeasuredText,
     *,
     options: QuantizeOptions,
     threads: int = 0,
+    device: str | None = None,
     report: ProgressReport,
 ) -> Comparison:
     """Measure a model and some quantizations of it on a text; leaves nothing behind.
@@ -86,7 +88,8 @@ def compare_quantizations(  # noqa: PLR0913 - one parameter an option
     for kind in kinds:
         plan_quantization(header, kind, options)  # refuses before any work
     with workspace.store.lease() as lease, lease.folder() as folder:
-        work = _Work(folder, text, options, threads, report)
+        placer = Placer(workspace, model, text.chunk_size, device)
+        work = _Work(folder, text, options, threads, placer, report)
         source = named_shards(list(model.shards), folder)
         _check_space(folder, header, kinds)
         rows = [work.measured_source(model.shards, header)]
@@ -128,9 +131,10 @@ class _Work:
     """What the measurements of one comparison share."""
 
     folder: Path
-    text: TextPart
+    text: MeasuredText
     options: QuantizeOptions
     threads: int
+    placer: Placer
     report: ProgressReport
 
     def measured_source(self, shards: Sequence[Path], header: Header) -> ComparedType:
@@ -142,6 +146,7 @@ class _Work:
             writes_base=True,
             most_base_bytes=min(MOST_BASE_BYTES, free // FREE_SHARE),
             threads=self.threads,
+            placement=self.placer.place(),
             on_progress=self._reading(f"measuring {header.file_type}"),
         )
         size = sum(shard.stat().st_size for shard in shards)
@@ -170,6 +175,7 @@ class _Work:
                 self._base,
                 writes_base=False,
                 threads=self.threads,
+                placement=self.placer.place([target]),
                 on_progress=self._reading(f"measuring {kind.name}"),
             )
         finally:

@@ -10,6 +10,7 @@ from localrun.engine.measuring.imatrix import compute_imatrix
 from localrun.engine.quantizing.imatrix_file import read_index
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.names.adapters import split_adapters
+from localrun.services.quantizing.placement import Placer
 
 if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
@@ -26,6 +27,7 @@ class ImatrixOptions:
     chunk_size: int = 512
     most_chunks: int | None = None  # None: the whole text
     threads: int = 0  # 0: all cores
+    device: str | None = None  # None: as the settings say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ def make_imatrix(
         chunk_size=options.chunk_size,
         most_chunks=options.most_chunks,
         threads=options.threads,
+        placement=Placer(workspace, model, options.chunk_size, options.device).place(),
         on_progress=advance,
     )
     if made.num_restored:

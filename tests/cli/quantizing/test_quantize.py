@@ -76,7 +76,17 @@ def test_an_importance_matrix_is_written_where_it_is_asked_for(
 ) -> None:
     output = tmp_path / "im.gguf"
     made = localrun_alone(
-        "imatrix", "guide", str(text_path), "--ctx", "64", "--chunks", "2", "-o", str(output)
+        "imatrix",
+        "guide",
+        str(text_path),
+        "--ctx",
+        "64",
+        "--threads",
+        "1",
+        "--chunks",
+        "2",
+        "-o",
+        str(output),
     )
 
     assert made.returncode == 0, made.stderr
@@ -89,7 +99,17 @@ def test_an_importance_matrix_is_written_where_it_is_asked_for(
 
 
 def test_a_comparison_is_a_table_or_json(localrun_alone: Localrun, text_path: Path) -> None:
-    options = ("--text", str(text_path), "--ctx", "64", "--chunks", "2", "--requantize")
+    options = (
+        "--text",
+        str(text_path),
+        "--ctx",
+        "64",
+        "--chunks",
+        "2",
+        "--threads",
+        "1",
+        "--requantize",
+    )
 
     table = localrun_alone("quantize", "guide", "--compare", "Q6_K,Q2_K", *options)
     lines = localrun_alone("quantize", "guide", "--compare", "Q6_K", *options, "--json").stdout
@@ -101,7 +121,7 @@ def test_a_comparison_is_a_table_or_json(localrun_alone: Localrun, text_path: Pa
     source, small = result["types"]
     assert source["kl_divergence"] is None
     assert sorted(small) == [
-        "answer_tokens_per_s", "bits_per_weight", "is_source", "kl_divergence",
+        "answer_tokens_per_s", "bits_per_weight", "devices", "is_source", "kl_divergence",
         "kl_divergence_99", "perplexity", "prompt_tokens_per_s", "same_top_token", "size_bytes",
         "type",
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from localrun.convert.model import convert_folder
 from localrun.engine.llama.task_channel import TaskChannel
 from localrun.engine.measuring import imatrix_child, model_run
 from localrun.engine.measuring.imatrix import compute_imatrix
+from localrun.engine.measuring.jobs import ON_PROCESSOR
 from localrun.engine.quantizing.imatrix_file import read_index
 from localrun.engine.quantizing.imatrix_values import importance, read_sums
 from localrun.errors import LoadError, StorageError, UsageError
@@ -49,7 +51,7 @@ def experts_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def computed(model: Path, text: Path, folder: Path, **options: Any) -> Mapping[str, Any]:
     """Return the sums and counts by name."""
     compute_imatrix(
-        [model], text, folder / "imatrix.gguf", model_id="m", chunk_size=CHUNK, **options
+        [model], text, folder / "imatrix.gguf", model_id="m", chunk_size=CHUNK, threads=1, **options
     )
     return sums(folder / "imatrix.gguf")
 
@@ -106,6 +108,7 @@ def test_a_large_vocabulary_is_computed_in_pieces_with_the_same_result(
     job = {
         "shards": [str(guide_path)], "text": str(text_path), "partial": str(tmp_path / "pieces"),
         "dataset": "t", "identity": "i", "chunk_size": CHUNK, "most_chunks": 2, "threads": 1,
+        "placement": asdict(ON_PROCESSOR),
     }  # fmt: skip
     channel = QuietChannel(job)
 
@@ -127,6 +130,7 @@ def test_an_interrupted_run_goes_on(
     job = {
         "shards": [str(guide_path)], "text": str(text_path), "partial": str(tmp_path / "partial"),
         "dataset": "t", "identity": "i", "chunk_size": CHUNK, "most_chunks": 4, "threads": 1,
+        "placement": asdict(ON_PROCESSOR),
     }  # fmt: skip
 
     with pytest.raises(KeyboardInterrupt):
@@ -146,6 +150,7 @@ def test_sums_of_another_run_are_not_continued(
     job = {
         "shards": [str(guide_path)], "text": str(text_path), "partial": str(tmp_path / "partial"),
         "dataset": "t", "identity": "i", "chunk_size": CHUNK, "most_chunks": 2, "threads": 1,
+        "placement": asdict(ON_PROCESSOR),
     }  # fmt: skip
     assert imatrix_child.run_imatrix(QuietChannel(job)) == 0
     again = QuietChannel(job | changes)

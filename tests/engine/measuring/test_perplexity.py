@@ -17,7 +17,7 @@ from localrun.engine.measuring.base_file import (
     scored_positions,
     write_head,
 )
-from localrun.engine.measuring.perplexity import Measured, TextPart, measure
+from localrun.engine.measuring.perplexity import Measured, MeasuredText, measure
 from localrun.engine.measuring.text_windows import chunked
 from localrun.engine.quantizing.choices import QuantizeOptions
 from localrun.engine.quantizing.quantize import quantize
@@ -37,8 +37,8 @@ NUM_BYTES = 10**9
 PARENT = """
 import sys
 from pathlib import Path
-from localrun.engine.measuring.perplexity import TextPart, measure
-text = TextPart(path=Path(sys.argv[2]), chunk_size=64)
+from localrun.engine.measuring.perplexity import MeasuredText, measure
+text = MeasuredText(path=Path(sys.argv[2]), chunk_size=64)
 measure([Path(sys.argv[1])], text, Path(sys.argv[3]), writes_base=True, most_base_bytes=10**12)
 """
 
@@ -52,11 +52,11 @@ def text_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def part(text_path: Path) -> TextPart:
-    return TextPart(path=text_path, chunk_size=CHUNK, most_chunks=NUM_CHUNKS)
+def part(text_path: Path) -> MeasuredText:
+    return MeasuredText(path=text_path, chunk_size=CHUNK, most_chunks=NUM_CHUNKS)
 
 
-def measured_base(model: Path, text: TextPart, base: Path) -> Measured:
+def measured_base(model: Path, text: MeasuredText, base: Path) -> Measured:
     return measure([model], text, base, writes_base=True, most_base_bytes=NUM_BYTES, threads=1)
 
 
@@ -65,7 +65,7 @@ def chunks_of(model: Model, text: Path) -> np.ndarray:
 
 
 def test_perplexity_is_that_of_the_second_halves_of_chunks(
-    guide_path: Path, part: TextPart, tmp_path: Path
+    guide_path: Path, part: MeasuredText, tmp_path: Path
 ) -> None:
     found = measured_base(guide_path, part, tmp_path / "base")
 
@@ -83,7 +83,7 @@ def test_perplexity_is_that_of_the_second_halves_of_chunks(
     assert found.answer_tokens_per_s > 0
 
 
-def test_a_smaller_type_diverges_more(guide_path: Path, part: TextPart, tmp_path: Path) -> None:
+def test_a_smaller_type_diverges_more(guide_path: Path, part: MeasuredText, tmp_path: Path) -> None:
     measured_base(guide_path, part, tmp_path / "base")
     found = {}
     for kind in ("Q6_K", "Q2_K"):
@@ -109,7 +109,9 @@ def figures(found: Measured) -> dict[str, float]:
     }
 
 
-def test_the_same_model_has_no_divergence(guide_path: Path, part: TextPart, tmp_path: Path) -> None:
+def test_the_same_model_has_no_divergence(
+    guide_path: Path, part: MeasuredText, tmp_path: Path
+) -> None:
     base = measured_base(guide_path, part, tmp_path / "base")
     again = measure([guide_path], part, tmp_path / "base", writes_base=False, threads=1)
 
@@ -120,7 +122,7 @@ def test_the_same_model_has_no_divergence(guide_path: Path, part: TextPart, tmp_
 
 
 def test_a_base_has_the_size_that_was_announced(
-    guide_path: Path, part: TextPart, tmp_path: Path
+    guide_path: Path, part: MeasuredText, tmp_path: Path
 ) -> None:
     measured_base(guide_path, part, tmp_path / "base")
 
@@ -135,16 +137,16 @@ def test_a_base_has_the_size_that_was_announced(
 
 
 def test_a_base_that_is_too_large_is_not_begun(
-    guide_path: Path, part: TextPart, tmp_path: Path
+    guide_path: Path, part: MeasuredText, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"0\.0 GB on the disk, more than") as caught:
-        measure([guide_path], part, tmp_path / "base", writes_base=True, most_base_bytes=300_000)
+        measure([guide_path], part, tmp_path / "base", writes_base=True, most_base_bytes=3 * 10**5)
 
     assert caught.value.hint == "--chunks 1"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_base_is_refused(guide_path: Path, part: TextPart, tmp_path: Path) -> None:
+def test_a_damaged_base_is_refused(guide_path: Path, part: MeasuredText, tmp_path: Path) -> None:
     (tmp_path / "base").write_bytes(b"no probabilities, but long enough")
 
     with pytest.raises(IntegrityError, match="has no log-probabilities"):
@@ -155,7 +157,7 @@ def test_a_damaged_base_is_refused(guide_path: Path, part: TextPart, tmp_path: P
         read_rows(file, 100, 4)
 
 
-def test_a_model_that_does_not_load_leaves_nothing(part: TextPart, tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_leaves_nothing(part: MeasuredText, tmp_path: Path) -> None:
     with pytest.raises(LoadError):
         measured_base(part.path, part, tmp_path / "base")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.measuring.perplexity import TextPart
+from localrun.engine.measuring.perplexity import MeasuredText
 from localrun.engine.quantizing.choices import QuantizeOptions
 from localrun.errors import NotFoundError, StorageError, UsageError
 from localrun.services.quantizing.comparing import compare_quantizations
@@ -31,15 +31,15 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def text(tmp_path: Path) -> TextPart:
+def text(tmp_path: Path) -> MeasuredText:
     path = tmp_path / "text.txt"
     path.write_text("A model is pulled once, and runs without a network from then on.\n" * 60)
-    return TextPart(path=path, chunk_size=64, most_chunks=3)
+    return MeasuredText(path=path, chunk_size=64, most_chunks=3)
 
 
 def compared(
     workspace: Workspace,
-    text: TextPart,
+    text: MeasuredText,
     *types: str,
     options: QuantizeOptions = REQUANTIZING,
     told: Told | None = None,
@@ -57,7 +57,7 @@ def leftovers(workspace: Workspace) -> list[str]:
     )
 
 
-def test_each_type_is_measured_against_the_model(workspace: Workspace, text: TextPart) -> None:
+def test_each_type_is_measured_against_the_model(workspace: Workspace, text: MeasuredText) -> None:
     told = Told()
 
     comparison = compared(workspace, text, "q2_k", "Q6_K", "Q6_K", told=told)
@@ -78,7 +78,7 @@ def test_each_type_is_measured_against_the_model(workspace: Workspace, text: Tex
     assert leftovers(workspace) == []
 
 
-def test_options_apply_to_every_type(workspace: Workspace, text: TextPart) -> None:
+def test_options_apply_to_every_type(workspace: Workspace, text: MeasuredText) -> None:
     plain = compared(workspace, text, "Q4_0").rows[1]
     options = QuantizeOptions.parse(tensor_types=["ffn=q8_0"], allows_quantized=True)
 
@@ -96,7 +96,7 @@ def test_options_apply_to_every_type(workspace: Workspace, text: TextPart) -> No
     ],
 )
 def test_wrong_types_are_refused_before_any_work(
-    workspace: Workspace, text: TextPart, types: tuple[str, ...], message: str
+    workspace: Workspace, text: MeasuredText, types: tuple[str, ...], message: str
 ) -> None:
     told = Told()
 
@@ -107,16 +107,16 @@ def test_wrong_types_are_refused_before_any_work(
 
 
 def test_a_quantized_model_is_compared_only_on_demand(
-    workspace: Workspace, text: TextPart, tmp_path: Path
+    workspace: Workspace, text: MeasuredText, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="Q8_0 already"):
         compared(workspace, text, "Q4_0", options=QuantizeOptions())
     with pytest.raises(NotFoundError, match="no such text"):
-        compared(workspace, TextPart(path=tmp_path / "absent"), "Q4_0")
+        compared(workspace, MeasuredText(path=tmp_path / "absent"), "Q4_0")
 
 
 def test_a_disk_without_room_is_reported_before_any_work(
-    workspace: Workspace, text: TextPart, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, text: MeasuredText, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Told()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
@@ -128,7 +128,7 @@ def test_a_disk_without_room_is_reported_before_any_work(
     assert leftovers(workspace) == []
 
 
-def test_an_interrupt_leaves_nothing(workspace: Workspace, text: TextPart) -> None:
+def test_an_interrupt_leaves_nothing(workspace: Workspace, text: MeasuredText) -> None:
     class Interrupting(Told):
         def advance(self, name: str, done: int, _total: int | None) -> None:
             if name == "measuring Q4_0" and done:

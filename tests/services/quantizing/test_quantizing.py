@@ -19,10 +19,13 @@ from localrun.services.quantizing.quantizing import default_name, quantize_model
 from localrun.services.show import describe_model, list_tensors
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
+from localrun.store.store import embedded_models
 from tests.services.making import Told
 
 if TYPE_CHECKING:
     from localrun.services.creating.create import Created
+
+GUIDE = embedded_models()["guide:latest"]
 
 
 @pytest.fixture
@@ -92,10 +95,10 @@ def test_a_name_is_made_of_the_models_and_the_type(workspace: Workspace) -> None
 
 
 def test_a_file_is_quantized_under_the_name_of_the_file(
-    workspace: Workspace, guide_path: Path, tmp_path: Path
+    workspace: Workspace, tmp_path: Path
 ) -> None:
     path = tmp_path / "Tiny-Q8_0.gguf"
-    os.link(guide_path, path)
+    os.link(GUIDE, path)
 
     made = quantized(workspace, str(path), "Q6_K")
 
@@ -131,7 +134,7 @@ def test_an_importance_matrix_serves_the_smallest_types(
 ) -> None:
     text, output, told = tmp_path / "text.txt", tmp_path / "imatrix.gguf", Told()
     text.write_text("A model is pulled once, and runs without a network from then on.\n" * 60)
-    options = ImatrixOptions(chunk_size=64, most_chunks=2)
+    options = ImatrixOptions(chunk_size=64, most_chunks=2, threads=1)
 
     made = make_imatrix(workspace, "guide", text, output=output, options=options, report=told)
     quantized(workspace, "guide", "IQ2_XXS", "small", imatrix=output)
@@ -145,12 +148,12 @@ def test_an_importance_matrix_serves_the_smallest_types(
 
 
 def test_no_other_file_is_replaced_by_an_importance_matrix(
-    workspace: Workspace, guide_path: Path, tmp_path: Path
+    workspace: Workspace, tmp_path: Path
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text("word " * 400)
     taken = tmp_path / "model.gguf"
-    taken.write_bytes(guide_path.read_bytes())
+    taken.write_bytes(GUIDE.read_bytes())
 
     with pytest.raises(UsageError, match="exists and is no importance matrix"):
         make_imatrix(

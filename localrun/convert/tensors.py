@@ -131,7 +131,7 @@ def plan(
         IntegrityError: a layer is incomplete, or a shape is impossible.
     """
     names = TensorNames(family, config)
-    kind = file_type or _usual_type(tensors)
+    kind = file_type or usual_type(tensors)
     parts: dict[str, TensorPart] = {}
     for plain, source in _pieces(tensors, names, config, family):
         name = names.of(plain)
@@ -177,8 +177,7 @@ class TensorNames:
     def plain(self, source: str) -> str:
         """Return the tensor's name in transformers' class for causal language models."""
         for old, new in self._family.renames:
-            if new not in source:
-                source = source.replace(old, new)
+            source = source.replace(old, new)
         if self._family.kind == "encoder":
             name = re.sub(r"^(bert|roberta|model)\.", "", source)
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
@@ -253,13 +252,13 @@ def _part(
     return TensorPart(
         name=name,
         source=tensor,
-        kind=_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
+        kind=stored_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
         order=_order(name, tensor, config, family),
         offset=family.norm_offset if is_norm else 0.0,
     )
 
 
-def _kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
+def stored_kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
     """Return the type of a tensor in the file; MXFP4 stays as it is.
 
     Raises:
@@ -291,7 +290,7 @@ def _order(name: str, tensor: TensorSource, config: Config, family: Architecture
     return None
 
 
-def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
+def usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     """Return the type of the largest tensor: small tensors often have higher precision."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
     plain = [tensor for tensor in tensors.values() if tensor.dtype in kinds]

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
 
 ARCHITECTURE = "general.architecture"
+PADDING = "localrun.padding"  # a key that every translated file has
 STRING = 8  # GGUF's number of the type
 MAPS = ("rename", "set", "default", "convert", "tensors", "join", "split", "change")
 
@@ -130,8 +131,10 @@ class Rules:
 def rules_for(header: Header) -> Rules | None:
     """Return the rules for a file, or None if llama.cpp reads it as it is.
 
-    The file is recognized by its header alone.
+    The file is recognized by its header alone. A translated file is not recognized again.
     """
+    if PADDING in header.metadata:
+        return None
     for rules in _all_rules().get(header.architecture, ()):
         if rules.recognizes(header):
             return rules

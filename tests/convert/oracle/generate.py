@@ -27,6 +27,7 @@ from tests.convert.oracle.families import (
     PREDICTING,
     PUBLISHED,
     QUANTIZED,
+    RENAMED,
     SEEING,
     TRANSPOSED,
     USUAL,
@@ -60,13 +61,16 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     torch.manual_seed(1)
     is_seeing, is_encoder = name in SEEING, name in ENCODERS
     prefix, changes = {**FAMILIES, **SEEING, **ENCODERS}[name]
-    config_class = getattr(transformers, CONFIGS.get(prefix, f"{prefix}Config"))
+    text_class = f"{prefix}Config" if is_seeing else CONFIGS.get(prefix, f"{prefix}Config")
+    config_class = getattr(transformers, text_class)
     suffix = "Model" if is_encoder else "ForConditionalGeneration" if is_seeing else "ForCausalLM"
     model_class = getattr(transformers, f"{prefix}{suffix}")
     settings = changes if is_seeing else {**USUAL, **changes}
     model_class(config_class(**settings)).save_pretrained(scratch / "random")
     config = json.loads((scratch / "random" / "config.json").read_text())
     shapes = _shapes(scratch / "random" / "model.safetensors")
+    for old, new in RENAMED.get(name, {}).items():
+        shapes = {key.replace(old, new): shape for key, shape in shapes.items()}
     if name in PREDICTING:
         config["mtp_num_hidden_layers"] = 1
         shapes |= predictor(shapes)
@@ -89,11 +93,13 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         kept = ("rotary_emb_scale_base", "position_embedding_type")
         config = {key: value for key, value in changed.items() if value is not None or key in kept}
         folder = write_checkpoint(scratch / "published", config, weights(shapes))
+    projector = _projector(folder) if is_seeing else None
     keys, tensors = _converted(folder, is_raw=name in PUBLISHED, mtp=name in PREDICTING)
     return {
         "config": config,
         "shapes": shapes,
         "embedding" if is_encoder else "logits": [round(float(value), 5) for value in values],
+        "projector": projector,
         "keys": keys,
         "tensors": tensors,
     }
@@ -170,6 +176,20 @@ def _converted(
         converter.no_mtp = not mtp
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter._is_tokenizer_xlmroberta = lambda _: False
+        converter(folder, gguf.LlamaFileType.GUESSED, target).write()
+    return described(target)
+
+
+def _projector(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    import gguf
+    import torch
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+    target = folder / "projector.gguf"
+    with torch.inference_mode():
+        settings = ModelBase.load_hparams(folder, is_mistral_format=False)
+        name = get_model_architecture(settings, ModelType.MMPROJ)
+        converter = get_model_class(name, mmproj=True)
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()
     return described(target)
 

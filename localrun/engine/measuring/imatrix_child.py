@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 IDENTITY, DONE = "localrun.identity", "localrun.chunks_done"
 SAVE_EVERY_S = 30.0
+SAVE_SHARE = 20  # saving takes a twentieth of the time at most, however large the sums are
 
 
 def run_imatrix(channel: TaskChannel) -> int:
@@ -52,15 +53,17 @@ def _compute(run: ModelRun, sums: ActivationSums, job: ImatrixJob, channel: Task
         sums.tensors.clear()
         num_done = 0
     channel.send(done=num_done, of=len(chunks), restored=num_done)
-    saved_at = time.monotonic()
+    next_save_s = time.monotonic() + SAVE_EVERY_S
     for number in range(num_done, len(chunks)):
         for _ in run.logits(chunks[number], 0):
             if sums.failure is not None:
                 raise sums.failure
         channel.send(done=number + 1, of=len(chunks))
-        if number + 1 < len(chunks) and time.monotonic() - saved_at >= SAVE_EVERY_S:
+        begun_s = time.monotonic()
+        if number + 1 < len(chunks) and begun_s >= next_save_s:
             _save(sums, job, number + 1)
-            saved_at = time.monotonic()
+            ended_s = time.monotonic()
+            next_save_s = ended_s + max(SAVE_EVERY_S, SAVE_SHARE * (ended_s - begun_s))
     if not sums.tensors:
         raise BackendError("llama.cpp multiplies by no tensors of layers in this model")
     _save(sums, job, len(chunks))

@@ -170,8 +170,9 @@ def families_overrides(header: Header, default_type: str) -> dict[str, str]:
         rule = rule_for(name, header.architecture)
         if rule is None or not rule.is_ours:
             continue
-        if is_quantizable(name, tensor, header.architecture):
-            kept = rule.least or TENSOR_TYPES[tensor.kind].name
+        stored = TENSOR_TYPES.get(tensor.kind)
+        if stored is not None and is_quantizable(name, tensor, header.architecture):
+            kept = rule.least or stored.name
             if BITS[kept] > BITS[default_type] and tensor.sizes[0] % BLOCKS[kept] == 0:
                 types[name] = kept
     return types

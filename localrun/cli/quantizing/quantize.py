@@ -54,7 +54,8 @@ def quantize(  # noqa: PLR0913 - one parameter a flag
         Option(
             "--compare",
             metavar="TYPES",
-            help="Make no copy: measure these types on --text, such as Q4_K_M,Q5_K_M,Q8_0.",
+            help="Make no copy: measure these types on --text, such as Q4_K_M,Q5_K_M,Q8_0. The "
+            "name of another local model measures that as well.",
         ),
     ] = None,
     text: Annotated[

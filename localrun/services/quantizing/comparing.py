@@ -2,6 +2,7 @@
 
 The source is measured first, and its probabilities are kept in a file; then each type is made,
 measured against them and removed. So one model is in memory and two are on the disk at a time.
+Models of this machine with the same vocabulary can be measured as well, as they are.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.measuring.perplexity import MeasuredText, measure
 from localrun.engine.quantizing.quantize import plan_quantization, quantize
-from localrun.engine.quantizing.types import quantization
-from localrun.errors import StorageError, UsageError
+from localrun.engine.quantizing.types import Quantization, quantization
+from localrun.errors import ModelNotFoundError, StorageError, UsageError
 from localrun.gguf.data import tensor_bytes
 from localrun.gguf.header import read_headers
 from localrun.services.creating.quantizing import named_shards
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from localrun.engine.measuring.jobs import RunPlacement
     from localrun.engine.measuring.perplexity import Measured
     from localrun.engine.quantizing.choices import QuantizeOptions
-    from localrun.engine.quantizing.types import Quantization
     from localrun.gguf.header import Header
     from localrun.services.progress import ProgressReport
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
 
 MOST_TYPES = 40
@@ -38,9 +40,9 @@ FREE_SHARE = 2  # the probabilities may take a half of the free space
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedType:
-    """Figures of one type, or of the source."""
+    """Figures of one type, of the source, or of another model."""
 
-    name: str
+    name: str  # of the type, or of the model
     is_source: bool
     size_bytes: int
     bits_per_weight: float
@@ -81,19 +83,30 @@ def compare_quantizations(  # noqa: PLR0913 - one parameter an option
         LoadError: llama.cpp refuses the model.
         BackendError: llama.cpp fails.
     """
-    kinds = _kinds(type_names)
     model = plain_model(workspace, name)
+    candidates = _candidates(workspace, type_names)
     check_text(text.path)
     header = read_headers(model.shards)
+    kinds = [each for each in candidates if isinstance(each, Quantization)]
     for kind in kinds:
         plan_quantization(header, kind, options)  # refuses before any work
     with workspace.store.lease() as lease, lease.folder() as folder:
-        placer = Placer(workspace, model, text.chunk_size, device)
-        work = _Work(folder, text, options, threads, placer, report)
+        work = _Work(
+            folder=folder,
+            text=text,
+            options=options,
+            threads=threads,
+            place=lambda model: Placer(workspace, model, text.chunk_size, device),
+            report=report,
+        )
         source = named_shards(list(model.shards), folder)
         _check_space(folder, header, kinds)
-        rows = [work.measured_source(model.shards, header)]
-        rows += [work.measured_type(source, header, kind) for kind in kinds]
+        rows = [work.measured_source(model, header)]
+        for each in candidates:
+            if isinstance(each, Quantization):
+                rows.append(work.measured_type(model, source, header, each))
+            else:
+                rows.append(work.measured_model(each))
     return Comparison(
         model=model.name,
         text=text.path.name,
@@ -104,18 +117,31 @@ def compare_quantizations(  # noqa: PLR0913 - one parameter an option
     )
 
 
-def _kinds(names: Sequence[str]) -> list[Quantization]:
-    kinds = list(dict.fromkeys(quantization(name) for name in names))
-    if not 0 < len(kinds) <= MOST_TYPES:
+def _candidates(workspace: Workspace, names: Sequence[str]) -> list[Quantization | StoredModel]:
+    """Return what each name means: a type, or a model of this machine."""
+    if not 0 < len(names) <= MOST_TYPES:
         raise UsageError(
             f"--compare takes 1 to {MOST_TYPES} types", hint="--compare Q4_K_M,Q5_K_M,Q8_0"
         )
-    return kinds
+    found = {name.upper(): _candidate(workspace, name) for name in names}
+    return list(found.values())
+
+
+def _candidate(workspace: Workspace, name: str) -> Quantization | StoredModel:
+    try:
+        return quantization(name)
+    except UsageError as error:
+        try:
+            return plain_model(workspace, name)
+        except ModelNotFoundError:
+            raise error from None
 
 
 def _check_space(folder: Path, header: Header, kinds: Sequence[Quantization]) -> None:
     """Refuse to begin what the disk has no room for."""
     free = shutil.disk_usage(folder).free
+    if not kinds:
+        return
     largest = max(kinds, key=lambda kind: kind.bits_per_weight)
     needed = int(header.num_params * largest.bits_per_weight / 8 * 0.9)  # 0.9: a lower bound
     if needed > free:
@@ -126,7 +152,7 @@ def _check_space(folder: Path, header: Header, kinds: Sequence[Quantization]) ->
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """What the measurements of one comparison share."""
 
@@ -134,25 +160,26 @@ class _Work:
     text: MeasuredText
     options: QuantizeOptions
     threads: int
-    placer: Placer
+    place: Callable[[StoredModel], Placer]
     report: ProgressReport
 
-    def measured_source(self, shards: Sequence[Path], header: Header) -> ComparedType:
+    def measured_source(self, model: StoredModel, header: Header) -> ComparedType:
         free = shutil.disk_usage(self.folder).free
         measured = measure(
-            shards,
+            model.shards,
             self.text,
             self._base,
             writes_base=True,
             most_base_bytes=min(MOST_BASE_BYTES, free // FREE_SHARE),
             threads=self.threads,
-            placement=self.placer.place(),
+            placement=self.place(model).place(),
             on_progress=self._reading(f"measuring {header.file_type}"),
         )
-        size = sum(shard.stat().st_size for shard in shards)
-        return _row(header.file_type, header, size, measured, is_source=True)
+        return _row(header.file_type, header, model.shards, measured, is_source=True)
 
-    def measured_type(self, source: Path, header: Header, kind: Quantization) -> ComparedType:
+    def measured_type(
+        self, model: StoredModel, source: Path, header: Header, kind: Quantization
+    ) -> ComparedType:
         target = self.folder / f"{kind.name}.gguf"
         size = _data_bytes(header)
         made = quantize(
@@ -169,18 +196,25 @@ class _Work:
         for note in made.notes:
             self.report.note(note)
         try:
-            measured = measure(
-                [target],
-                self.text,
-                self._base,
-                writes_base=False,
-                threads=self.threads,
-                placement=self.placer.place([target]),
-                on_progress=self._reading(f"measuring {kind.name}"),
-            )
+            measured = self._compared([target], self.place(model).place([target]), kind.name)
+            return _row(kind.name, header, [target], measured)
         finally:
             target.unlink(missing_ok=True)
-        return _row(kind.name, header, made.size_bytes, measured, is_source=False)
+
+    def measured_model(self, model: StoredModel) -> ComparedType:
+        measured = self._compared(model.shards, self.place(model).place(), model.name)
+        return _row(model.name, read_headers(model.shards), model.shards, measured)
+
+    def _compared(self, shards: Sequence[Path], placement: RunPlacement, label: str) -> Measured:
+        return measure(
+            shards,
+            self.text,
+            self._base,
+            writes_base=False,
+            threads=self.threads,
+            placement=placement,
+            on_progress=self._reading(f"measuring {label}"),
+        )
 
     @property
     def _base(self) -> Path:
@@ -196,8 +230,14 @@ class _Work:
 
 
 def _row(
-    name: str, header: Header, size_bytes: int, measured: Measured, *, is_source: bool
+    name: str,
+    header: Header,
+    shards: Sequence[Path],
+    measured: Measured,
+    *,
+    is_source: bool = False,
 ) -> ComparedType:
+    size_bytes = sum(shard.stat().st_size for shard in shards)
     return ComparedType(
         name=name,
         is_source=is_source,

@@ -12,6 +12,7 @@ from localrun.engine.measuring.perplexity import MeasuredText
 from localrun.engine.quantizing.choices import QuantizeOptions
 from localrun.errors import NotFoundError, StorageError, UsageError
 from localrun.services.quantizing.comparing import compare_quantizations
+from localrun.services.quantizing.quantizing import quantize_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from tests.services.making import Told
@@ -76,6 +77,20 @@ def test_each_type_is_measured_against_the_model(workspace: Workspace, text: Mea
         "quantizing to Q6_K",
     }  # fmt: skip
     assert leftovers(workspace) == []
+
+
+def test_other_models_are_measured_as_they_are(workspace: Workspace, text: MeasuredText) -> None:
+    quantize_model(
+        workspace, "guide", "Q2_K", new_name="small", options=REQUANTIZING, report=Told()
+    )
+
+    by_type, by_name = compared(workspace, text, "Q2_K", "small").rows[1:]
+
+    assert by_name.name == "small:latest"
+    assert by_name.size_bytes == by_type.size_bytes
+    assert by_name.measured.divergence == by_type.measured.divergence
+    only_models = compared(workspace, text, "small", options=QuantizeOptions())
+    assert only_models.rows[1].measured.divergence == by_type.measured.divergence
 
 
 def test_options_apply_to_every_type(workspace: Workspace, text: MeasuredText) -> None:

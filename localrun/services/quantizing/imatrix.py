@@ -11,6 +11,7 @@ from localrun.engine.quantizing.imatrix_file import read_index
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.names.adapters import split_adapters
 from localrun.services.quantizing.placement import Placer
+from localrun.services.remotes.stored import refuse_remote
 
 if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
@@ -101,14 +102,16 @@ def plain_model(workspace: Workspace, name: str) -> StoredModel:
 
     Raises:
         ModelNotFoundError: the model is not on this machine.
-        UsageError: the name has adapters.
+        UsageError: the name has adapters, or the model is remote.
     """
     if split_adapters(name)[1]:
         raise UsageError(
             f"{name} is a model with adapters, which are not quantized",
             hint=f"name the model alone: {name.partition('+')[0]}",
         )
-    return workspace.models.find_model(name)
+    model = workspace.models.find_model(name)
+    refuse_remote(model, "its weights are not")
+    return model
 
 
 def check_text(text: Path) -> None:

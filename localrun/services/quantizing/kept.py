@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 def kept_in(model: StoredModel) -> tuple[KeptTensors, ...]:
     """Return the tensors of a model that are kept at a higher precision than most.
 
+    Empty for a remote model, whose weights are elsewhere.
+
     Raises:
         IntegrityError: a file of the model is damaged.
         OSError: a file of the model is missing.
     """
+    if not model.shards:
+        return ()
     header = read_headers(model.shards, array_ends=dict(model.array_ends))
     return kept_tensors(header.tensors, header.architecture, header.file_type)
 

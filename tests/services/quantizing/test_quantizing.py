@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.quantizing.imatrix import ImatrixOptions, make_imatrix
+from localrun.services.quantizing.kept import kept_in
 from localrun.services.quantizing.quantizing import default_name, quantize_model
 from localrun.services.show import describe_model, list_tensors
 from localrun.services.workspace import Workspace
@@ -174,3 +177,19 @@ def test_show_lists_what_was_kept(workspace: Workspace) -> None:
     quantized(workspace, "guide", "Q4_0", "small")
 
     assert describe_model(workspace, "small").kept_tensors == ()  # no family with exceptions
+
+
+def test_a_remote_model_has_no_weights_to_quantize(workspace: Workspace, tmp_path: Path) -> None:
+    model = workspace.models.find_model("guide")
+    remote: Any = SimpleNamespace(first=SimpleNamespace(host="engine.example"))
+    elsewhere: Any = replace(model, shards=(), remote=remote)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace.models, "find_model", lambda _: elsewhere)
+
+        with pytest.raises(UsageError, match=r"is a remote model, answered by engine\.example"):
+            quantized(workspace, "guide", "Q4_0")
+        with pytest.raises(UsageError, match="its weights are not here"):
+            make_imatrix(
+                workspace, "guide", tmp_path, output=None, options=ImatrixOptions(), report=Told()
+            )
+    assert kept_in(elsewhere) == ()

@@ -66,9 +66,14 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
 
     @router.head("/")
     @router.get("/")
-    async def root(request: Request) -> PlainTextResponse:
-        is_browser = "text/html" in request.headers.get("accept", "")
-        return PlainTextResponse("localrun is running" if is_browser else OLLAMA_IS_RUNNING)
+    async def root(request: Request) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse(OLLAMA_IS_RUNNING)
+        if not parts.settings.has_page:
+            return PlainTextResponse("localrun is running")
+        web = await asyncio.to_thread(import_module, "localrun.server.web.routes")
+        page: Response = await web.home(request)
+        return page
 
     @router.head("/healthz")
     @router.get("/healthz")

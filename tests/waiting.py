@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HANG_S = 15.0  # less than pytest's timeout, so that the failure names the condition
+HANG_S = 120.0  # less than pytest's timeout, so that the failure names the condition
 POLL_S = 0.01
 
 

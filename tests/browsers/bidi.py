@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 CHROMIUM, FIREFOX = "chromium", "firefox"
 CHROMIUM_ARGUMENTS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
-    "--disable-features=OptimizationHints,Translate,MediaRouter"
-).split()
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-sync", "--disable-background-networking", "--disable-component-update",
+    "--disable-dev-shm-usage", "--disable-features=OptimizationHints,Translate,MediaRouter",
+)  # fmt: skip
 FIREFOX_SETTINGS = {  # nothing but the page asks for anything
     "app.normandy.enabled": False,
     "app.update.enabled": False,
@@ -186,7 +186,9 @@ class Browser:
     def type(self, text: str) -> None:
         """Type a text where the focus is."""
         actions = [
-            {"type": kind, "value": character} for character in text for kind in ("keyDown", "keyUp")
+            {"type": kind, "value": character}
+            for character in text
+            for kind in ("keyDown", "keyUp")
         ]
         self._act({"type": "key", "id": "keys", "actions": actions})
 

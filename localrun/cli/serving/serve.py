@@ -39,9 +39,8 @@ def serve(  # noqa: PLR0913 - one parameter a flag
 ) -> None:
     """Start the server in the foreground; Ctrl-C stops it.
 
-    The chat page is at http://127.0.0.1:11435 (`localrun open` opens it), OpenAI's
-    API at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
-    http://127.0.0.1:11435.
+    OpenAI's API is at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
+    http://127.0.0.1:11435, and so is the chat page: `localrun open`.
 
     Clients on other machines need an API key: set LOCALRUN_API_KEY or use
     --api-key-file.

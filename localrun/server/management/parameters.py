@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from localrun.engine.params import SamplingParams
 from localrun.modelfile.known import KNOWN
 from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.parsing.options import SAMPLING
@@ -48,7 +47,7 @@ def _values(recipe: StoredRecipe) -> JsonObject:
 
 def _described(spec: ParameterSpec, recipe: StoredRecipe, value: object) -> JsonObject:
     is_number = spec.kind in {"int", "float"}
-    is_own = recipe.parameter(spec.name) is not None and value != _default(spec.name)
+    is_own = recipe.parameter(spec.name) is not None
     return {
         "name": spec.name,
         "kind": spec.kind,
@@ -58,7 +57,3 @@ def _described(spec: ParameterSpec, recipe: StoredRecipe, value: object) -> Json
         "value": value,
         "source": "recipe" if is_own else "default",
     }
-
-
-def _default(name: str) -> object:
-    return getattr(SamplingParams(), name, None)

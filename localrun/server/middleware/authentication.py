@@ -69,9 +69,7 @@ class AuthenticationMiddleware:
             return
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
-        scope["state"].update(
-            request_id=request_id, parsers=self._parsers, sessions=self._sessions
-        )
+        scope["state"].update(request_id=request_id, parsers=self._parsers, sessions=self._sessions)
         unread = UnreadBody(scope, receive, send)
         id_headers = [(name, request_id.encode()) for name in dialect_of(scope).request_id_headers]
         response = LoggedResponse(scope, unread.send, id_headers)
@@ -123,9 +121,7 @@ class AuthenticationMiddleware:
         if not self._keys or path in HEALTH:
             return None
         key = key_of(headers)
-        name = (
-            self._keys.name_of(key) if key else self._sessions.name_of(scope["method"], headers)
-        )
+        name = self._keys.name_of(key) if key else self._sessions.name_of(scope["method"], headers)
         if name is None and not (path == LOGIN or _loads_page(path, headers)):
             message = "the API key is wrong" if key else "this server asks for an API key"
             raise UnauthorizedError(

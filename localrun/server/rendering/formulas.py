@@ -28,15 +28,22 @@ MAX_DEPTH = 40  # of braces: the library calls itself for each
 MAX_LINES = 60  # of a formula that has lines of its own
 PAIRS = (("$$", "$$", True), (r"\[", r"\]", True), (r"\(", r"\)", False), ("$", "$", False))
 ELEMENTS = frozenset(
-    "math mrow mi mo mn ms mtext msup msub msubsup mfrac msqrt mroot mover munder munderover "
-    "mtable mtr mtd mspace mstyle menclose mpadded mphantom merror mmultiscripts "
-    "mprescripts none".split()
-)
+    {
+        "math", "mrow", "mi", "mo", "mn", "ms", "mtext", "msup", "msub", "msubsup", "mfrac",
+        "msqrt", "mroot", "mover", "munder", "munderover", "mtable", "mtr", "mtd", "mspace",
+        "mstyle", "menclose", "mpadded", "mphantom", "merror", "mmultiscripts", "mprescripts",
+        "none",
+    }
+)  # fmt: skip
 ATTRIBUTES = frozenset(
-    "mathvariant stretchy fence form separator accent accentunder displaystyle scriptlevel "
-    "linethickness minsize maxsize width height depth lspace rspace rowspacing columnspacing "
-    "columnalign rowalign columnlines rowlines notation voffset display movablelimits".split()
-)
+    {
+        "mathvariant", "stretchy", "fence", "form", "separator", "accent", "accentunder",
+        "displaystyle", "scriptlevel", "linethickness", "minsize", "maxsize", "width",
+        "height", "depth", "lspace", "rspace", "rowspacing", "columnspacing", "columnalign",
+        "rowalign", "columnlines", "rowlines", "notation", "voffset", "display",
+        "movablelimits",
+    }
+)  # fmt: skip
 VALUE = re.compile(r"[\w.#%+\- ]{0,60}", re.ASCII)
 
 

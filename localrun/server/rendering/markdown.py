@@ -36,9 +36,11 @@ ADDRESS = re.compile(r"https?://[^\s<>\"'`]{3,2000}", re.IGNORECASE)
 LINK = re.compile(r"(?:https?://|mailto:)[^\s]+", re.IGNORECASE)
 AFTER_ADDRESS = ".,;:!?)]}*_"
 DIRECTED = frozenset(
-    "paragraph_open heading_open list_item_open blockquote_open th_open td_open "
-    "bullet_list_open ordered_list_open".split()
-)
+    {
+        "paragraph_open", "heading_open", "list_item_open", "blockquote_open", "th_open",
+        "td_open", "bullet_list_open", "ordered_list_open",
+    }
+)  # fmt: skip
 LOWER_HEADINGS = 2  # the page has headings of its own
 LOWEST_HEADING = 6
 BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
@@ -53,7 +55,7 @@ class MarkdownBlock:
 
 
 class _TooSlowError(Exception):
-    """The text took more than its time."""
+    """The text took more than its time, or is nested too deeply."""
 
 
 def render_blocks(
@@ -104,7 +106,7 @@ def _parser() -> MarkdownIt:
     parser.validateLink = lambda url: LINK.fullmatch(url) is not None  # type: ignore[method-assign]
     add_formulas(parser)
     names = {"alt": ["paragraph", "blockquote", "list"]}
-    parser.block.ruler.before("table", "time", _check_time, names)
+    parser.block.ruler.before("table", "time", _check_block, names)
     parser.inline.ruler.before("text", "time", _check_time)
     parser.core.ruler.before("inline", "long", _keep_long)
     parser.core.ruler.push("dress", _dress)
@@ -114,6 +116,13 @@ def _parser() -> MarkdownIt:
     parser.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
     return parser
+
+
+def _check_block(state: Any, *_position: Any) -> bool:  # noqa: ANN401 - of a block
+    """Stop the parser also where blocks are so deep in others that it would leave them out."""
+    if state.level >= MAX_NESTING - 2:
+        raise _TooSlowError
+    return _check_time(state)
 
 
 def _check_time(state: Any, *_position: Any) -> bool:  # noqa: ANN401 - of a block or of a line
@@ -200,5 +209,3 @@ def _image(
         f'<a href="{html.escape(address)}" target="_blank" rel="noopener noreferrer nofollow">'
         f"{html.escape(name)}</a>"
     )
-
-

@@ -1,4 +1,4 @@
-"""``/api/localrun/render``: Markdown as blocks of HTML, for pages.
+r"""``/api/localrun/render``: Markdown as blocks of HTML, for pages.
 
     {"texts": ["# Hi\n\nthere"]}
     {"results": [{"blocks": [{"line": 0, "html": "<h3 ...>"}, {"line": 2, "html": "<p ...>"}]}]}

@@ -38,6 +38,12 @@ def web_routes(*, has_page: bool) -> Routes:
     if not has_page:
         return router
 
+    _declare_files(router)
+    _declare_login(router)
+    return router
+
+
+def _declare_files(router: Routes) -> None:
     @router.get("/web/{file}")
     async def page_file(request: Request, file: str) -> Response:
         found = (await asyncio.to_thread(page_files)).get(file)
@@ -45,6 +51,8 @@ def web_routes(*, has_page: bool) -> Routes:
             raise HTTPException(MISSING, "there is no such file")
         return file_response(request, found)
 
+
+def _declare_login(router: Routes) -> None:
     @router.get("/login")
     async def show_login(request: Request) -> Response:
         if not request.state.needs_api_key:
@@ -73,8 +81,6 @@ def web_routes(*, has_page: bool) -> Routes:
         is_secure = request.url.scheme == "https"
         response.headers["set-cookie"] = session_cookie(headers, "", is_secure=is_secure)
         return response
-
-    return router
 
 
 async def home(request: Request) -> Response:

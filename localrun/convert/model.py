@@ -14,7 +14,8 @@ import gguf
 
 from localrun.convert import folder as folders
 from localrun.convert.config import Config, read_config
-from localrun.convert.families.table import family_of, text_config
+from localrun.convert.dense import read_dense
+from localrun.convert.families.table import family_of, text_config, variant_of
 from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.safetensors import read_folder
 from localrun.convert.tensors import TensorPart, plan
@@ -72,12 +73,16 @@ def convert_folder(
         folders.read_json(folders.require(folder, CONFIG_FILE)), f"{folder}/{CONFIG_FILE}"
     )
     family = family_of(root)
-    config = text_config(root, family)
+    tensors = read_folder(folder)
+    config = text_config(root, family, family.predictors(tensors))
+    family = variant_of(family, config)
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_name(folder.resolve().name)
     computed = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
-    parts = plan(read_folder(folder), config, family, file_type)
+    if family.has_dense_modules:
+        tensors |= read_dense(folder, writer)
+    parts = plan(tensors, config, family, file_type)
     parts += [TensorPart(name=name, source=array, kind="F32") for name, array in computed.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])

@@ -161,3 +161,92 @@ def transposed(source: TensorSource, name: str) -> ViewedTensor:
         shape=(*outer, columns, rows),
         view=lambda data: data.swapaxes(-1, -2),
     )
+
+
+def reshaped(source: TensorSource, name: str, shape: tuple[int, ...]) -> ViewedTensor:
+    """Return a source with another shape of the same number of values."""
+    return ViewedTensor(
+        name=name, source=source, shape=shape, view=lambda data: data.reshape(shape)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledTensor:
+    """Values multiplied in float32, one factor after the other; a slice computes its rows.
+
+    A factor is a number, or an array with one for each row.
+    """
+
+    name: str
+    source: TensorSource
+    factors: tuple[float | Array, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the source."""
+        return self.source.shape
+
+    def stored(self) -> Rows:
+        """Return the products."""
+        return _Products(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    tensor: ScaledTensor
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        source = self.tensor.source
+        values = widened(source.stored()[rows], source.dtype)
+        for factor in self.tensor.factors:
+            values = values * (_column(factor[rows]) if isinstance(factor, np.ndarray)
+                               else np.float32(factor))  # fmt: skip
+        return values
+
+
+def _column(factors: Array) -> Array:
+    return factors.astype(np.float32)[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedTensor:
+    """A matrix with rows of zeros behind its own."""
+
+    name: str
+    source: TensorSource
+    num_rows: int
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of the source."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape with the added rows."""
+        return (self.num_rows, *self.source.shape[1:])
+
+    def stored(self) -> Rows:
+        """Return the stored values and the zeros."""
+        return _Padded(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    tensor: PaddedTensor
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        source = self.tensor.source
+        chosen = np.arange(self.tensor.num_rows)[rows]
+        stored, own = source.stored(), chosen < source.shape[0]
+        if own.all() and isinstance(rows, slice):
+            return stored[rows]
+        found = stored[chosen[own]]
+        values = np.zeros((len(chosen), *source.shape[1:]), found.dtype)
+        values[own] = found
+        return values

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import gguf
 import numpy as np
 
+from localrun.convert.families.keys import num_layers, num_predictors
 from localrun.convert.fp8 import SCALE, join_scale
-from localrun.convert.metadata import num_layers
 from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
 from localrun.convert.safetensors import STORED, widened
 from localrun.convert.sources import StackedTensors
@@ -34,22 +34,27 @@ FileType = Literal["F32", "F16", "BF16", "MXFP4"]
 CHUNK_BYTES = 16 * 1024 * 1024
 LARGEST_F16 = 65504.0
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-EXPERT = re.compile(r"(.{1,200})\.experts\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
+EXPERT = re.compile(r"(.{1,200}\.experts)\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
 WHOLE_ENDINGS = (
     "norm.weight",  # of each head in some models
     ".ffn_gate_inp.weight",
     ".ffn_gate_inp_shexp.weight",
-    "_exps.bias",
     ".shortconv.conv.weight",
     ".ssm_conv1d.weight",
+    ".altup_correct_coef.weight",
+    ".altup_predict_coef.weight",
 )  # small too
+HEADS = ("lm_head.", "head.", "decoder.")  # of encoders that predict hidden words
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
-WITHOUT_SUFFIX = (".ssm_a", ".ssm_d")
-WHOLE_NAMES = ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
+SUFFIXES = (".weight", ".bias", ".scale")
+WITHOUT_SUFFIX = (".ssm_a", ".ssm_d", ".ffn_norm")
+WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_",
+               "visual.", "vision_model.")  # fmt: skip
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
-    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model)\."
+    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model|audio_tower|connector"
+    r"|embed_vision|embed_audio)\."
 )
 
 
@@ -126,7 +131,7 @@ def plan(
         IntegrityError: a layer is incomplete, or a shape is impossible.
     """
     names = TensorNames(family, config)
-    kind = file_type or _usual_type(tensors)
+    kind = file_type or usual_type(tensors)
     parts: dict[str, TensorPart] = {}
     for plain, source in _pieces(tensors, names, config, family):
         name = names.of(plain)
@@ -135,7 +140,8 @@ def plan(
         if name in parts:
             raise IntegrityError(f"the model has tensor {source.name} under another name too")
         parts[name] = _part(name, source, config, family, kind)
-    _check_complete(parts, num_layers(config), family.layer_kinds and family.layer_kinds(config))
+    kinds = family.layer_kinds(config) if family.layer_kinds else [""] * num_layers(config)
+    _check_complete(parts, [*kinds, *["predictor"] * num_predictors(config)])
     return [parts[name] for name in sorted(parts, key=_natural)]
 
 
@@ -144,24 +150,26 @@ class TensorNames:
 
     def __init__(self, family: Architecture, config: Config) -> None:
         self._family = family
-        self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
+        num_blocks = num_layers(config) + num_predictors(config)
+        self._map = gguf.get_tensor_name_map(family.architecture, num_blocks)
         self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
 
-    def of(self, source: str) -> str | None:
-        """Return the GGUF name of a tensor, or None if GGUF does not need it.
+    def of(self, name: str) -> str | None:
+        """Return the GGUF name of a tensor's `plain` name, or None if GGUF does not need it.
 
         Raises:
             UsageError: the architecture has no such tensor.
         """
-        name = self.plain(source)
         if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
             return None
-        if self._family.kind == "encoder" and name.startswith("lm_head."):
+        if self._family.kind == "encoder" and name.startswith(HEADS):
             return None
-        gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None or not gguf_name.endswith((".weight", ".bias", *WITHOUT_SUFFIX)):
+        if BLOCK.fullmatch(name):  # the map does not have it yet
+            return name
+        gguf_name = self._map.get_name(name, try_suffixes=SUFFIXES)
+        if gguf_name is None or not gguf_name.endswith((*SUFFIXES, *WITHOUT_SUFFIX)):
             raise UsageError(
-                f"tensor {source} is not one of {self._family.name}'s, the model is another",
+                f"tensor {name} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
             )
         return gguf_name
@@ -169,17 +177,13 @@ class TensorNames:
     def plain(self, source: str) -> str:
         """Return the tensor's name in transformers' class for causal language models."""
         for old, new in self._family.renames:
-            if new not in source:
-                source = source.replace(old, new)
+            source = source.replace(old, new)
         if self._family.kind == "encoder":
-            name = re.sub(r"^(bert|roberta)\.", "", source)
+            name = re.sub(r"^(bert|roberta|model)\.", "", source)
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
         name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
         name = name.removeprefix("language_model.")
-        is_whole = name.startswith(
-            ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
-        )
-        return name if is_whole else f"model.{name}"
+        return name if name.startswith(WHOLE_NAMES) else f"model.{name}"
 
 
 def _pieces(
@@ -189,16 +193,17 @@ def _pieces(
     family: Architecture,
 ) -> Iterator[tuple[str, TensorSource]]:
     """Yield the sources of GGUF tensors with plain names; experts of a layer are stacked."""
-    experts: dict[str, dict[int, TensorSource]] = {}
+    stacks: dict[str, dict[int, TensorSource]] = {}
+    pattern = EXPERT if family.has_experts else family.stacked
     for stored_name, tensor in _joined(tensors):
         for plain, source in family.pieces(names.plain(stored_name), tensor, config):
-            match = EXPERT.fullmatch(plain) if family.has_experts else None
+            match = pattern.fullmatch(plain) if pattern else None
             if match is None:
                 yield plain, source
             else:
-                stack = experts.setdefault(f"{match[1]}.experts.{match[3]}", {})
+                stack = stacks.setdefault(f"{match[1]}.{match[3]}", {})
                 stack[int(match[2])] = source
-    for name, members in experts.items():
+    for name, members in stacks.items():
         ordered = [members[index] for index in sorted(members)]
         if sorted(members) != list(range(len(members))):
             raise IntegrityError(f"{name} lacks an expert: it has {len(members)}")
@@ -240,18 +245,20 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
 def _part(
     name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
-    is_small = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
+    is_small = (
+        len(tensor.shape) == 1 or not name.endswith(".weight") or name.endswith(WHOLE_ENDINGS)
+    )
     is_norm = name.endswith("norm.weight") and not name.endswith(family.plain_norms)
     return TensorPart(
         name=name,
         source=tensor,
-        kind=_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
+        kind=stored_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
         order=_order(name, tensor, config, family),
         offset=family.norm_offset if is_norm else 0.0,
     )
 
 
-def _kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
+def stored_kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
     """Return the type of a tensor in the file; MXFP4 stays as it is.
 
     Raises:
@@ -283,7 +290,7 @@ def _order(name: str, tensor: TensorSource, config: Config, family: Architecture
     return None
 
 
-def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
+def usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     """Return the type of the largest tensor: small tensors often have higher precision."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
     plain = [tensor for tensor in tensors.values() if tensor.dtype in kinds]
@@ -293,20 +300,18 @@ def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     return kinds[largest.dtype]
 
 
-def _check_complete(
-    parts: Mapping[str, TensorPart], layers: int, kinds: Sequence[str] | None
-) -> None:
+def _check_complete(parts: Mapping[str, TensorPart], kinds: Sequence[str]) -> None:
     """Check that all layers of a kind have the same tensors."""
-    names_by_layer: dict[int, set[str]] = {index: set() for index in range(layers)}
+    names_by_layer: dict[int, set[str]] = {index: set() for index in range(len(kinds))}
     for name in parts:
         match = BLOCK.fullmatch(name)
         if match:
             names_by_layer[int(match[1])].add(match[2])
     expected_of: dict[str, set[str]] = {}
     for index, names in names_by_layer.items():
-        expected_of.setdefault(kinds[index] if kinds else "", set()).update(names)
+        expected_of.setdefault(kinds[index], set()).update(names)
     for index, names in names_by_layer.items():
-        expected = expected_of[kinds[index] if kinds else ""]
+        expected = expected_of[kinds[index]]
         if names != expected or not names:
             missing = min(expected - names, default="tensors")
             raise IntegrityError(f"layer {index} of the model has no {missing}")

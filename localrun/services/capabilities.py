@@ -96,10 +96,12 @@ def check_is_model(model: StoredModel) -> None:
 
 def _unknown_hint(model: StoredModel) -> str:
     """Return what would help with an architecture that llama.cpp does not know."""
-    from localrun.services.translation_notes import translation_hint  # few models need it
+    from localrun.services.translating.notes import translation_hint  # few models need it
     from localrun.translation.rules import is_translatable
 
-    return translation_hint(model.name) if is_translatable(model.details.family) else UNKNOWN_HINT
+    if not is_translatable(model.details.family):
+        return UNKNOWN_HINT
+    return translation_hint(model.name, is_pulled=model.is_pulled)
 
 
 def _is_encoder(header: Header) -> bool:

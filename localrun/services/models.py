@@ -228,6 +228,7 @@ class Models:
             shards=shards,
             chat_template=template,
             origin=entry.ref.origin or entry.ref.base,
+            is_pulled=entry.ref.origin is not None,
             recipe=recipe,
             adapters=tuple(zip(paths(Role.ADAPTER), recipe.adapter_scales, strict=True)),
             draft=paths(Role.DRAFT),

@@ -16,6 +16,13 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.services.translating.manifests import is_translated
+from localrun.services.translating.notes import (
+    NOT_TRANSLATED,
+    SHOWN,
+    is_old_layout,
+    translation_hint,
+)
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
@@ -60,6 +67,8 @@ class ModelFacts:
     template_features: tuple[str, ...]  # parts of a conversation that the template supports
     choice: str | None  # the quantization chosen for a name without one
     revision: str | None  # of its source repository
+    layout: str | None  # a sentence about weights that were written for another program
+    published: str | None  # digest of the manifest that its source has, if it was translated
 
 
 FEATURES = {  # texts in a template by the feature that they show
@@ -103,6 +112,8 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
+        layout=None if entry is None else _layout(model, entry),
+        published=entry.manifest.published if entry is not None else None,
     )
 
 
@@ -185,6 +196,19 @@ def entry_of(workspace: Workspace, name: str) -> Entry | None:
     """Return the store's entry of a model, or None for an embedded model or a file."""
     ref = parse_name(split_adapters(name)[0])
     return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
+
+
+def _layout(model: StoredModel, entry: Entry) -> str | None:
+    """Return a sentence about weights in the layout of Ollama's old engine, before or now."""
+    if is_translated(entry.manifest):
+        return SHOWN
+    if len(model.shards) != 1:
+        return None
+    header = read_header(model.shards[0], array_ends=dict(model.array_ends))
+    if not is_old_layout(header):
+        return None
+    hint = translation_hint(model.name, is_pulled=entry.ref.origin is not None)
+    return f"{NOT_TRANSLATED}: {hint}"
 
 
 def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:

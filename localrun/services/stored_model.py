@@ -49,6 +49,7 @@ class StoredModel(ModelSummary):
     shards: tuple[Path, ...]  # of the weights in order; one, except for split models
     chat_template: str | None  # Jinja
     origin: str | None = None  # the name it was pulled from, or its base
+    is_pulled: bool = False  # the origin is a name that can be pulled
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
     draft: tuple[Path, ...] = ()  # the shards of the draft model

@@ -209,8 +209,13 @@ def _left_out() -> Iterator[None]:
         _log.warning("left out: %s", error.message)
 
 
-def _digests_of(entry: Entry, ref: ModelRef) -> set[str]:
-    """Return what a name's digest may be: the manifest's, and for a URL its file's."""
+def _digests_of(entry: Entry, ref: ModelRef) -> set[str | None]:
+    """Return what a name's digest may be: the manifest's, and for a URL its file's.
+
+    A model that was translated here has that of the published manifest too.
+    """
+    digests = {entry.ref.manifest, entry.manifest.published}
     if ref.location is None:
-        return {entry.ref.manifest}
-    return {entry.ref.manifest, *(layer.digest for layer in entry.manifest.layers)}
+        return digests
+    files = {layer.published.digest for layer in entry.manifest.layers if layer.published}
+    return {*digests, *files, *(layer.digest for layer in entry.manifest.layers)}

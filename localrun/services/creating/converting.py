@@ -90,7 +90,17 @@ def convert(
 def _projector(
     workspace: Workspace, names: list[str], folder: Path, scratch: Path, report: ProgressReport
 ) -> list[tuple[Role, Path]]:
-    """Convert the projector too if llama.cpp's converter is here, else say what it needs."""
+    """Convert the projector by ours, else by llama.cpp's converter; else say what it needs."""
+    from localrun.convert.projectors.convert import convert_projector, has_projector
+
+    if has_projector(names):
+        path = scratch / FILES[Role.PROJECTOR]
+        try:
+            convert_projector(folder, path, on_progress=_advance(report, LABELS[Role.PROJECTOR]))
+        except UsageError as error:  # a setting that ours does not know
+            report.note(f"{error.message}; llama.cpp's converter is asked instead")
+        else:
+            return [(Role.PROJECTOR, path)]
     component = _ready_component(workspace)
     if component is None:
         report.note(f"without its projector, the model takes text only; it needs: {INSTALL}")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.convert.writing import Array
 
 NUM_TOKENS = 300
+PICTURES = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3],
+            "size": {"longest_edge": 112}}  # fmt: skip
 PROMPT = [104, 101, 108, 50, 60, 70, 80, 33, 9, 200, 12, 77]  # longer than the sliding windows
 
 
@@ -48,6 +50,8 @@ def write_checkpoint(
     roles = {"bos_token": "<|start|>", "eos_token": "<|end|>"}
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **roles}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if "vision_config" in config:
+        (folder / "preprocessor_config.json").write_text(json.dumps(PICTURES))
     stored = {
         name: array if exact or _is_quantized(name, array) else bfloat16(array)
         for name, array in tensors.items()
@@ -68,6 +72,7 @@ def tokenizer() -> dict[str, Any]:
         {"id": index, "content": f"<|unused {index}|>", "special": True}
         for index in range(used, NUM_TOKENS)
     ]
+    made["added_tokens"][-1]["content"] = "[IMG_BREAK]"  # Pixtral's, whose embedding is needed
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     for token in made["added_tokens"]:
         token.update(flags)

@@ -1,0 +1,41 @@
+"""What is said about models that were written for Ollama's old engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.translation.rules import rules_for
+
+if TYPE_CHECKING:
+    from localrun.gguf.header import Header
+    from localrun.names.ref import ModelRef
+    from localrun.services.workspace import Workspace
+
+SHOWN = "written for Ollama's old engine, translated"
+NOT_TRANSLATED = "written for Ollama's old engine, which llama.cpp does not load"
+
+
+def translation_hint(name: str, *, is_pulled: bool = False) -> str:
+    """Return how a model of the store that llama.cpp does not load becomes one that it loads.
+
+    Such models were stored by a localrun that did not translate them.
+    """
+    if is_pulled:
+        return f"localrun pull {name}   translates it, without a download"
+    return f"localrun create NAME -f Modelfile   translates it, with the line FROM {name}"
+
+
+def is_old_layout(header: Header) -> bool:
+    """Return whether weights are in the layout of Ollama's old engine.
+
+    ``header`` is that of a whole model: it may be recognized by what it lacks.
+    """
+    return rules_for(header) is not None
+
+
+def other_file_hint(workspace: Workspace, ref: ModelRef) -> str:
+    """Return what to type for a file of a model that llama.cpp loads."""
+    entry = workspace.catalog.find(ref.model, ref.tag) or workspace.catalog.find(ref.model, None)
+    if entry is not None:
+        return f"localrun pull {entry.name}:{entry.tag}   has a file that llama.cpp loads"
+    return f"localrun search {ref.model}   finds another file of it"

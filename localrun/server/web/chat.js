@@ -274,7 +274,7 @@ export class ChatView {
 
   ask(content, attachments, images, parent) {
     const { model, settings } = this.conversation;
-    if (!model) return notify("Choose a model first. The view Models has more.", "error");
+    if (!model) return notify("Choose a model first. localrun pull gets one.", "error");
     const message = this.conversation.add({ role: "user", content, attachments, images }, parent);
     this.goToEnd();
     return this.answer(message, settings.compare ? [model, settings.compare] : [model]);

@@ -128,7 +128,11 @@ export class MessageView {
   /** Show the buttons; `place` is the number of this branch and of all of them. */
   showActions({ place, count, siblings, isBusy, canEdit }) {
     const { message, act } = this;
-    const step = (by) => () => act("choose", siblings[place + by]);
+    this.siblings = siblings;
+    const drawn = JSON.stringify([place, count, isBusy, canEdit, message.content.length, message.logprobs?.length, this.tokens.hidden, message.is_stopped, message.figures?.eval_count]);
+    if (drawn === this.drawn && this.footer.childElementCount) return;  // a click may be under way
+    this.drawn = drawn;
+    const step = (by) => () => act("choose", this.siblings[place + by]);
     const branches = count > 1 ? h("span", { class: "branches", role: "group", "aria-label": "Branches" },
       iconButton("left", "Previous branch", step(-1), { disabled: place === 0 || isBusy }),
       h("span", { text: `${place + 1} / ${count}` }),

@@ -249,9 +249,17 @@ def browsing(name: str, folder: Path) -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def _started_firefox(words: list[str], folder: Path, environ: dict[str, str]) -> Iterator[str]:
-    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in FIREFOX_SETTINGS.items()]  # fmt: skip # noqa: E501
+    settings = FIREFOX_SETTINGS.items()
+    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in settings]
     (folder / "user.js").write_text("\n".join(lines))
-    options = ["--headless", "--no-remote", "--remote-debugging-port", "0", "--profile", folder]
+    options = [
+        "--headless",
+        "--no-remote",
+        "--remote-debugging-port",
+        "0",
+        "--profile",
+        str(folder),
+    ]
     process = subprocess.Popen(
         [*words, *options], env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

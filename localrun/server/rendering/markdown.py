@@ -24,6 +24,7 @@ from localrun.server.rendering.formulas import add_formulas
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.ruler import RuleOptionsType
     from markdown_it.renderer import RendererHTML
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
@@ -105,7 +106,7 @@ def _parser() -> MarkdownIt:
     parser.disable(["reference", "html_block", "html_inline"])
     parser.validateLink = lambda url: LINK.fullmatch(url) is not None  # type: ignore[method-assign]
     add_formulas(parser)
-    names = {"alt": ["paragraph", "blockquote", "list"]}
+    names: RuleOptionsType = {"alt": ["paragraph", "blockquote", "list"]}
     parser.block.ruler.before("table", "time", _check_block, names)
     parser.inline.ruler.before("text", "time", _check_time)
     parser.core.ruler.before("inline", "long", _keep_long)

@@ -24,8 +24,8 @@ from localrun.server.rendering.formulas import add_formulas
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
-    from markdown_it.ruler import RuleOptionsType
     from markdown_it.renderer import RendererHTML
+    from markdown_it.ruler import RuleOptionsType
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 

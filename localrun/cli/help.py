@@ -23,6 +23,7 @@ TOPICS = {
     "modelfile": "syntax of a Modelfile",
     **GENERATED,
     "gpu": "which device computes, and how to use a GPU",
+    "remote": "models that another engine answers: vLLM, SGLang, another localrun",
     "server": "the server, its settings, keys and TLS",
     "api": "HTTP APIs of the server",
     "connect": "connect and launch editors and agents",

@@ -122,6 +122,7 @@ async def _closing(parts: Parts) -> AsyncGenerator[None, None]:
     yield
     resuming.cancel()
     await parts.stop_batches()
+    await parts.close_remotes()
     await asyncio.to_thread(parts.close)
 
 

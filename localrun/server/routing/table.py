@@ -57,7 +57,7 @@ def _tags(parts: Parts) -> Routes:
 def _running(parts: Parts) -> Routes:
     from localrun.server.ollama.listing import running_routes
 
-    return running_routes(parts.catalogue, parts.pool, parts.names)
+    return running_routes(parts.catalogue, parts.pool, parts.names, parts.remotes)
 
 
 def _generation(parts: Parts) -> Routes:
@@ -99,7 +99,7 @@ def _why(parts: Parts) -> Routes:
 def _own(parts: Parts) -> Routes:
     from localrun.server.own import own_routes
 
-    return own_routes(parts.completions, parts.pool, parts.names)
+    return own_routes(parts.completions, parts.pool, parts.names, parts.remotes)
 
 
 def _chats(parts: Parts) -> Routes:

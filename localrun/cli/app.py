@@ -47,7 +47,9 @@ from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
 from localrun.cli.reference.manual import manual
+from localrun.cli.remote.commands import ABOUT_REMOTE, REMOTE_COMMANDS
 from localrun.cli.serving.load import load
+from localrun.cli.serving.open_page import open_command
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
 from localrun.cli.serving.serve import serve
@@ -66,6 +68,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "eval": evaluate_command,
     "serve": serve,
+    "open": open_command,
     "list": list_command,
     "pull": pull,
     "push": push,
@@ -113,6 +116,7 @@ class _Group(Commands):
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
         self.add_group("chats", ABOUT_CHATS, CHATS_COMMANDS)
+        self.add_group("remote", ABOUT_REMOTE, REMOTE_COMMANDS)
         self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
         self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
@@ -139,6 +143,7 @@ def build_all() -> None:
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
     build_commands(CHATS_COMMANDS, hidden=False)
+    build_commands(REMOTE_COMMANDS, hidden=False)
     build_commands(BACKEND_COMMANDS, hidden=False)
     build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()

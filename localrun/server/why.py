@@ -23,6 +23,7 @@ from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.routing.routes import Routes
 from localrun.services.machine.plan_json import plan_to_json
+from localrun.services.remotes.stored import refuse_remote
 from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
 
@@ -58,6 +59,7 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> Ro
         loaded = next((row for row in pool.states() if is_same_name(row.name, model)), None)
         if loaded is None or loaded.state in UNLOADED:
             stored = await asyncio.to_thread(catalogue.find_model, model)
+            refuse_remote(stored, "it has no settings of a load")
             raise ModelNotFoundError(
                 f"{stored.name} is not loaded{_failure(loaded)}",
                 hint=f"localrun plan {model}   shows the settings of a load",

@@ -16,6 +16,8 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.remote.source import format_sources
+from localrun.services.remotes.stored import refuse_remote
 from localrun.services.translating.manifests import is_translated
 from localrun.services.translating.notes import (
     NOT_TRANSLATED,
@@ -112,7 +114,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
-        layout=None if entry is None else _layout(model, entry),
+        layout=None if entry is None or model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
     )
 
@@ -122,9 +124,12 @@ def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:
 
     Raises:
         ModelNotFoundError: the model does not exist.
+        UsageError: the model is remote.
         IntegrityError: a file of the model is missing or damaged.
     """
-    return tuple(_tensors(workspace.models.find_model(name).shards))
+    model = workspace.models.find_model(name)
+    refuse_remote(model, "its tensors are not")
+    return tuple(_tensors(model.shards))
 
 
 def features_of(template: str | None) -> tuple[str, ...]:
@@ -154,6 +159,8 @@ def base_name(model: StoredModel) -> str:
 
 def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
     """Return the recipe that names the files of the store."""
+    if model.remote is not None:
+        return Recipe(sources=format_sources(model.remote), **recipe_fields(model))
     roles = (Role.WEIGHTS, Role.PROJECTOR)
     files = [layer.digest for role in roles for layer in entry.manifest.with_role(role)]
     drafts = entry.manifest.with_role(Role.DRAFT)

@@ -110,16 +110,13 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows: list[tuple[str, str | None]] = [
         ("name", model.name),
         ("digest", model.digest),
-        ("architecture", _architecture(details.family)),
-        ("layout", facts.layout),
-        ("parameters", details.parameter_size),
-        ("quantization", details.quantization_level),
+        *_origin_rows(facts),
         ("context length", _text(details.context_length)),
         ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
         ("capabilities", ", ".join(details.capabilities)),
         ("template", ", ".join(facts.template_features) or None),
-        ("size", f"{human_bytes(model.size_bytes)}{shards}{shared}"),
+        ("size", None if model.remote else f"{human_bytes(model.size_bytes)}{shards}{shared}"),
         ("from", model.origin),
         ("chosen", facts.choice),
         ("revision", facts.revision),
@@ -134,6 +131,23 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _origin_rows(facts: ModelFacts) -> list[tuple[str, str | None]]:
+    """Return the rows about the weights, or about the engine that answers in their place."""
+    details, remote = facts.model.details, facts.model.remote
+    if remote is None:
+        return [
+            ("architecture", _architecture(details.family)),
+            ("layout", facts.layout),
+            ("parameters", details.parameter_size),
+            ("quantization", details.quantization_level),
+        ]
+    return [
+        *(("remote", f"{address.model} at {address.url}") for address in remote.addresses),
+        ("engine", remote.engine.value),
+        ("key", remote.key_reference),
+    ]
 
 
 def _architecture(name: str) -> str:
@@ -189,6 +203,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "messages": [{"role": role, "content": text} for role, text in model.recipe.messages],
         "system": model.recipe.system,
         "licenses": list(model.recipe.licenses),
+        "remote": None if model.remote is None else model.remote.to_json(),
     }
 
 
@@ -201,6 +216,8 @@ def _short(text: str | None) -> str | None:
 
 def _context_note(model: StoredModel) -> str:
     """Return a note if the context size of the recipe is not used as it is."""
+    if model.remote is not None:
+        return ""
     from localrun.hardware.shape import context_note
     from localrun.services.runner_models import runner_model
 

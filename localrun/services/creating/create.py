@@ -22,6 +22,7 @@ from localrun.services.creating.manifests import make_manifest
 from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
 from localrun.services.creating.recipe_files import check_template
+from localrun.services.creating.remote import refuse_instructions, refuse_parts_of_remote
 from localrun.services.creating.translating import translate_weights
 from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
@@ -104,6 +105,7 @@ def create_model(
             workspace, lease, report, folder=folder, adopt_mode=chosen.adopt_mode
         )
         parts, merged = gather_recipe(collector, recipe)
+        refuse_parts_of_remote(parts, merged, chosen)
         is_translated = translate_weights(collector, parts)
         bits = None
         if chosen.quantize is not None:
@@ -117,7 +119,8 @@ def create_model(
         _note_unknown(collector, parts)
         manifest = write_manifest(collector, parts, merged)
         before = store.find(ref)
-        stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
+        provenance = Provenance(base=parts.origin)
+        stored = store.tag(ref, manifest, lease, provenance, takes_remote=True)
     if chosen.adopt_mode is AdoptMode.MOVE and not is_translated:  # the file may have more
         for path in parts.adopted_files:
             path.unlink(missing_ok=True)
@@ -142,6 +145,8 @@ def gather_recipe(collector: PartCollector, recipe: Recipe) -> tuple[ModelParts,
     if recipe.template:
         _check_template(recipe.template)
     parts = collector.gather(recipe.sources)
+    if parts.remote is not None:
+        refuse_instructions(recipe)
     scales = add_adapters(collector, parts, recipe.adapters)
     if recipe.draft is not None:
         draft = collector.gather((recipe.draft,))
@@ -195,7 +200,12 @@ def _check_template(text: str) -> None:
 def write_manifest(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> bytes:
     """Store the texts of a model, and return its manifest."""
     store, base = collector.workspace.store, parts.base
-    if base is not None and merged == parts.recipe and _files(parts) == _files_of(base.manifest):
+    is_remote = parts.remote is not None
+    if (
+        base is not None
+        and merged == parts.recipe
+        and (is_remote or _files(parts) == _files_of(base.manifest))
+    ):
         return store.blobs.read(base.ref.manifest, max_bytes=MAX_BYTES)
     return make_manifest(store, _layers(collector, parts, merged), collector.lease)
 
@@ -236,7 +246,7 @@ def _merged_parameters(
 
 def _layers(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> list[Descriptor]:
     """Return all layers; their names depend only on their position."""
-    layers = _weight_layers(parts)
+    layers = _remote_layers(collector, parts) if parts.remote else _weight_layers(parts)
     for role, stem in FILE_NAMES.items():
         for number, part in enumerate(parts.files[role]):
             name = f"{stem}-{number + 1}.gguf" if number else f"{stem}.gguf"
@@ -252,6 +262,13 @@ def _layers(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -
         digest = collector.workspace.store.blobs.put(content, collector.lease)
         layers.append(Descriptor(media_type=media_type, digest=digest, size_bytes=len(content)))
     return layers
+
+
+def _remote_layers(collector: PartCollector, parts: ModelParts) -> list[Descriptor]:
+    content = parts.remote.to_bytes() if parts.remote else b""
+    digest = collector.workspace.store.blobs.put(content, collector.lease)
+    kind = MEDIA_TYPES[Role.REMOTE]
+    return [Descriptor(media_type=kind, digest=digest, size_bytes=len(content))]
 
 
 def _weight_layers(parts: ModelParts) -> list[Descriptor]:

@@ -51,6 +51,7 @@ from localrun.cli.quantizing.quantize import quantize
 from localrun.cli.reference.manual import manual
 from localrun.cli.remote.commands import ABOUT_REMOTE, REMOTE_COMMANDS
 from localrun.cli.serving.load import load
+from localrun.cli.serving.open_page import open_command
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
 from localrun.cli.serving.serve import serve
@@ -69,6 +70,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "eval": evaluate_command,
     "serve": serve,
+    "open": open_command,
     "list": list_command,
     "pull": pull,
     "push": push,

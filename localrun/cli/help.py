@@ -16,6 +16,7 @@ TOPICS = {
     "bench": "speed of models, beside other servers and earlier reports",
     "eval": "tasks, pass rates, comparison of models",
     "chat": "the chat in the terminal: keys, commands, kept chats",
+    "web": "the chat page in the browser",
     "models": "pull, search, import, list, update and remove models",
     "names": "syntax of model names",
     "recipes": "system prompts, parameters and adapters by a Modelfile",

@@ -75,6 +75,7 @@ class Settings:
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
     memory_bytes: int | None = None  # RAM for all models; None: all of it
     loads: LoadRules = field(default_factory=LoadRules)
+    has_page: bool = True  # the server answers browsers with the chat page
     debug: int = 0  # 1: debug lines in the server's log, 2: those of llama.cpp as well
     sources: tuple[
         tuple[str, str], ...
@@ -159,6 +160,7 @@ def load_settings(
         drain_s=read_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
         memory_bytes=read_size(environ, "LOCALRUN_MEMORY"),
         loads=read_load_rules(environ),
+        has_page=not read_switch(environ, "LOCALRUN_NO_WEB"),
         debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,

@@ -110,6 +110,24 @@ def _chats(parts: Parts) -> Routes:
     return chat_routes(StoredChats(parts.workspace.environ, lambda: pool.is_closing))
 
 
+def _management(parts: Parts) -> Routes:
+    from localrun.server.management.routes import management_routes
+
+    return management_routes(parts.catalogue)
+
+
+def _render(_parts: Parts) -> Routes:
+    from localrun.server.rendering.routes import render_routes
+
+    return render_routes()
+
+
+def _web(parts: Parts) -> Routes:
+    from localrun.server.web.routes import web_routes
+
+    return web_routes(has_page=parts.settings.has_page)
+
+
 def _batches(parts: Parts) -> Routes:
     from localrun.server.batches import service  # noqa: F401 - before the event loop needs it
     from localrun.server.batches.routes import batch_routes
@@ -160,6 +178,9 @@ TABLE: dict[Load, tuple[str, ...]] = {
         "/api/localrun/renamed",
     ),
     _chats: ("/api/localrun/chats",),
+    _management: ("/api/localrun/parameters", "/api/localrun/presence"),
+    _render: ("/api/localrun/render",),
+    _web: ("/web", "/login", "/logout"),
     _transfers: ("/api/pull", "/api/push", "/api/create", "/api/blobs"),
     _embedding: (
         "/v1/embeddings",

@@ -25,7 +25,7 @@ VALUES = st.recursive(
 @pytest.mark.parametrize("version", ["1.1", "1.2"])
 def test_every_reader_reads_what_was_written(version: str, value: dict[str, Any]) -> None:
     reader = YAML(typ="safe", pure=True)
-    reader.version = version  # type: ignore[assignment] # a text is taken
+    reader.version = version
 
     assert (reader.load(yaml_text(value)) or {}) == value
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, StorageError
 from localrun.gguf.header import read_header
 from localrun.services.creating.manifests import facts_of
-from localrun.services.translating.notes import other_file_hint
+from localrun.services.translating.notes import is_old_layout, other_file_hint
 from localrun.store.adopt import AdoptMode, adopt
 from localrun.store.manifest import Role
 from localrun.store.translations import (
@@ -50,8 +50,8 @@ class PublishedBlob:
 
     @property
     def needs_translation(self) -> bool:
-        """Return whether it is in the layout of Ollama's old engine."""
-        return self.role in TRANSLATED and rules_for(read_header(self.path)) is not None
+        """Return whether it is in a layout of Ollama's old engine that can be translated."""
+        return self.role in TRANSLATED and is_old_layout(read_header(self.path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

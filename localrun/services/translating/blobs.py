@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from localrun.store.locks import Lease
 
 TRANSLATED = (Role.WEIGHTS, Role.PROJECTOR)
-LABEL = "translating"
+LABEL = "translation"
 SPARE_BYTES = 32 << 20  # kept free on the disk
 MB, GB = 1e6, 1e9
 

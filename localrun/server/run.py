@@ -96,7 +96,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         server = HttpServer(config, shutdown)
         _handle_signals(server, shutdown, pool)
         watches = [
-            _end_on(shutdown, pool, _drain_s(settings)),
+            _end_on(shutdown, parts, _drain_s(settings)),
             parts.metrics.watch_loop(),
             _release_memory(activity),
         ]
@@ -162,11 +162,12 @@ def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: DeferredP
             call_on_signal(loop, number, handle)
 
 
-async def _end_on(shutdown: asyncio.Event, pool: DeferredPool, drain_s: float) -> None:
+async def _end_on(shutdown: asyncio.Event, parts: Parts, drain_s: float) -> None:
     await shutdown.wait()
     _log.info("shutting down")
     await asyncio.sleep(drain_s)  # cancelled if all requests end earlier
-    await asyncio.to_thread(pool.close)
+    await parts.close_remotes()
+    await asyncio.to_thread(parts.deferred_pool.close)
 
 
 async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from localrun.disk import storage_errors
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
+from localrun.services.remotes.stored import refuse_entry
 from localrun.store.manifest import MAX_BYTES
 from localrun.system.files import replace_file
 
@@ -73,6 +74,7 @@ def push_model(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
+    refuse_entry(entry, "pushed")
     is_insecure = is_insecure or store.allows_plain_http(target)
     store.check_whole(entry)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)

@@ -30,6 +30,9 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     log_prompts: Annotated[
         bool, Option("--log-prompts", help="Write prompts and answers to the log.")
     ] = False,
+    no_web: Annotated[
+        bool, Option("--no-web", help="Serve no chat page (env: LOCALRUN_NO_WEB).")
+    ] = False,
     insecure: Annotated[
         bool, Option("--insecure", help="Allow other machines to connect without an API key.")
     ] = False,
@@ -37,7 +40,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     """Start the server in the foreground; Ctrl-C stops it.
 
     OpenAI's API is at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
-    http://127.0.0.1:11435.
+    http://127.0.0.1:11435, and so is the chat page: `localrun open`.
 
     Clients on other machines need an API key: set LOCALRUN_API_KEY or use
     --api-key-file.
@@ -60,6 +63,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_TLS_CERT": tls_cert,
         "LOCALRUN_TLS_KEY": tls_key,
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
+        "LOCALRUN_NO_WEB": "1" if no_web else None,
     }
     settings = load_settings(os.environ, flags)
     run_server(settings, background=False, insecure=insecure, start_warm=start)

@@ -47,6 +47,8 @@ def begin_early_load(
     try:
         model = find_model(early.name)
         check_can_answer(model)
+        if model.remote is not None:
+            return
         load = open_pool().submit_load(runner_model(model), _forget, options)
     except Exception as error:  # noqa: BLE001 - whatever the name is, the server starts
         _log.debug("no early load of %s: %s", early.name, error)

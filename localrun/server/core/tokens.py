@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import PoolRequest
 from localrun.server.core.defaults import keep_alive_of, prompt_of
+from localrun.services.remotes.stored import refuse_remote
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
@@ -67,6 +68,7 @@ class TokenService:
 
     def _prepare(self, request: TokenRequest) -> PoolRequest:
         model = self._find_model(request.model)
+        refuse_remote(model, "its tokens are counted")
         message = request.message
         if isinstance(message, Tokenize):
             message = replace(message, prompt=prompt_of(model, message.prompt))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localrun.server.core.embedding import Embedding
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
     from localrun.server.core.metrics import Metrics
+    from localrun.server.core.remotes import Remotes
     from localrun.server.core.tokens import TokenService
     from localrun.services.creating.uploads import Uploads
     from localrun.services.workspace import Workspace
@@ -82,9 +83,17 @@ class Parts:
         return MeteredCompletions(
             self.bridge,
             self.catalogue.find_model,
+            self.remotes,
             self.metrics,
             logs_prompts=self.settings.access.logs_prompts,
         )
+
+    @cached_property
+    def remotes(self) -> Remotes:
+        """Return the remote models."""
+        from localrun.server.core.remotes import Remotes
+
+        return Remotes(self.settings, self.workspace.environ)
 
     @cached_property
     def tokens(self) -> TokenService:
@@ -98,7 +107,7 @@ class Parts:
         """Return the service that embeds and ranks."""
         from localrun.server.core.embedding import Embedding
 
-        return Embedding(self.bridge, self.catalogue.find_model, self.metrics)
+        return Embedding(self.bridge, self.catalogue.find_model, self.remotes, self.metrics)
 
     @cached_property
     def names(self) -> LoadedNames:
@@ -133,6 +142,11 @@ class Parts:
         """Stop executing batches."""
         if "batches" in self.__dict__:
             await self.batches.stop()
+
+    async def close_remotes(self) -> None:
+        """Close the connections to engines elsewhere; their open answers fail."""
+        if "remotes" in self.__dict__:
+            await self.remotes.close()
 
     def close(self) -> None:
         """Release the lease on uploaded files; blocks."""

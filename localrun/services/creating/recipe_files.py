@@ -24,6 +24,7 @@ from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MAX_BYTES, folder_reader
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
+from localrun.remote.source import is_remote_source, parse_sources
 from localrun.services.creating.parts import BLOB, is_path
 from localrun.services.recipes import to_jinja
 
@@ -141,6 +142,9 @@ class _Checks:
         return None
 
     def _source(self, value: str) -> LintFinding | None:
+        if is_remote_source(value):
+            parse_sources([value], self._folder)
+            return None
         if is_path(value, self._folder):
             path = self._folder / local_path(value)
             return (
@@ -176,6 +180,8 @@ class _Checks:
         """Return the weights that FROM names, or none if they are not on this machine."""
         try:
             for value in sources:
+                if is_remote_source(value):
+                    return ()
                 if is_path(value, self._folder):
                     path = self._folder / local_path(value)
                     if path.is_file() and gguf_role(path) == "weights":

@@ -84,6 +84,10 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2moe": ("Qwen2Moe", {**EXPERTS, "shared_expert_intermediate_size": 64}),
     "qwen2": ("Qwen2", {}),
     "qwen3": ("Qwen3", HEAD),
+    "qwen3_nvfp4": ("Qwen3", {**HEAD, "intermediate_size": 128}),
+    "qwen3moe_nvfp4": ("Qwen3Moe", {
+        **EXPERTS, **HEAD, "norm_topk_prob": True, "moe_intermediate_size": 64,
+    }),
     "qwen3_fp8": ("Qwen3", {**HEAD, "intermediate_size": 160}),
     "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
     "qwen3next": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
@@ -167,14 +171,22 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "nomicbert": ("NomicBert", {"num_key_value_heads": 4}),
 }  # fmt: skip
 TEXT = {key: value for key, value in USUAL.items() if key != "dtype"}
-VISION = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
+VISION = {"depth": 3, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
           "out_hidden_size": 64}  # fmt: skip
 ROPE = {"rope_type": "default", "rope_theta": 1_000_000.0, "mrope_section": [4, 2, 2]}
+SIGLIP = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "image_size": 56, "patch_size": 14, "model_type": "siglip_vision_model",
+}  # fmt: skip
+PIXTRAL = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "image_size": 28, "patch_size": 14, "model_type": "pixtral",
+}  # fmt: skip
 SEEING: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral3": ("Mistral3", {
         "text_config": {**TEXT, **HEAD, "model_type": "mistral"},
         "vision_config": {
-            "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+            "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3,
             "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
             "model_type": "pixtral",
         },
@@ -197,6 +209,23 @@ SEEING: dict[str, tuple[str, dict[str, Any]]] = {
             **VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 16,
         },
     }),
+    "qwen35vl": ("Qwen3_5", {
+        "text_config": {**TEXT, **DELTA},
+        "vision_config": {**VISION, "num_position_embeddings": 16},
+    }),
+    "gemma3vl": ("Gemma3", {"text_config": {**TEXT, **GEMMA}, "vision_config": SIGLIP,
+                            "mm_tokens_per_image": 4}),
+    "pixtral": ("Llava", {
+        "text_config": {**TEXT, **HEAD, "model_type": "mistral"}, "vision_config": PIXTRAL,
+        "vision_feature_layer": -1, "vision_feature_select_strategy": "full",
+    }),
+    "smolvlm": ("SmolVLM", {
+        "text_config": {
+            **TEXT, "model_type": "llama", "architectures": ["VLlama3ForCausalLM"],
+        }, "vision_config": {
+            **SIGLIP, "model_type": "smolvlm_vision",
+        }, "scale_factor": 2, "image_token_id": 256, "tie_word_embeddings": False,
+    }),
 }  # fmt: skip
 PACKED = (".experts.gate_up_proj", ".experts.down_proj")
 TRANSPOSED = ("qwen3vlmoe",)  # published so; transformers 5 saves another layout
@@ -208,6 +237,8 @@ QUANTIZED: dict[str, dict[str, Any]] = {
     ]},
     "deepseek3_fp8": FP8,
     "qwen3_fp8": FP8,
+    "qwen3_nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+    "qwen3moe_nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
 }  # fmt: skip
 # published files have other keys than those that transformers 5 writes, and llama.cpp reads them
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -237,3 +268,4 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 PREDICTING = ("qwen35_mtp", "qwen35moe_mtp", "qwen3next_mtp")  # transformers ignores these layers
+RENAMED = {"gemma3vl": {"vision_tower.": "vision_tower.vision_model."}}  # published so

@@ -27,6 +27,7 @@ from tests.convert.oracle.families import (
     PREDICTING,
     PUBLISHED,
     QUANTIZED,
+    RENAMED,
     SEEING,
     TRANSPOSED,
     USUAL,
@@ -60,21 +61,32 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
     torch.manual_seed(1)
     is_seeing, is_encoder = name in SEEING, name in ENCODERS
     prefix, changes = {**FAMILIES, **SEEING, **ENCODERS}[name]
-    config_class = getattr(transformers, CONFIGS.get(prefix, f"{prefix}Config"))
+    text_class = f"{prefix}Config" if is_seeing else CONFIGS.get(prefix, f"{prefix}Config")
+    config_class = getattr(transformers, text_class)
     suffix = "Model" if is_encoder else "ForConditionalGeneration" if is_seeing else "ForCausalLM"
     model_class = getattr(transformers, f"{prefix}{suffix}")
     settings = changes if is_seeing else {**USUAL, **changes}
     model_class(config_class(**settings)).save_pretrained(scratch / "random")
     config = json.loads((scratch / "random" / "config.json").read_text())
     shapes = _shapes(scratch / "random" / "model.safetensors")
+    for old, new in RENAMED.get(name, {}).items():
+        shapes = {key.replace(old, new): shape for key, shape in shapes.items()}
     if name in PREDICTING:
         config["mtp_num_hidden_layers"] = 1
         shapes |= predictor(shapes)
     if name in QUANTIZED:
         config["quantization_config"] = QUANTIZED[name]
-        shapes = packed(shapes) if "mxfp4" in name else scaled(shapes)
+        kinds = {"mxfp4": packed, "nvfp4": halved, "fp8": scaled}
+        shapes = next(kinds[kind] for kind in kinds if kind in name)(shapes)
     folder = write_checkpoint(scratch / "model", config, weights(shapes))
-    model = model_class.from_pretrained(folder, dtype=torch.float32).float().eval()
+    if "nvfp4" in name:  # which transformers does not read
+        plain = {k: v for k, v in config.items() if k != "quantization_config"}
+        folder_read = write_checkpoint(
+            scratch / "plain", plain, multiplied(weights(shapes)), exact=True
+        )
+    else:
+        folder_read = folder
+    model = model_class.from_pretrained(folder_read, dtype=torch.float32).float().eval()
     with torch.no_grad():
         outputs = model(torch.tensor([PROMPT]))
         if is_encoder:
@@ -89,11 +101,13 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         kept = ("rotary_emb_scale_base", "position_embedding_type")
         config = {key: value for key, value in changed.items() if value is not None or key in kept}
         folder = write_checkpoint(scratch / "published", config, weights(shapes))
+    projector = _projector(folder) if is_seeing else None
     keys, tensors = _converted(folder, is_raw=name in PUBLISHED, mtp=name in PREDICTING)
     return {
         "config": config,
         "shapes": shapes,
         "embedding" if is_encoder else "logits": [round(float(value), 5) for value in values],
+        "projector": projector,
         "keys": keys,
         "tensors": tensors,
     }
@@ -129,6 +143,32 @@ def scaled(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
     for name, shape in shapes.items():
         if ".layers." in name and name.endswith("_proj.weight"):
             found[f"{name}_scale_inv"] = [-(-size // 128) for size in shape]
+    return found
+
+
+def halved(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return the shapes with those of NVFP4 for the layers' matrices."""
+    found: dict[str, list[int]] = {}
+    for name, shape in shapes.items():
+        found[name] = shape
+        if ".layers." in name and name.endswith("_proj.weight"):
+            rows, columns = shape
+            found[name] = [rows, columns // 2]
+            found[f"{name}_scale"] = [rows, columns // 16]
+            found[f"{name}_scale_2"] = found[f"{name.removesuffix('weight')}input_scale"] = []
+    return found
+
+
+def multiplied(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return weights with the values of matrices in NVFP4."""
+    from tests.convert.quantized.matrices import nvfp4_values
+
+    found = {}
+    for name, array in tensors.items():
+        if f"{name}_scale_2" in tensors:
+            found[name] = nvfp4_values(array, tensors[f"{name}_scale"], tensors[f"{name}_scale_2"])
+        elif not name.endswith(("_scale", "_scale_2", "input_scale")):
+            found[name] = array
     return found
 
 
@@ -170,6 +210,20 @@ def _converted(
         converter.no_mtp = not mtp
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter._is_tokenizer_xlmroberta = lambda _: False
+        converter(folder, gguf.LlamaFileType.GUESSED, target).write()
+    return described(target)
+
+
+def _projector(folder: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    import gguf
+    import torch
+    from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
+
+    target = folder / "projector.gguf"
+    with torch.inference_mode():
+        settings = ModelBase.load_hparams(folder, is_mistral_format=False)
+        name = get_model_architecture(settings, ModelType.MMPROJ)
+        converter = get_model_class(name, mmproj=True)
         converter(folder, gguf.LlamaFileType.GUESSED, target).write()
     return described(target)
 

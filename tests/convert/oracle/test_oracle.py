@@ -9,24 +9,28 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gguf
 import numpy as np
 import pytest
 
 from localrun.convert.families.table import FAMILIES
 from localrun.convert.lora import convert_adapter
 from localrun.convert.model import convert_folder
+from localrun.convert.projectors.convert import convert_projector
 from localrun.errors import IntegrityError, UsageError
 from localrun.gguf.header import read_header
 from tests.convert.adapted import adapter_tensors, write_adapter
 from tests.convert.loading import embedding, loaded
 from tests.convert.logits import logits
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
+from tests.convert.oracle.families import SEEING
 from tests.convert.oracle.generate import described, published
 
 if TYPE_CHECKING:
     from tests.convert.writing import Array
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = sorted(FOLDER.glob("*.json"))
 STATED = (".vocab_size", ".rope.dimension_count", ".attention.key_length",
           ".attention.value_length", ".rope.freq_base",
           "deepseek2.expert_gating_func", ".pooling_type", ".token_type_count",
@@ -91,6 +95,52 @@ def test_keys_and_tensors_are_those_of_llama_cpps_converter(
     assert [name for name in keys.keys() - known["keys"] if not name.endswith(STATED)] == []
 
 
+@pytest.mark.parametrize("name", SEEING)
+def test_projectors_are_those_of_llama_cpps_converter(name: str, tmp_path: Path) -> None:
+    known = json.loads((FOLDER / f"{name}.json").read_text())
+    checkpoint = write_checkpoint(tmp_path / "model", known["config"], weights(known["shapes"]))
+
+    convert_projector(checkpoint, tmp_path / "projector.gguf")
+
+    keys, tensors = described(tmp_path / "projector.gguf")
+    tensors.pop("v.token_embd.img_break", None)  # which that converter searches in vain
+    assert tensors == known["projector"][1]
+    wrong = {
+        name: (keys.get(name), value)
+        for name, value in known["projector"][0].items()
+        if not _is_same(keys.get(name), value)
+    }
+    assert wrong == {}
+    assert keys.keys() == known["projector"][0].keys()
+
+
+def test_pixtral_has_the_embedding_of_the_token_that_ends_a_row_of_a_picture(
+    tmp_path: Path,
+) -> None:
+    known = json.loads((FOLDER / "pixtral.json").read_text())
+    plain = weights(known["shapes"])
+    folder = write_checkpoint(tmp_path / "model", known["config"], plain)
+
+    convert_projector(folder, tmp_path / "projector.gguf")
+
+    (embeddings,) = (values for name, values in plain.items() if "embed_tokens" in name)
+    tensors = {t.name: t for t in gguf.GGUFReader(tmp_path / "projector.gguf").tensors}
+    assert np.array_equal(tensors["v.token_embd.img_break"].data, embeddings[-1])
+
+
+def test_a_projector_with_newer_names_gives_the_same_tensors(tmp_path: Path) -> None:
+    known = json.loads((FOLDER / "gemma3vl.json").read_text())
+    newer = {
+        name.replace("vision_tower.vision_model.", "vision_tower."): values
+        for name, values in weights(known["shapes"]).items()
+    }
+    folder = write_checkpoint(tmp_path / "model", known["config"], newer)
+
+    convert_projector(folder, tmp_path / "projector.gguf")
+
+    assert described(tmp_path / "projector.gguf")[1] == known["projector"][1]
+
+
 def test_logits_are_those_of_transformers(
     known: dict[str, Any], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -112,7 +162,7 @@ def test_an_adapter_computes_what_merged_weights_compute(
     plain = weights(known["shapes"])
     if "embedding" in known:
         pytest.skip("adapters of embedding models have no logits to compare")
-    if any(name.endswith("_scale_inv") for name in plain):
+    if any(name.endswith(("_scale_inv", "_scale_2")) for name in plain):
         pytest.skip("what is quantized cannot be merged with an adapter")
     pairs = _pairs(plain, NOT_ADAPTED.get(known["config"]["model_type"], ()))
     merged = {
@@ -138,7 +188,7 @@ def test_an_adapter_computes_what_merged_weights_compute(
 
 
 def test_an_adapter_that_llama_cpp_would_ignore_is_refused(tmp_path: Path) -> None:
-    known = json.loads((Path(__file__).parent / "golden" / "deepseek3.json").read_text())
+    known = json.loads((FOLDER / "deepseek3.json").read_text())
     plain = weights(known["shapes"])
     checkpoint = write_checkpoint(tmp_path / "model", known["config"], plain)
     base, module = tmp_path / "base.gguf", "model.layers.0.self_attn.q_b_proj"
@@ -154,7 +204,7 @@ def test_an_adapter_that_llama_cpp_would_ignore_is_refused(tmp_path: Path) -> No
 
 
 def test_latent_attention_rotates_what_its_configuration_says(tmp_path: Path) -> None:
-    known = json.loads((Path(__file__).parent / "golden" / "deepseek3.json").read_text())
+    known = json.loads((FOLDER / "deepseek3.json").read_text())
     config = {name: value for name, value in known["config"].items() if name != "head_dim"}
     folder = write_checkpoint(tmp_path / "model", config, weights(known["shapes"]))
 
@@ -165,7 +215,7 @@ def test_latent_attention_rotates_what_its_configuration_says(tmp_path: Path) ->
 
 
 def test_experts_that_are_stored_transposed_give_the_same_tensors(tmp_path: Path) -> None:
-    known = json.loads((Path(__file__).parent / "golden" / "qwen3vlmoe.json").read_text())
+    known = json.loads((FOLDER / "qwen3vlmoe.json").read_text())
     transposed = published(weights(known["shapes"]))
     folder = write_checkpoint(tmp_path / "model", known["config"], transposed)
 
@@ -175,7 +225,7 @@ def test_experts_that_are_stored_transposed_give_the_same_tensors(tmp_path: Path
 
 
 def test_a_missing_expert_is_an_error(tmp_path: Path) -> None:
-    known = json.loads((Path(__file__).parent / "golden" / "mixtral.json").read_text())
+    known = json.loads((FOLDER / "mixtral.json").read_text())
     plain = weights(known["shapes"])
     del plain["model.layers.0.block_sparse_moe.experts.1.w1.weight"]
     folder = write_checkpoint(tmp_path / "model", known["config"], plain)
@@ -192,7 +242,7 @@ def test_every_decoder_has_a_checkpoint() -> None:
     same = {"Qwen2Model", "Qwen3Model", "Ernie4_5_ForCausalLM", "Gemma3ForConditionalGeneration",
             "Qwen2VLForConditionalGeneration", "Llama4ForConditionalGeneration",
             "Gemma3nForConditionalGeneration", "Gemma4ForConditionalGeneration",
-            "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration"}  # fmt: skip
+            "Idefics3ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration"}  # fmt: skip
     decoders = {name for name, family in FAMILIES.items() if family.kind == "decoder"}
 
     assert decoders - checked - reference - same == set()

@@ -100,7 +100,7 @@ class _Reader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override] # any writable buffer
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override] # as BufferedReader calls it
         while self._place < len(self._segments):
             if self._file is None:
                 self._file = self._opened(self._segments[self._place])

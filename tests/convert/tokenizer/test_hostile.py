@@ -192,6 +192,18 @@ def test_a_damaged_tiktoken_file_is_an_error(tmp_path: Path, line: bytes) -> Non
         convert_folder(folder, tmp_path / "made.gguf")
 
 
+def test_a_tiktoken_file_that_would_take_hours_is_refused(tmp_path: Path) -> None:
+    description = byte_level([splitting.LLAMA3])
+    long = b"".join(
+        base64.b64encode(index.to_bytes(1000, "big")) + b" %d\n" % (1000 + index)
+        for index in range(1, 100)
+    )
+    folder = write_tiktoken(tmp_path / "model", description, tiktoken(description) + long)
+
+    with pytest.raises(IntegrityError, match="too many long tokens"):
+        convert_folder(folder, tmp_path / "made.gguf")
+
+
 def test_a_tiktoken_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
     description = byte_level([splitting.LLAMA3])
     folder = write_tiktoken(tmp_path / "model", description, tiktoken(description))

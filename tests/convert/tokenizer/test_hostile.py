@@ -123,6 +123,32 @@ def test_pieces_of_gemma_4(tmp_path: Path) -> None:
     assert different(tmp_path / "made.gguf", description) == frozenset()
 
 
+def test_a_byte_level_tokenizer_of_an_encoder_adds_its_edges(tmp_path: Path) -> None:
+    description = byte_level(None, texts=HOSTILE)
+    description["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|start|>", "type_id": 0}},
+                   {"Sequence": {"id": "A", "type_id": 0}},
+                   {"SpecialToken": {"id": "<|end|>", "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {text: {"id": text, "ids": [index], "tokens": [text]}
+                           for index, text in enumerate(("<|start|>", "<|end|>"))},
+    }  # fmt: skip
+    known = json.loads((Path(oracle.__file__).parent / "golden" / "modernbert.json").read_text())
+    count = 1 + max(description["model"]["vocab"].values()) + 2  # and two added tokens
+    shapes = {
+        name: [count, *shape[1:]] if "tok_embeddings" in name else shape
+        for name, shape in known["shapes"].items()
+    }
+    config = {**known["config"], "vocab_size": count, "bos_token_id": 0, "eos_token_id": 1}
+    folder = write_checkpoint(tmp_path / "model", config, weights(shapes))
+    write(folder, description, {"cls_token": "<|start|>", "sep_token": "<|end|>"})
+
+    convert_folder(folder, tmp_path / "made.gguf")
+
+    assert different(tmp_path / "made.gguf", description) == frozenset()
+
+
 def test_unigram_tokenizers(tmp_path: Path) -> None:
     description = unigram(HOSTILE)
 

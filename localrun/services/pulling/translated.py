@@ -38,6 +38,10 @@ class PulledFiles:
         self._records = self._known_records()
         self.missing = [each for each in plan.files if each.file.digest not in self._records]
         self.known_bytes = sum(record.size_bytes for record in self._records.values())
+        for planned in plan.files:
+            record = self._records.get(planned.file.digest or "")
+            if record is not None:
+                translator.report.advance(planned.file.name, record.size_bytes, record.size_bytes)
 
     def make_manifest(self, fetched: Sequence[FetchedBlob]) -> bytes:
         """Make the manifest of files from a hub or a URL, as they were published."""

@@ -124,13 +124,15 @@ def test_it_is_fetched_once_also_for_another_tag(
     num_requests = fetched(published.web, published.weights)
     publish(published.registry, published.weights, tag="20b", system="Be kind.")
 
-    again = pull(workspace, published.name)
+    told = Told()
+    again = pull(workspace, published.name, told)
     plan = make_plan(workspace, parse_name(f"{published.name}:20b"))
     are_here = [is_here(workspace, planned) for planned in plan.files]
     other = pull(workspace, f"{published.name}:20b")
 
     assert (again.is_changed, again.fetched_bytes) == (False, 0)
     assert again.manifest == first.manifest
+    assert sum(done for done, _ in told.ended.values()) == told.begun[0][0]
     assert other.fetched_bytes == len("Be kind.")
     assert are_here == [True, True, False]  # config, weights, system prompt
     assert fetched(published.web, published.weights) == num_requests > 0

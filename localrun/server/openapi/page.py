@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from localrun.server.management.routes import LINT
 from localrun.server.openapi.operation import Operation, operation
-from localrun.server.parsing.json_schema import COUNT, OBJECT, TEXT, listed, record
+from localrun.server.parsing.json_schema import COUNT, FLAG, OBJECT, TEXT, listed, record
 from localrun.server.rendering.routes import RENDER
 
 FORM = {"type": "object", "properties": {"key": TEXT}, "required": ["key"]}
@@ -26,6 +27,28 @@ def operations() -> dict[str, Operation]:
         "GET /api/localrun/parameters": operation(
             "List the parameters of requests to a model, with the source of each value",
             answer=record({"model": TEXT, "system": TEXT, "parameters": listed(OBJECT)}),
+        ),
+        "GET /api/localrun/plan": operation(
+            "Plan the memory of a model, here or elsewhere",
+            answer=record({"name": TEXT, "summary": TEXT, "fits": FLAG, "devices": listed(OBJECT)}),
+        ),
+        "GET /api/localrun/search": operation(
+            "Search the hubs for models",
+            answer=record({"hits": listed(OBJECT), "problems": listed(TEXT)}),
+        ),
+        "POST /api/localrun/lint": operation(
+            "List the problems of a recipe",
+            body=LINT,
+            answer=record({"problems": listed(OBJECT)}),
+        ),
+        "GET /api/localrun/doctor": operation(
+            "Check the installation", answer=record({"findings": listed(OBJECT)})
+        ),
+        "GET /api/localrun/machine": operation(
+            "List the devices with their memory", answer=record({"devices": listed(OBJECT)})
+        ),
+        "GET /api/localrun/log": operation(
+            "Return the last lines of the log", answer=record({"lines": listed(TEXT)})
         ),
         "POST /api/localrun/presence": operation(
             "Report that a page is in use", answer=record({"status": TEXT})

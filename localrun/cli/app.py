@@ -22,10 +22,10 @@ from localrun.cli.eval.evaluate import evaluate_command
 from localrun.cli.help import help_command
 from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.installation.upgrade import upgrade
+from localrun.cli.internal.engine_task import engine_task
 from localrun.cli.internal.health import health
 from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
-from localrun.cli.internal.quantizer import quantizer
 from localrun.cli.internal.runner import runner
 from localrun.cli.models.copy import copy
 from localrun.cli.models.create import create
@@ -46,6 +46,8 @@ from localrun.cli.models.search import search
 from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
+from localrun.cli.quantizing.imatrix import imatrix
+from localrun.cli.quantizing.quantize import quantize
 from localrun.cli.reference.manual import manual
 from localrun.cli.remote.commands import ABOUT_REMOTE, REMOTE_COMMANDS
 from localrun.cli.serving.load import load
@@ -74,6 +76,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "push": push,
     "search": search,
     "create": create,
+    "quantize": quantize,
+    "imatrix": imatrix,
     "show": show,
     "rm": remove,
     "cp": copy,
@@ -104,7 +108,7 @@ HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
     "manual": manual,
     "runner": runner,
-    "quantizer": quantizer,
+    "engine-task": engine_task,
     "job": job,
     "probe": probe,
     "health": health,

@@ -21,6 +21,7 @@ TOPICS = {
     "names": "syntax of model names",
     "recipes": "system prompts, parameters and adapters by a Modelfile",
     "modelfile": "syntax of a Modelfile",
+    "quantize": "smaller copies of models: types, exceptions, importance matrices",
     **GENERATED,
     "gpu": "which device computes, and how to use a GPU",
     "remote": "models that another engine answers: vLLM, SGLang, another localrun",

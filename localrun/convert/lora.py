@@ -17,9 +17,10 @@ import numpy as np
 
 from localrun.convert.config import Config
 from localrun.convert.families.table import architectures
+from localrun.convert.names import TensorNames
 from localrun.convert.peft import LoraPair, read_adapter
 from localrun.convert.safetensors import widened
-from localrun.convert.tensors import TensorNames, TensorPart, interleaved
+from localrun.convert.tensors import TensorPart, interleaved
 from localrun.convert.writing import write_file
 from localrun.errors import IntegrityError, UsageError
 from localrun.gguf.adapter import EMBEDDING, OTHER_BASE, SUFFIX_A, SUFFIX_B, check_pair

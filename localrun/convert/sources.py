@@ -5,7 +5,7 @@ All are lazy: a slice of `stored` reads only its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -46,12 +46,16 @@ class TensorSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewedTensor:
-    """View of another source, such as a half of it, or its transpose; nothing is copied."""
+    """View of another source, such as a half of it, or its transpose; nothing is copied.
+
+    With ``keeps_rows``, it has whole rows of the source, so that the source may have blocks.
+    """
 
     name: str
     source: TensorSource
     shape: tuple[int, ...]
     view: Callable[[Array], Array]
+    keeps_rows: bool = False
 
     @property
     def dtype(self) -> str:
@@ -87,6 +91,28 @@ class ComputedTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantTensor:
+    """One number, such as the scale of a whole matrix."""
+
+    name: str
+    value: float
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a vector of one."""
+        return (1,)
+
+    def stored(self) -> Rows:
+        """Return the number."""
+        return np.array([self.value], np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackedTensors:
     """Tensors of one shape, such as those of the experts, along a new first dimension."""
 
@@ -117,6 +143,28 @@ class _Stack:
         return np.stack([member.stored()[slice(None)] for member in chosen])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedTensors:
+    """Numbers of several sources as one vector, such as the scales of the experts."""
+
+    name: str
+    members: tuple[TensorSource, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the vector."""
+        return (len(self.members),)
+
+    def stored(self) -> Rows:
+        """Return the numbers."""
+        return np.concatenate([member.stored()[slice(None)] for member in self.members])
+
+
 PACKED = (".experts.down_proj", ".experts.gate_up_proj")
 
 
@@ -129,6 +177,7 @@ def rows_of(source: TensorSource, start: int, step: int, name: str) -> ViewedTen
         source=source,
         shape=(*outer, count, columns),
         view=lambda data: data[..., start::step, :],
+        keeps_rows=True,
     )
 
 
@@ -136,11 +185,14 @@ def halves(source: TensorSource, names: tuple[str, str]) -> tuple[ViewedTensor, 
     """Return the two halves of the second last dimension."""
     *outer, rows, columns = source.shape
     half = rows // 2
-    shape = (*outer, half, columns)
-    return (
-        ViewedTensor(name=names[0], source=source, shape=shape, view=lambda d: d[..., :half, :]),
-        ViewedTensor(name=names[1], source=source, shape=shape, view=lambda d: d[..., half:, :]),
+    first = ViewedTensor(
+        name=names[0],
+        source=source,
+        shape=(*outer, half, columns),
+        view=lambda data: data[..., :half, :],
+        keeps_rows=True,
     )
+    return first, replace(first, name=names[1], view=lambda data: data[..., half:, :])
 
 
 def packed_experts(name: str, source: TensorSource) -> tuple[tuple[str, TensorSource], ...]:

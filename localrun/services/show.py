@@ -17,6 +17,7 @@ from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
 from localrun.remote.source import format_sources
+from localrun.services.quantizing.kept import kept_in
 from localrun.services.remotes.stored import refuse_remote
 from localrun.services.translating.manifests import is_translated
 from localrun.services.translating.notes import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from localrun.engine.quantizing.kept import KeptTensors
     from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -69,6 +71,8 @@ class ModelFacts:
     template_features: tuple[str, ...]  # parts of a conversation that the template supports
     choice: str | None  # the quantization chosen for a name without one
     revision: str | None  # of its source repository
+    kept_tensors: tuple[KeptTensors, ...]  # at a higher precision than most
+    projector_types: tuple[str, ...]  # of the weights of its projectors
     layout: str | None  # a sentence about weights that were written for another program
     published: str | None  # digest of the manifest that its source has, if it was translated
 
@@ -114,6 +118,8 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
+        kept_tensors=kept_in(model),
+        projector_types=tuple(read_header(path).file_type for path in model.projectors),
         layout=None if entry is None or model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
     )

@@ -104,6 +104,8 @@ def _show_parameters(facts: ModelFacts, output: Output) -> None:
 
 
 def _show(facts: ModelFacts, output: Output) -> None:
+    from localrun.services.quantizing.kept import kept_text
+
     model, details = facts.model, facts.model.details
     shards = f" in {facts.num_shards} files" if facts.num_shards > 1 else ""
     shared = f", {human_bytes(facts.shared_bytes)} shared" if facts.shared_bytes else ""
@@ -120,8 +122,9 @@ def _show(facts: ModelFacts, output: Output) -> None:
         ("from", model.origin),
         ("chosen", facts.choice),
         ("revision", facts.revision),
-        ("projector", "yes" if facts.has_projector else None),
+        ("projector", _projector(facts)),
     ]
+    rows += [("kept", f"{kept_text(kept)}: {kept.reason}") for kept in facts.kept_tensors]
     rows += [
         ("adapter", f"{adapter.digest} at {adapter.scale:g}, {human_bytes(adapter.size_bytes)}")
         for adapter in facts.adapters
@@ -131,6 +134,13 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _projector(facts: ModelFacts) -> str | None:
+    if not facts.has_projector:
+        return None
+    types = ", ".join(dict.fromkeys(facts.projector_types))
+    return f"yes, {types}: quantizing the model leaves it as it is" if types else "yes"
 
 
 def _origin_rows(facts: ModelFacts) -> list[tuple[str, str | None]]:
@@ -188,6 +198,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "shared_bytes": facts.shared_bytes,
         "num_shards": facts.num_shards,
         "has_projector": facts.has_projector,
+        "kept_tensors": [asdict(kept) for kept in facts.kept_tensors],
         "origin": model.origin,
         "choice": facts.choice,
         "revision": facts.revision,

@@ -173,7 +173,9 @@ def _check_size(source: TensorSource, size: int, order: Array) -> None:
 
 def _rows(source: TensorSource, name: str, order: Array) -> ViewedTensor:
     shape = (len(order), *source.shape[1:])
-    return ViewedTensor(name=name, source=source, shape=shape, view=lambda data: data[order])
+    return ViewedTensor(
+        name=name, source=source, shape=shape, view=lambda data: data[order], keeps_rows=True
+    )
 
 
 def _flat(source: TensorSource, name: str) -> ViewedTensor:

@@ -1,8 +1,8 @@
 """Batches of one server: creating and cancelling them, and the task that executes them.
 
 Batches of all servers on this machine share one folder, and one server at a time executes them, one
-batch after another; it locks the folder while any is open. Those that are open when a server ends go
-on when the next one starts.
+batch after another; it locks the folder while any is open. Those that are open when a server ends
+go on when the next one starts.
 """
 
 from __future__ import annotations

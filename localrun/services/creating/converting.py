@@ -36,7 +36,7 @@ INDEX_VARIABLE, INDEX = "LOCALRUN_INDEX", "https://pypi.org"
 INDEX_TYPE = "application/vnd.pypi.simple.v1+json"
 INSTALL = "pip install 'localrun[convert]' --extra-index-url https://download.pytorch.org/whl/cpu"
 CANNOT_UNDO = ("bitsandbytes", "aqlm", "quip", "eetq", "hqq", "vptq", "spqr")
-BLOCK = [128, 128]  # of FP8, as in localrun.convert.fp8
+OURS = ("", "mxfp4", "fp8", "gptq", "awq", "modelopt", "compressed-tensors")
 FILES = {Role.WEIGHTS: "model.gguf", Role.PROJECTOR: "projector.gguf"}
 LABELS = {Role.WEIGHTS: "converting", Role.PROJECTOR: "converting the projector"}
 OK = 200
@@ -68,8 +68,7 @@ def convert(
             hint="take the model that is not quantized",
         )
     is_ours = not names or any(name in FAMILIES for name in names)
-    is_plain = not method or method == "mxfp4" or quantization.raw("weight_block_size") == BLOCK
-    if not is_ours or not is_plain:
+    if not is_ours or method not in OURS:
         component = _component(workspace, folder, names, report)
         return _convert_upstream(component, names, folder, scratch, report)
     weights = scratch / FILES[Role.WEIGHTS]

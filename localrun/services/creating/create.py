@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.recognition import is_go_template
+from localrun.engine.quantizing.choices import NO_OPTIONS, QuantizeOptions
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
 from localrun.hardware.architectures import unknown_architecture
@@ -59,7 +60,7 @@ class CreateOptions:
 
     quantize: str | None = None  # a type such as Q4_K_M
     draft_quantize: str | None = None  # type of the draft model
-    is_requantizing: bool = False  # allow weights that are quantized already
+    quantize_options: QuantizeOptions = NO_OPTIONS  # of the weights
     adopt_mode: AdoptMode = AdoptMode.AUTO  # of the user's files
     facts: Mapping[str, object] = field(default_factory=dict)  # stated by the client: see facts.py
 
@@ -110,7 +111,7 @@ def create_model(
         bits = None
         if chosen.quantize is not None:
             bits = quantize_weights(
-                collector, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
+                collector, parts, chosen.quantize, options=chosen.quantize_options
             )
         if chosen.draft_quantize is not None:
             _quantize_draft(collector, parts, chosen)
@@ -162,7 +163,7 @@ def _quantize_draft(collector: PartCollector, parts: ModelParts, chosen: CreateO
         parts,
         chosen.draft_quantize or "",
         role=Role.DRAFT,
-        is_requantizing=chosen.is_requantizing,
+        options=QuantizeOptions(allows_quantized=chosen.quantize_options.allows_quantized),
     )
 
 

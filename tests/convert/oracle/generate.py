@@ -76,9 +76,17 @@ def _expected(name: str, scratch: Path) -> dict[str, Any]:
         shapes |= predictor(shapes)
     if name in QUANTIZED:
         config["quantization_config"] = QUANTIZED[name]
-        shapes = packed(shapes) if "mxfp4" in name else scaled(shapes)
+        kinds = {"mxfp4": packed, "nvfp4": halved, "fp8": scaled}
+        shapes = next(kinds[kind] for kind in kinds if kind in name)(shapes)
     folder = write_checkpoint(scratch / "model", config, weights(shapes))
-    model = model_class.from_pretrained(folder, dtype=torch.float32).float().eval()
+    if "nvfp4" in name:  # which transformers does not read
+        plain = {k: v for k, v in config.items() if k != "quantization_config"}
+        folder_read = write_checkpoint(
+            scratch / "plain", plain, multiplied(weights(shapes)), exact=True
+        )
+    else:
+        folder_read = folder
+    model = model_class.from_pretrained(folder_read, dtype=torch.float32).float().eval()
     with torch.no_grad():
         outputs = model(torch.tensor([PROMPT]))
         if is_encoder:
@@ -135,6 +143,32 @@ def scaled(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
     for name, shape in shapes.items():
         if ".layers." in name and name.endswith("_proj.weight"):
             found[f"{name}_scale_inv"] = [-(-size // 128) for size in shape]
+    return found
+
+
+def halved(shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Return the shapes with those of NVFP4 for the layers' matrices."""
+    found: dict[str, list[int]] = {}
+    for name, shape in shapes.items():
+        found[name] = shape
+        if ".layers." in name and name.endswith("_proj.weight"):
+            rows, columns = shape
+            found[name] = [rows, columns // 2]
+            found[f"{name}_scale"] = [rows, columns // 16]
+            found[f"{name}_scale_2"] = found[f"{name.removesuffix('weight')}input_scale"] = []
+    return found
+
+
+def multiplied(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Return weights with the values of matrices in NVFP4."""
+    from tests.convert.quantized.matrices import nvfp4_values
+
+    found = {}
+    for name, array in tensors.items():
+        if f"{name}_scale_2" in tensors:
+            found[name] = nvfp4_values(array, tensors[f"{name}_scale"], tensors[f"{name}_scale_2"])
+        elif not name.endswith(("_scale", "_scale_2", "input_scale")):
+            found[name] = array
     return found
 
 

@@ -11,6 +11,7 @@ from localrun.server.batches.own_requests import OwnResponse
 from localrun.server.batches.service import BatchService
 from localrun.server.middleware.activity import Activity
 from tests.server.batches.test_execution import HangingRequests, added_batch
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,10 +33,8 @@ def service(folder: Path, requests: object = None) -> BatchService:
 
 
 async def ended(tested: BatchService, batch: BatchRecord) -> BatchRecord:
-    async with asyncio.timeout(30):
-        while (current := tested.batches.current(batch)).status.is_open:
-            await asyncio.sleep(0)
-    return current
+    await asyncio.to_thread(wait_until, lambda: not tested.batches.current(batch).status.is_open)
+    return tested.batches.current(batch)
 
 
 def test_a_batch_is_executed_by_the_server_that_got_it_while_another_one_is_idle(
@@ -45,9 +44,7 @@ def test_a_batch_is_executed_by_the_server_that_got_it_while_another_one_is_idle
         first, second = (service(tmp_path, AnsweringRequests()) for _ in range(2))
         first.start()
         await ended(first, added_batch(tmp_path))
-        async with asyncio.timeout(30):
-            while first.has_lock:
-                await asyncio.sleep(0)
+        await asyncio.to_thread(wait_until, lambda: not first.has_lock)
 
         batch = added_batch(tmp_path)
         second.start()
@@ -69,9 +66,10 @@ def test_a_batch_is_cancelled_by_a_server_that_does_not_execute_it(
         first, second = (service(tmp_path, HangingRequests()) for _ in range(2))
         batch = added_batch(tmp_path)
         first.start()
-        async with asyncio.timeout(30):
-            while first.batches.current(batch).status is BatchStatus.VALIDATING:
-                await asyncio.sleep(0)
+        in_progress = BatchStatus.IN_PROGRESS
+        await asyncio.to_thread(
+            wait_until, lambda: first.batches.current(batch).status is in_progress
+        )
 
         await second.cancel(second.batches.current(batch))
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 BLOCKS, SCALES = "_blocks", "_scales"
 GROUP = 32  # values
 HALF = GROUP // 2
-BLOCK_BYTES = 1 + HALF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""FP8 with a scale for each block of a matrix, as DeepSeek and Qwen publish it.
+"""FP8 with a scale for each block of a matrix, each row, or the matrix.
 
-A file has ``….weight`` (rows, columns) in E4M3 and ``….weight_scale_inv`` (rows / 128,
-columns / 128), by which the blocks are multiplied. The values become those of the model's other
-tensors' type: BF16 has more bits for the fraction than E4M3.
+A file has ``….weight`` (rows, columns) in E4M3 and ``….weight_scale_inv`` or ``….weight_scale``,
+by which the values are multiplied: (rows / 128, columns / 128) as DeepSeek and Qwen publish it,
+(rows, 1) by LLM Compressor, one number by Mistral and ModelOpt. The values become those of the
+model's other tensors' type: BF16 has more bits for the fraction than E4M3.
 
 Format: https://arxiv.org/abs/2209.05433
 """
@@ -75,10 +76,15 @@ class _Scaled:
     def __getitem__(self, rows: slice | Array, /) -> Array:
         weight, scale = self.tensor.weight, self.tensor.scale
         chosen = np.arange(weight.shape[0])[rows]
-        scales = widened(np.asarray(scale.stored()), scale.dtype)[chosen // BLOCK]
-        by_column = np.repeat(scales, BLOCK, axis=1)[:, : weight.shape[1]]
-        values: Array = VALUES[np.asarray(weight.stored()[rows])] * by_column
-        return values
+        scales = widened(np.asarray(scale.stored()), scale.dtype)
+        values: Array = VALUES[np.asarray(weight.stored()[rows])]
+        if scales.size == 1:
+            factors = scales.reshape(1, 1)
+        elif scales.size == weight.shape[0]:
+            factors = scales.reshape(-1, 1)[chosen]
+        else:
+            factors = np.repeat(scales[chosen // BLOCK], BLOCK, axis=1)[:, : weight.shape[1]]
+        return np.multiply(values, factors)
 
 
 def join_scale(weight: SafetensorsTensor, scale: SafetensorsTensor) -> Fp8Tensor:
@@ -88,7 +94,8 @@ def join_scale(weight: SafetensorsTensor, scale: SafetensorsTensor) -> Fp8Tensor
         IntegrityError: they do not fit together.
     """
     blocks = tuple(-(-size // BLOCK) for size in weight.shape)
-    is_plain = scale.dtype in {"F32", "BF16"} and weight.dtype == "F8_E4M3"
-    if len(weight.shape) != 2 or scale.shape != blocks or not is_plain:  # noqa: PLR2004
+    is_plain = scale.dtype in {"F32", "BF16", "F16"} and weight.dtype == "F8_E4M3"
+    shapes = ((), (1,), weight.shape[:1], (*weight.shape[:1], 1), blocks)
+    if len(weight.shape) != 2 or scale.shape not in shapes or not is_plain:  # noqa: PLR2004
         raise IntegrityError(f"tensors {weight.name} and {scale.name} do not fit together")
     return Fp8Tensor(weight=weight, scale=scale)

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -18,17 +17,15 @@ import numpy as np
 import pytest
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.llama import quantize as module
-from localrun.engine.llama import quantize_child
+from localrun.engine.llama import child_task
+from localrun.engine.llama.child_task import EngineTask, TaskEnd
 from localrun.engine.llama.library import start
-from localrun.engine.llama.quantize import (
-    QUANTIZATIONS,
-    Quantization,
-    Quantized,
-    quantization,
-    quantize,
-)
-from localrun.errors import BackendError, StorageError, UsageError
+from localrun.engine.llama.task_channel import TaskChannel
+from localrun.engine.quantizing import quantize as module
+from localrun.engine.quantizing.choices import QuantizeOptions
+from localrun.engine.quantizing.quantize import Quantized, quantize
+from localrun.engine.quantizing.types import QUANTIZATIONS, Quantization, quantization
+from localrun.errors import BackendError, IntegrityError, StorageError, UsageError
 from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
@@ -39,8 +36,8 @@ from tests.waiting import wait_until
 
 LARGE_BYTES = 2 * 1024**3
 CRASHING_CHILD = """
-import os, pathlib, sys
-pathlib.Path(sys.argv[3]).write_bytes(b"half")
+import json, os, pathlib, sys
+pathlib.Path(json.loads(input())["output"]).write_bytes(b"half")
 print('{"done": 0, "of": 2}', flush=True)
 print("GGML_ASSERT(false) failed", file=sys.stderr, flush=True)
 os._exit(134)
@@ -49,13 +46,15 @@ WITHOUT_IMATRIX = [kind for kind in QUANTIZATIONS if not kind.needs_imatrix]
 PARENT = """
 import sys
 from pathlib import Path
-from localrun.engine.llama.quantize import quantization, quantize
+from localrun.engine.quantizing.quantize import quantize
+from localrun.engine.quantizing.types import quantization
 quantize(Path(sys.argv[1]), Path(sys.argv[2]), quantization("Q6_K"), threads=1)
 """
 
 
 def make(source: Path, target: Path, kind: str, *, requantize: bool = True) -> Quantized:
-    return quantize(source, target, quantization(kind), requantize=requantize, threads=1)
+    options = QuantizeOptions(allows_quantized=requantize)
+    return quantize(source, target, quantization(kind), options=options, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +147,8 @@ def test_progress_rises_to_the_number_of_tensors(guide_path: Path, tmp_path: Pat
     quantize(
         guide_path,
         tmp_path / "made.gguf",
-        quantization("Q8_0"),
+        quantization("Q6_K"),
+        options=QuantizeOptions(allows_quantized=True),
         on_progress=lambda done, of: heard.append((done, of)),
     )
 
@@ -157,7 +157,7 @@ def test_progress_rises_to_the_number_of_tensors(guide_path: Path, tmp_path: Pat
 
 
 def test_a_quantized_source_is_taken_only_on_demand(guide_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="already quantized") as caught:
+    with pytest.raises(UsageError, match="Q8_0 already") as caught:
         make(guide_path, tmp_path / "made.gguf", "Q4_K_M", requantize=False)
 
     assert "--requantize" in (caught.value.hint or "")
@@ -170,7 +170,7 @@ def test_a_type_that_needs_an_importance_matrix_names_the_next(
     with pytest.raises(UsageError, match="IQ2_XS needs an importance matrix") as caught:
         make(guide_path, tmp_path / "made.gguf", "IQ2_XS")
 
-    assert (caught.value.hint or "").startswith("Q2_K is the next larger")
+    assert (caught.value.hint or "").endswith("Q2_K needs none")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,7 +184,7 @@ def test_an_unknown_type_lists_the_known_ones() -> None:
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a model, but longer than a header")
 
-    with pytest.raises(BackendError, match="cannot be quantized"):
+    with pytest.raises(IntegrityError, match="does not begin with GGUF"):
         make(tmp_path / "text", tmp_path / "made.gguf", "Q4_K_M")
     assert list(tmp_path.iterdir()) == [tmp_path / "text"]
 
@@ -212,11 +212,11 @@ def test_a_disk_that_is_full_leaves_nothing(share: float, guide_path: Path, tmp_
 def test_a_file_that_llama_cpp_did_not_write_whole_gets_no_name(
     guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, reason: str
 ) -> None:
-    def cut(order: list[str], _on_progress: object) -> dict[str, str]:
-        Path(order[1]).write_bytes(guide_path.read_bytes()[:-1])
-        return {"bits_per_weight": "6.5", "num_fallbacks": "0"}
+    def cut(_task: EngineTask, job: dict[str, str], _on_message: object) -> TaskEnd:
+        Path(job["output"]).write_bytes(guide_path.read_bytes()[:-1])
+        return TaskEnd({"bits_per_weight": "6.5", "num_fallbacks": "0"}, None)
 
-    monkeypatch.setattr(module, "_run_child", cut)
+    monkeypatch.setattr(module, "run_task", cut)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes))
 
     with pytest.raises(StorageError, match=reason):
@@ -228,7 +228,9 @@ def test_a_file_that_llama_cpp_did_not_write_whole_gets_no_name(
 def test_a_crash_leaves_nothing_and_tells_the_last_words(
     guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "program_command", lambda: [sys.executable, "-c", CRASHING_CHILD])
+    monkeypatch.setattr(
+        child_task, "program_command", lambda: [sys.executable, "-c", CRASHING_CHILD]
+    )
 
     with pytest.raises(BackendError, match=r"crashed .*GGML_ASSERT\(false\) failed"):
         make(guide_path, tmp_path / "made.gguf", "F16")
@@ -280,13 +282,14 @@ def test_a_killed_parent_takes_the_child_and_its_half_file_along(
 def test_the_end_of_the_parent_removes_an_output_only_while_it_is_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_done: bool
 ) -> None:
-    output, finished, codes = tmp_path / "small.gguf", threading.Event(), list[int]()
+    output, codes = tmp_path / "small.gguf", list[int]()
     output.touch()
-    if is_done:
-        finished.set()
     monkeypatch.setattr(os, "_exit", codes.append)
+    channel = TaskChannel(io.BytesIO(), io.StringIO(), lambda: output.unlink(missing_ok=True))
+    if is_done:
+        channel.finish()
 
-    quantize_child._exit_with_parent(io.BytesIO(), str(output), finished)
+    channel._exit_with_parent()
 
     assert output.exists() == is_done
     assert codes == [BackendError.exit_code]

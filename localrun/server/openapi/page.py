@@ -16,7 +16,9 @@ def operations() -> dict[str, Operation]:
     rendered = record({"blocks": listed(block)})
     return {
         "GET /web/{file}": _file("Return a file of the chat page", "text/javascript"),
-        "GET /login": _file("Return the login page of a server with API keys", "text/html"),
+        "GET /login": _file(
+            "Return the login page; without API keys, go to the page", "text/html", "text/plain"
+        ),
         "POST /login": _login(),
         "POST /logout": _redirect("End the session of a browser"),
         "POST /api/localrun/render": operation(
@@ -56,9 +58,10 @@ def operations() -> dict[str, Operation]:
     }
 
 
-def _file(summary: str, media_type: str) -> Operation:
+def _file(summary: str, *media_types: str) -> Operation:
     described = operation(summary)
-    described["responses"]["200"]["content"] = {media_type: {"schema": TEXT}}
+    content = {media_type: {"schema": TEXT} for media_type in media_types}
+    described["responses"]["200"]["content"] = content
     return described
 
 

@@ -14,7 +14,6 @@ from localrun.gguf.header import read_header
 from localrun.store.store import embedded_models
 from localrun.translation.rules import rules_for
 from localrun.translation.translate import translate
-from localrun.translation.values import ARRAY, LIST_HEAD, converted, cut_list
 from tests.engine import tiny
 from tests.translation import files
 from tests.translation.computing import computed
@@ -182,12 +181,3 @@ def test_tensors_that_overlap_do_not_multiply(tmp_path: Path, vocabulary: Path) 
 
     with pytest.raises(IntegrityError, match="overlap"):
         translate(theirs, tmp_path / "made.gguf")
-
-
-def test_lists_of_lists_are_refused() -> None:
-    lists = LIST_HEAD.pack(ARRAY, ARRAY, 3) + bytes(40)
-
-    with pytest.raises(IntegrityError, match="another type"):
-        cut_list(lists, 2)
-    with pytest.raises(IntegrityError, match="another type"):
-        converted("largest", lists)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localrun.hardware.architectures import unknown_architecture
 from localrun.translation.rules import rules_for
 
 if TYPE_CHECKING:
@@ -26,11 +27,17 @@ def translation_hint(name: str, *, is_pulled: bool = False) -> str:
 
 
 def is_old_layout(header: Header) -> bool:
-    """Return whether weights are in the layout of Ollama's old engine.
+    """Return whether a file is in a layout of Ollama's old engine that can be translated.
 
-    ``header`` is that of a whole model: it may be recognized by what it lacks.
+    ``header`` is that of a whole file: it may be recognized by what it lacks.
     """
-    return rules_for(header) is not None
+    rules = rules_for(header)
+    return rules is not None and unknown_architecture(rules.becomes) is None
+
+
+def cannot_load(header: Header) -> str | None:
+    """Return why llama.cpp loads a model neither as it is nor translated, None if it may."""
+    return None if is_old_layout(header) else unknown_architecture(header.architecture)
 
 
 def other_file_hint(workspace: Workspace, ref: ModelRef) -> str:

@@ -128,6 +128,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         **MAMBA, **MULTIPLIERS, **LOCAL, "shared_intermediate_size": 48,
         "layer_types": ["mamba", "attention", "mamba", "mamba"], "position_embedding_type": None,
     }),
+    "granite4micro": ("GraniteMoeHybrid", {
+        **MAMBA, **MULTIPLIERS, "num_local_experts": 0, "num_experts_per_tok": 0,
+        "shared_intermediate_size": 96, "layer_types": ["mamba", "attention", "mamba", "mamba"],
+        "position_embedding_type": "nope",
+    }),
     "granitemoeshared": ("GraniteMoeShared", {
         **LOCAL, **MULTIPLIERS, "shared_intermediate_size": 48,
     }),
@@ -244,6 +249,7 @@ QUANTIZED: dict[str, dict[str, Any]] = {
 PUBLISHED: dict[str, dict[str, Any]] = {
     "granite4": {"layer_types": ["attention"] * 4, "mamba_n_heads": 128},
     "granite4hybrid": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
+    "granite4micro": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
     "nemotronh": {
         "layers_block_type": None, "hybrid_override_pattern": "M-*-", "num_hidden_layers": 4,
         "num_experts_per_tok": None, "n_routed_experts": None, "n_group": None, "topk_group": None,

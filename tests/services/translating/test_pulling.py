@@ -92,7 +92,7 @@ def test_a_pulled_model_computes_what_the_original_does(
         logits(model.shards[0], None, TOKENS), logits(published.ours, None, TOKENS)
     )
     assert "was written for Ollama's old engine" in told.notes[-1]
-    assert told.ended["translating"][0] == told.ended["translating"][1]
+    assert told.ended["translation"][0] == told.ended["translation"][1]
     assert describe_model(workspace, pulled.name).layout == (
         "written for Ollama's old engine, translated"
     )

@@ -45,7 +45,7 @@ UNDATED = "1970-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class _LayerSegment:
     """Bytes of the layer: those given, or a whole file of the store."""
 
     content: bytes
@@ -84,13 +84,13 @@ class StoreLayer:
 
     def open_at(self, position: int) -> BinaryIO:
         """Return a stream of the layer from a position on."""
-        return io.BufferedReader(_Reader(self._segments, self._ends, position), CHUNK)
+        return io.BufferedReader(_LayerReader(self._segments, self._ends, position), CHUNK)
 
 
-class _Reader(io.RawIOBase):
+class _LayerReader(io.RawIOBase):
     """Reads segment after segment; one file is open at a time."""
 
-    def __init__(self, segments: list[_Segment], ends: list[int], position: int) -> None:
+    def __init__(self, segments: list[_LayerSegment], ends: list[int], position: int) -> None:
         self._segments = segments
         self._place = bisect_right(ends, position)
         start = ends[self._place - 1] if self._place else 0
@@ -116,7 +116,7 @@ class _Reader(io.RawIOBase):
         self._close_file()
         super().close()
 
-    def _opened(self, segment: _Segment) -> BinaryIO:
+    def _opened(self, segment: _LayerSegment) -> BinaryIO:
         if segment.path is None:
             file: BinaryIO = io.BytesIO(segment.content)
         else:
@@ -171,7 +171,7 @@ def image_index(manifests: dict[str, bytes]) -> bytes:
     return _canonical({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
 
 
-def _segments(store: Store, entry: Entry) -> Iterator[_Segment]:
+def _segments(store: Store, entry: Entry) -> Iterator[_LayerSegment]:
     """Yield the tar: headers, files, padding, end."""
     ref = replace(entry.ref, updated=UNDATED)
     reference = store.layout.ref(ref.parsed.key).relative_to(store.layout.root).as_posix()
@@ -188,12 +188,12 @@ def _segments(store: Store, entry: Entry) -> Iterator[_Segment]:
     for blob in entry.manifest.blobs:
         path = store.blobs.path(blob.digest, blob.size_bytes)
         yield _bytes(_header(f"blobs/sha256/{hex_of(blob.digest)}", blob.size_bytes))
-        yield _Segment(b"", path, blob.size_bytes)
+        yield _LayerSegment(b"", path, blob.size_bytes)
         yield _bytes(bytes(-blob.size_bytes % BLOCK))
     yield _bytes(bytes(2 * BLOCK))
 
 
-def _member(name: str, content: bytes) -> Iterator[_Segment]:
+def _member(name: str, content: bytes) -> Iterator[_LayerSegment]:
     yield _bytes(_header(name, len(content)) + content + bytes(-len(content) % BLOCK))
 
 
@@ -205,8 +205,8 @@ def _header(name: str, size: int, *, is_folder: bool = False) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT)
 
 
-def _bytes(content: bytes) -> _Segment:
-    return _Segment(content, None, len(content))
+def _bytes(content: bytes) -> _LayerSegment:
+    return _LayerSegment(content, None, len(content))
 
 
 def _digest(content: bytes) -> str:

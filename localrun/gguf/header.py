@@ -73,6 +73,7 @@ class SkippedArray:
     """Placeholder for an array that was too long to keep."""
 
     length: int
+    kind: int = field(default=STRING, compare=False)  # GGUF's number of the items' type
 
 
 Value = str | int | float | bool | list["Value"] | SkippedArray
@@ -295,7 +296,7 @@ def _array(reader: Reader, arrays: _Arrays, depth: int) -> Value:
         _skip_strings(reader, length, arrays)
     else:
         raise reader.damaged("a long array of arrays")
-    return SkippedArray(length)
+    return SkippedArray(length, kind)
 
 
 def _skip_strings(reader: Reader, length: int, arrays: _Arrays) -> None:

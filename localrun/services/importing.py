@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from localrun.disk import storage_errors
-from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
-from localrun.gguf.header import read_header
+from localrun.errors import ModelNotFoundError, NotFoundError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import local_path, parse_name
-from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
+from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
-from localrun.services.translation_notes import old_layout_note
+from localrun.services.naming import check_target
+from localrun.services.translating.blobs import PublishedBlob, Translator
+from localrun.services.translating.manifests import translated_manifest
 from localrun.store.adopt import Adopted, AdoptMethod, adopt
 from localrun.store.archive_names import NamedModel, check_names
-from localrun.store.blobs import digest_of
+from localrun.store.blobs import digest_of, file_digest
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import ForeignTool, find_foreign_models
 from localrun.store.manifest import MAX_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
-    from localrun.store.foreign.model import ForeignModel
+    from localrun.store.foreign.model import ForeignFile, ForeignModel
     from localrun.store.locks import Lease
+    from localrun.store.translations import TranslationRecord
 
 LONGEST_NAME = 100
 
@@ -115,43 +118,79 @@ def import_model(
         check_whole(Role(file.role), file.name, file.path)
     report.begin(model.size_bytes, len(model.files))
     with store.lease() as lease:
-        adopted = [
-            _adopt(workspace, file.path, file.name, file.size_bytes, lease, report)
-            for file in model.files
-        ]
+        translator = Translator(workspace=workspace, ref=ref, lease=lease, report=report)
+        files = [_file(translator, model, file) for file in model.files]
+        sizes = [file.adopted for file in files if file.adopted is not None]
         if model.manifest is not None:
             with storage_errors(model.manifest):
-                manifest = model.manifest.read_bytes()[: MAX_BYTES + 1]
-            adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
+                published = model.manifest.read_bytes()[: MAX_BYTES + 1]
+            sizes.append(_adopt_config(workspace, model.manifest, published, lease, report))
         else:
-            layers = [
-                layer_of(Role(file.role), file.name, blob.path, blob.digest)
-                for file, blob in zip(model.files, adopted, strict=True)
-            ]
-            manifest = make_manifest(store, layers, lease)
+            layers = [layer_of(file.role, file.name, file.path, file.digest) for file in files]
+            published = make_manifest(store, layers, lease, _facts(files))
+        manifest = _translated(published, files)
         if not is_forced:
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.tag(ref, manifest, lease, provenance)
-    shards = [file.path for file in model.files if file.role == "weights"]
-    if len(shards) == 1 and (note := old_layout_note(read_header(shards[0]), str(ref))):
-        report.note(note)
+    copied_bytes = sum(blob.size_bytes for blob in sizes if blob.method is AdoptMethod.COPIED)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,
-        size_bytes=sum(blob.size_bytes for blob in adopted),
-        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.method is AdoptMethod.COPIED),
+        size_bytes=sum(blob.size_bytes for blob in sizes) + sum(map(_translated_bytes, files)),
+        copied_bytes=copied_bytes + translator.copied_bytes,
     )
 
 
-def check_target(target: ModelRef) -> None:
-    """Check that a reference can be a name in the store.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImportedFile:
+    """File of a model: a blob now, or translated into others."""
 
-    Raises:
-        UsageError: the reference is a URL or a file, or has a digest.
-    """
-    if target.source in {ModelSource.URL, ModelSource.FILE} or target.digest is not None:
-        raise UsageError(f"not a valid new name: {target}", hint="names look like mine or mine:2")
+    role: Role
+    name: str
+    path: Path
+    digest: str
+    adopted: Adopted | None = None
+    record: TranslationRecord | None = None
+
+
+def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _ImportedFile:
+    """Adopt a file, or translate it: then the file itself is not needed."""
+    workspace, lease, report = translator.workspace, translator.lease, translator.report
+    role = Role(file.role)
+    is_whole = role is not Role.WEIGHTS or sum(f.role == file.role for f in model.files) == 1
+    blob = PublishedBlob(path=file.path, role=role, digest="")
+    if not is_whole or not blob.needs_translation:
+        adopted = _adopt(workspace, file.path, file.name, file.size_bytes, lease, report)
+        return _ImportedFile(
+            role=role, name=file.name, path=adopted.path, digest=adopted.digest, adopted=adopted
+        )
+    digest = file_digest(file.path, _advance(report, file.name, file.size_bytes))
+    record = translator.translate(replace(blob, digest=digest))
+    return _ImportedFile(
+        role=role,
+        name=file.name,
+        path=file.path,
+        digest=digest,
+        record=record,
+    )
+
+
+def _facts(files: list[_ImportedFile]) -> Mapping[str, Any] | None:
+    """Return the facts of weights that were translated, None of others."""
+    return next((f.record.facts for f in files if f.record and f.role is Role.WEIGHTS), None)
+
+
+def _translated_bytes(file: _ImportedFile) -> int:
+    return 0 if file.record is None else sum(made.size_bytes for made in file.record.files)
+
+
+def _translated(published: bytes, files: list[_ImportedFile]) -> bytes:
+    """Return the manifest with the translations of files."""
+    records = {file.record.published: file.record for file in files if file.record is not None}
+    if not records:
+        return published
+    return translated_manifest(published, parse_manifest(published), records).to_bytes()
 
 
 def local_name(model: ForeignModel) -> ModelRef:
@@ -181,6 +220,11 @@ def _origin(model: ForeignModel) -> str | None:
 def _adopt(
     workspace: Workspace, path: Path, name: str, size: int, lease: Lease, report: ProgressReport
 ) -> Adopted:
+    return adopt(workspace.store, path, lease, _advance(report, name, size))
+
+
+def _advance(report: ProgressReport, name: str, size: int) -> Callable[[int], None]:
+    """Return a function that reports further bytes of a file."""
     done = 0
 
     def advance(count: int) -> None:
@@ -188,7 +232,7 @@ def _adopt(
         done += count
         report.advance(name, done, size)
 
-    return adopt(workspace.store, path, lease, advance)
+    return advance
 
 
 def _adopt_config(

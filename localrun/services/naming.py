@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.names.ref import ModelSource
-from localrun.services.importing import check_target, import_path
-from localrun.services.progress import SilentReport
+from localrun.services.creating.manifests import layer_of, make_manifest
+from localrun.store.adopt import adopt
 from localrun.store.garbage import collect_garbage
-from localrun.store.manifest import MAX_BYTES
+from localrun.store.manifest import MAX_BYTES, Role
 from localrun.store.refs import remove_ref
 from localrun.store.store import Provenance, embedded_models
 
@@ -39,6 +39,16 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
         for name in names
         if fnmatchcase(name.lower(), wanted) or fnmatchcase(name.lower().rpartition(":")[0], wanted)
     ]
+
+
+def check_target(target: ModelRef) -> None:
+    """Check that a reference can be a name in the store.
+
+    Raises:
+        UsageError: the reference is a URL or a file, or has a digest.
+    """
+    if target.source in {ModelSource.URL, ModelSource.FILE} or target.digest is not None:
+        raise UsageError(f"not a valid new name: {target}", hint="names look like mine or mine:2")
 
 
 def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
@@ -74,7 +84,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
                 base=ref.base,
                 scheme=ref.scheme,
             )
-            return store.tag(target, manifest, lease, provenance).name
+            return store.tag(target, manifest, lease, provenance, takes_remote=True).name
     return copy_model(workspace, source, target)
 
 
@@ -165,4 +175,8 @@ def _refuse_file(ref: ModelRef) -> None:
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     path = embedded_models()[str(source).lower()]
-    return import_path(workspace, path, target, SilentReport(), is_forced=True)[0].name
+    with workspace.store.lease() as lease:
+        blob = adopt(workspace.store, path, lease)
+        layer = layer_of(Role.WEIGHTS, path.name, blob.path, blob.digest)
+        manifest = make_manifest(workspace.store, [layer], lease)
+        return workspace.store.tag(target, manifest, lease).name

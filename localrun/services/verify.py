@@ -16,7 +16,9 @@ from localrun.names.parse import parse_name
 from localrun.services.blob_checks import bad_hashes, bad_sizes, unnamed_sizes
 from localrun.services.pulling.pinned import Pin, pinned_file, plan_of_pin
 from localrun.services.pulling.pull import PullOptions, run_plan
+from localrun.services.translating.manifests import PublishedModel, published_model
 from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
+from localrun.store.store import Entry
 from localrun.store.verify import BadBlob, bring_back, quarantine, verify
 
 if TYPE_CHECKING:
@@ -198,14 +200,15 @@ def _quarantine(workspace: Workspace, plan: PullPlan) -> None:
 def _pin(workspace: Workspace, ref: StoredRef) -> Pin:
     """Return the pinned version of a name; its files only if the manifest can be read."""
     try:
-        layers = workspace.store.manifest(ref.manifest).layers
+        manifest = workspace.store.manifest(ref.manifest)
+        model = published_model(Entry(ref=ref, manifest=manifest, is_own=True))
     except IntegrityError:
-        layers = ()
+        model = PublishedModel(manifest=ref.manifest, layers=())
     return Pin(
         name=ref.parsed,
         origin=parse_name(str(ref.origin)),
         revision=ref.revision,
-        manifest=ref.manifest,
-        files=tuple(pinned_file(layer) for layer in layers),
+        manifest=model.manifest,
+        files=tuple(pinned_file(layer) for layer in model.layers),
         choice=ref.choice,
     )

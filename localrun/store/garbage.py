@@ -21,6 +21,7 @@ from localrun.errors import IntegrityError
 from localrun.store.layout import check_version, discard, discard_folder
 from localrun.store.locks import living_leases, locked, try_lock
 from localrun.store.refs import StoredRef, ref_files, remove_empty_folders
+from localrun.store.translations import remove_stale_records
 from localrun.system.files import bytes_on_disk
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _remove(store: Store, digest: str, *, is_dry: bool) -> int:
 
 
 def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
-    """Delete temporary files of dead processes, stale link records and empty folders."""
+    """Delete temporary files of dead processes, stale records and empty folders."""
     layout = store.layout
     for path in layout.tmp.iterdir():
         if path.name.partition("-")[0] not in leases:
@@ -149,6 +150,7 @@ def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
             BLOB.fullmatch(path.name) and digest not in leased
         ):  # else the record was written before its blob
             store.blobs.remove_stale_link(digest)
+    remove_stale_records(layout)
     remove_empty_folders(layout)
 
 

@@ -7,6 +7,7 @@
       blobs/sha256/<hex>               complete, verified, read-only; the name is its digest
       refs/<host>/<namespace>/<model>/<tag>     JSON: a name and the digest of its manifest
       links/<hex>                      JSON: the blob shares its bytes with another tool's file
+      translations/<hex>               JSON: the blobs that were made here of a published file
       leases/<id>                      digests that a living process needs before a reference exists
       partial/<key>/                   a download: data and journal, may be resumed or deleted
       tmp/<lease id>-<n>               being written by the process of that lease
@@ -100,6 +101,15 @@ def hex_of(digest: str) -> str:
     if algorithm != "sha256" or not is_hex:
         raise IntegrityError(f"not a sha256 digest: {digest[:100]!r}")
     return digits
+
+
+def is_digest(text: str) -> bool:
+    """Return whether a text is ``sha256:<hex>``."""
+    try:
+        hex_of(text)
+    except IntegrityError:
+        return False
+    return True
 
 
 def check_version(layout: Layout) -> bool:

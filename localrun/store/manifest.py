@@ -9,6 +9,9 @@ format, Ollama and localrun; writes them as Docker does:
      "layers": [{"mediaType": "application/vnd.docker.ai.gguf.v3", "digest": "sha256:<hex>",
                  "size": 123, "annotations": {"org.cncf.model.filepath": "model.gguf"}}]}
 
+A file that was translated here has the digest and the size of the published one as annotations
+``localrun.published.*`` of its layer, and the manifest that of the published manifest.
+
 https://github.com/opencontainers/image-spec/blob/main/manifest.md
 https://github.com/docker/model-spec
 """
@@ -22,7 +25,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from localrun.errors import IntegrityError
-from localrun.store.layout import hex_of
+from localrun.store.layout import hex_of, is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,7 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 OLLAMA_TEMPLATE = "application/vnd.ollama.image.template"  # in Go's language
 FILE_PATH = "org.cncf.model.filepath"
+PUBLISHED, PUBLISHED_BYTES = "localrun.published.digest", "localrun.published.size"
 MAX_BYTES = 4 << 20  # a manifest; the registries' own limit
 MAX_LAYERS = 2_000
 LARGEST_BLOB = 1 << 50
@@ -49,6 +53,7 @@ class Role(StrEnum):
     MESSAGES = "messages"
     LICENSE = "license"
     RECIPE = "recipe"
+    REMOTE = "remote"  # the engine that answers in place of weights
     OTHER = "other"
 
 
@@ -60,6 +65,7 @@ MEDIA_TYPES = {
     Role.TEMPLATE: "application/vnd.docker.ai.chat.template.jinja",
     Role.LICENSE: "application/vnd.docker.ai.license",
     Role.RECIPE: "application/vnd.localrun.recipe.v1+json",
+    Role.REMOTE: "application/vnd.localrun.remote.v1+json",
     Role.OTHER: "application/vnd.docker.ai.model.file",
 }
 ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
@@ -87,8 +93,17 @@ MAX_OF = {  # layers of a role; each is opened, and texts are read whole
     Role.PARAMS: 16,
     Role.MESSAGES: 16,
     Role.RECIPE: 16,
+    Role.REMOTE: 1,
 }
 CNCF_RAW = ("application/vnd.cncf.model.weight.", "application/vnd.cncf.model.doc.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFile:
+    """File of which a translated blob was made."""
+
+    digest: str  # "sha256:<hex>"
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +114,7 @@ class Descriptor:
     digest: str  # "sha256:<hex>"
     size_bytes: int
     name: str | None = None  # file name, which never leaves its folder
+    published: PublishedFile | None = None
 
     @property
     def role(self) -> Role:
@@ -113,7 +129,11 @@ class Descriptor:
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor in the manifest's format."""
         known = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
-        return known | ({"annotations": {FILE_PATH: self.name}} if self.name else {})
+        annotations = {FILE_PATH: self.name} if self.name else {}
+        if self.published is not None:
+            annotations[PUBLISHED] = self.published.digest
+            annotations[PUBLISHED_BYTES] = str(self.published.size_bytes)
+        return known | ({"annotations": annotations} if annotations else {})
 
     @classmethod
     def from_json(cls, value: Any) -> Self:  # noqa: ANN401 - untrusted JSON
@@ -126,6 +146,7 @@ class Descriptor:
             media_type, digest, size = value["mediaType"], value["digest"], value["size"]
             annotations = value.get("annotations") or {}
             name = annotations.get(FILE_PATH) or annotations.get("org.opencontainers.image.title")
+            published = _published(annotations.get(PUBLISHED), annotations.get(PUBLISHED_BYTES))
         except (KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"a manifest's layer lacks {error}") from error
         if not isinstance(digest, str):
@@ -133,7 +154,13 @@ class Descriptor:
         hex_of(digest)
         if not _is_text(media_type) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
             raise IntegrityError(f"a manifest's layer is malformed: {digest}")
-        return cls(media_type=media_type, digest=digest, size_bytes=size, name=_file_name(name))
+        return cls(
+            media_type=media_type,
+            digest=digest,
+            size_bytes=size,
+            name=_file_name(name),
+            published=published,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +170,7 @@ class Manifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     media_type: str = OCI_MANIFEST
+    published: str | None = None  # digest of the manifest that was published
 
     def with_role(self, role: Role) -> list[Descriptor]:
         """Return the layers of a role in order."""
@@ -166,6 +194,7 @@ class Manifest:
                 "mediaType": self.media_type,
                 "config": self.config.to_json(),
                 "layers": [layer.to_json() for layer in self.layers],
+                **({"annotations": {PUBLISHED: self.published}} if self.published else {}),
             }
         )
 
@@ -191,6 +220,7 @@ def parse_manifest(content: bytes) -> Manifest:
         media_type=media_type,
         config=Descriptor.from_json(config),
         layers=tuple(Descriptor.from_json(layer) for layer in layers),
+        published=_published_manifest(value.get("annotations")),
     )
     _check_sizes(manifest)
     _check_roles(manifest)
@@ -209,6 +239,20 @@ def model_config(facts: Mapping[str, Any], layers: tuple[Descriptor, ...]) -> by
             "rootfs": {"type": "rootfs", "diff_ids": [layer.digest for layer in layers]},
         }
     )
+
+
+def _published(digest: object, size: object) -> PublishedFile | None:
+    """Return the file of which a blob was made; malformed annotations say nothing."""
+    if not isinstance(digest, str) or not is_digest(digest):
+        return None
+    if not isinstance(size, str) or not size.isdecimal() or not 0 <= int(size[:20]) < LARGEST_BLOB:
+        return None
+    return PublishedFile(digest=digest, size_bytes=int(size))
+
+
+def _published_manifest(annotations: object) -> str | None:
+    digest = annotations.get(PUBLISHED) if isinstance(annotations, dict) else None
+    return digest if isinstance(digest, str) and is_digest(digest) else None
 
 
 def _canonical(value: dict[str, Any]) -> bytes:

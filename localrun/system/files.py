@@ -138,6 +138,20 @@ def copy_range(
     yield from _copied(source, source_start + done, target, target_start + done, num_bytes - done)
 
 
+def can_share(source: Path, scratch: Path) -> bool:
+    """Return whether a file in the folder of ``scratch`` can share blocks with a file.
+
+    ``scratch`` is made and deleted. Only Linux can tell; elsewhere the result is False.
+    """
+    try:
+        with source.open("rb") as reader, scratch.open("wb") as writer:
+            return _share_range(reader.fileno(), 0, writer.fileno(), 0, SHARED_BLOCK_BYTES)
+    except OSError:
+        return False
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def _share_range(source: int, start: int, target: int, target_start: int, num_bytes: int) -> bool:
     if sys.platform == "linux":
         import fcntl

@@ -134,7 +134,7 @@ def test_background_alone_is_not_held_back() -> None:
 def test_as_many_decode_beside_a_stream_as_cost_little() -> None:
     pacing = BackgroundPacing()
     running = [decoding(n, is_background=n > 0) for n in range(6)]
-    step_s = [ALONE_S * factor for factor in (1, 1.1, 1.3, 1.5, 1.7, 1.9)]
+    step_s = [ALONE_S * factor for factor in (1, 1.1, 1.2, 1.3, 1.5, 1.7)]
 
     counts = run_steps(pacing, running, step_s, 10 * PROBE_STEPS)[PROBE_STEPS:]
 

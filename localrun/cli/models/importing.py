@@ -115,7 +115,7 @@ def import_archive_file(
 
     Asks on a terminal before a model is replaced.
     """
-    from localrun.services.importing import check_target
+    from localrun.services.naming import check_target
 
     if target is not None:
         check_target(target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import check_data
@@ -19,9 +19,10 @@ from localrun.store.manifest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from localrun.gguf.header import Header
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
@@ -62,25 +63,41 @@ def check_whole(role: Role, name: str, path: Path) -> None:
         raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
 
 
-def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> bytes:
+def make_manifest(
+    store: Store,
+    layers: Sequence[Descriptor],
+    lease: Lease,
+    facts: Mapping[str, Any] | None = None,
+) -> bytes:
     """Store the config of a model, and return the manifest; its files are in the store.
 
+    ``facts`` are those of the weights if their file is not here, see `facts_of`.
+
     Raises:
-        IntegrityError: the layers have no weights.
+        IntegrityError: the layers have neither weights nor an engine.
     """
     weights = [layer for layer in layers if layer.role is Role.WEIGHTS]
-    if not weights:
+    if any(layer.role is Role.REMOTE for layer in layers):
+        stated: dict[str, Any] = {"format": "remote"}
+    elif weights:
+        known = facts or facts_of(read_header(store.blobs.path(weights[0].digest)))
+        size = f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB"
+        stated = {**known, "size": size}
+    else:
         raise IntegrityError("a model needs a GGUF file with weights")
-    details = describe_header(read_header(store.blobs.path(weights[0].digest)))
-    facts = {
+    config = model_config(stated, tuple(layers))
+    digest = store.blobs.put(config, lease)
+    descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=digest, size_bytes=len(config))
+    return Manifest(config=descriptor, layers=tuple(layers)).to_bytes()
+
+
+def facts_of(header: Header) -> dict[str, Any]:
+    """Return what a config says about weights, but their size."""
+    details = describe_header(header)
+    return {
         "format": "gguf",
         "architecture": details.family,
         "quantization": details.quantization_level,
         "parameters": details.parameter_size,
-        "size": f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB",
         **({"context_size": details.context_length} if details.context_length else {}),
     }
-    config = model_config(facts, tuple(layers))
-    digest = store.blobs.put(config, lease)
-    descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=digest, size_bytes=len(config))
-    return Manifest(config=descriptor, layers=tuple(layers)).to_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.gguf.header import read_header
+from localrun.store.manifest import Role
 from localrun.translation.rules import rules_for
 from localrun.translation.translate import translate
 
@@ -27,15 +28,21 @@ def translate_weights(collector: PartCollector, parts: ModelParts) -> bool:
     if rules_for(read_header(path)) is None:
         return False
     with collector.lease.folder() as folder:
-        made = folder / "translated.gguf"
+        made, projector = folder / "translated.gguf", folder / "projector.gguf"
+        has_own = bool(parts.files[Role.PROJECTOR])
         result = translate(
             path,
             made,
-            on_progress=lambda done, of: collector.report.advance("translating", done, of),
+            None if has_own else projector,
+            lambda done, of: collector.report.advance("translating", done, of),
         )
         parts.weights[:] = [collector.keep(made)]
+        if result.has_projector:
+            parts.files[Role.PROJECTOR].append(collector.keep(projector))
     note = "the weights were written for Ollama's old engine, and have been translated"
+    if result.has_projector:
+        note += ", with their projector as a file of its own"
     if result.num_dropped:
-        note += f", without the {result.num_dropped} tensors of their projector"
+        note += f", without {result.num_dropped} tensors that llama.cpp does not load"
     collector.report.note(note)
     return True

@@ -17,6 +17,7 @@ from localrun.errors import LocalrunError, NotFoundError, UsageError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.pulling.pinned import Pin, PinnedFile, plan_of_pin
+from localrun.services.translating.manifests import published_model
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
@@ -86,6 +87,7 @@ def plans_of(
 
 
 def _locked(entry: Entry) -> dict[str, Any]:
+    model = published_model(entry)
     files = [
         {
             "name": blob.name or blob.digest,
@@ -93,10 +95,10 @@ def _locked(entry: Entry) -> dict[str, Any]:
             "digest": blob.digest,
             "size_bytes": blob.size_bytes,
         }
-        for blob in entry.manifest.layers
+        for blob in model.layers
     ]
     ref = entry.ref
-    known = {"origin": ref.origin, "revision": ref.revision, "manifest": ref.manifest}
+    known = {"origin": ref.origin, "revision": ref.revision, "manifest": model.manifest}
     return {**known, "files": files}
 
 

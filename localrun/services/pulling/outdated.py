@@ -10,6 +10,7 @@ from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.services.pulling.plan import plan_of_origin
+from localrun.services.translating.manifests import published_model
 from localrun.store.blobs import digest_of
 from localrun.waiting import results
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from localrun.registry.remote import RemoteFile
     from localrun.services.pulling.plan import PullPlan
+    from localrun.services.translating.manifests import PublishedModel
     from localrun.services.workspace import Workspace
-    from localrun.store.manifest import Manifest
     from localrun.store.store import Entry
 
 PARALLEL = 8
@@ -71,11 +72,12 @@ def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
     except LocalrunError as error:
         return replace(known, problem=error.message)
     if plan.manifest is not None:
-        return replace(known, is_outdated=digest_of(plan.manifest) != entry.ref.manifest)
+        digests = {entry.ref.manifest, published_model(entry).manifest}
+        return replace(known, is_outdated=digest_of(plan.manifest) not in digests)
     files = [planned.file for planned in plan.files]
     if all(file.digest is None for file in files):
         return _by_revision(known, plan.provenance.revision, entry.ref.revision)
-    return replace(known, is_outdated=not _has_all(entry.manifest, files))
+    return replace(known, is_outdated=not _has_all(published_model(entry), files))
 
 
 def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshness:
@@ -85,10 +87,10 @@ def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshne
     return replace(known, is_outdated=now != then)
 
 
-def _has_all(manifest: Manifest, files: Iterable[RemoteFile]) -> bool:
+def _has_all(model: PublishedModel, files: Iterable[RemoteFile]) -> bool:
     """Return whether a model has the files, by digest, or by name and size without a digest."""
-    digests = {layer.digest for layer in manifest.layers}
-    named = {(layer.name, layer.size_bytes) for layer in manifest.layers}
+    digests = {layer.digest for layer in model.layers}
+    named = {(layer.name, layer.size_bytes) for layer in model.layers}
     return all(
         (file.name.rsplit("/", 1)[-1], file.size_bytes) in named
         if file.digest is None

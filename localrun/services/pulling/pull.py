@@ -14,13 +14,16 @@ from localrun.gguf.header import read_header
 from localrun.hardware.architectures import unknown_architecture
 from localrun.registry.transfer.disk import check_space
 from localrun.registry.transfer.options import DownloadOptions, RateLimit
-from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
+from localrun.services.creating.manifests import check_whole
 from localrun.services.progress import SilentReport
-from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
+from localrun.services.pulling.fetch import fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
-from localrun.services.translation_notes import old_layout_note
+from localrun.services.pulling.translated import PulledFiles
+from localrun.services.translating.blobs import Translator
+from localrun.services.translating.manifests import published_model
+from localrun.services.translating.notes import other_file_hint
 from localrun.store.blobs import digest_of
-from localrun.store.manifest import Role
+from localrun.store.manifest import Role, parse_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
-    from localrun.store.locks import Lease
     from localrun.store.manifest import Descriptor
     from localrun.store.store import Entry, Store
 
@@ -88,44 +90,43 @@ def run_plan(
     known = [planned.file.digest for planned in plan.files if planned.file.digest is not None]
     report.begin(plan.size_bytes, len(plan.files))
     with store.lease(known) as lease:
-        check_space(
-            store.layout.partial, missing_bytes(store, [planned.file for planned in plan.files])
-        )
-        fetched = fetch_all(store, workspace.http, plan.files, lease, transfer, report)
-        for planned, blob in zip(plan.files, fetched, strict=True):
+        translator = Translator(workspace=workspace, ref=plan.ref, lease=lease, report=report)
+        files = PulledFiles(plan, translator)
+        check_space(store.layout.partial, missing_bytes(store, [m.file for m in files.missing]))
+        fetched = fetch_all(store, workspace.http, files.missing, lease, transfer, report)
+        for planned, blob in zip(files.missing, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
             if plan.manifest is not None:  # otherwise making the manifest checks the files
                 check_whole(planned.role, planned.file.name, blob.path)
-        manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
-        if plan.pinned not in {None, digest_of(manifest)}:
+        published = plan.manifest or files.make_manifest(fetched)
+        if plan.pinned not in {None, digest_of(published)}:
             raise IntegrityError(
-                f"digest mismatch: {plan.ref} has {digest_of(manifest)}, not {plan.pinned}",
+                f"digest mismatch: {plan.ref} has {digest_of(published)}, not {plan.pinned}",
                 hint="pull without the digest; localrun lock   writes a new lock file",
             )
-        _note_unknown(plan, fetched, report)
+        manifest = files.translate(published, fetched)
+        _note_unknown(workspace, plan, manifest, report)
         stored = store.tag(_name(plan.ref), manifest, lease, plan.provenance)
+    files.collect_published()
     return Pulled(
         name=stored.name,
         manifest=stored.manifest,
-        size_bytes=sum(blob.size_bytes for blob in fetched),
+        size_bytes=sum(blob.size_bytes for blob in fetched) + files.known_bytes,
         fetched_bytes=sum(blob.fetched_bytes for blob in fetched),
         is_changed=before is None or before.ref.manifest != stored.manifest,
     )
 
 
-def _note_unknown(plan: PullPlan, fetched: list[FetchedBlob], report: ProgressReport) -> None:
-    """Report weights that llama.cpp does not load as they are."""
-    pairs = zip(plan.files, fetched, strict=True)
-    shards = [blob.path for planned, blob in pairs if planned.role is Role.WEIGHTS]
-    if not shards:
-        return
-    header = read_header(shards[0])
-    note = old_layout_note(header, str(plan.ref)) if len(shards) == 1 else None
-    unknown = unknown_architecture(header.architecture)
-    if note is None and unknown is not None:
-        note = f"{plan.ref} cannot be loaded: {unknown}"
-    if note is not None:
-        report.note(note)
+def _note_unknown(
+    workspace: Workspace, plan: PullPlan, manifest: bytes, report: ProgressReport
+) -> None:
+    """Report weights that llama.cpp does not load."""
+    for layer in parse_manifest(manifest).with_role(Role.WEIGHTS)[:1]:
+        header = read_header(workspace.store.blobs.path(layer.digest))
+        unknown = unknown_architecture(header.architecture)
+        if unknown is not None:
+            hint = other_file_hint(workspace, plan.ref)
+            report.note(f"{plan.ref} cannot be loaded: {unknown}; {hint}")
 
 
 def _before(store: Store, plan: PullPlan) -> Entry | None:
@@ -141,7 +142,8 @@ def _as_before(plan: PullPlan, before: Entry | None) -> PullPlan:
     revision = plan.provenance.revision
     if before is None or revision is None or before.ref.revision != revision:
         return plan
-    known = {(layer.role, layer.name): layer for layer in before.manifest.layers}
+    layers = published_model(before).layers
+    known = {(layer.role, layer.name): layer for layer in layers}
     return replace(plan, files=tuple(_with_digest(planned, known) for planned in plan.files))
 
 
@@ -158,14 +160,3 @@ def _with_digest(
 def _name(ref: ModelRef) -> ModelRef:
     """Return the name for the store: a digest is what the model must have, not its name."""
     return ref if ref.location is not None else replace(ref, digest=None)
-
-
-def _manifest(
-    workspace: Workspace, plan: PullPlan, fetched: list[FetchedBlob], lease: Lease
-) -> bytes:
-    """Make the manifest of files from a hub or a URL."""
-    layers = [
-        layer_of(planned.role, planned.file.name, blob.path, blob.digest)
-        for planned, blob in zip(plan.files, fetched, strict=True)
-    ]
-    return make_manifest(workspace.store, layers, lease)

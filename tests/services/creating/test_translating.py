@@ -1,4 +1,4 @@
-"""Models in the layout of Ollama's old engine: said at pull and import, translated by create."""
+"""Models in the layout of Ollama's old engine are translated by create."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
 from localrun.services.capabilities import check_can_answer
 from localrun.services.creating.create import CreateOptions, create_model
-from localrun.services.importing import import_path
+from localrun.services.creating.manifests import layer_of, make_manifest
+from localrun.services.show import describe_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
-from localrun.store.adopt import AdoptMode
-from localrun.store.store import embedded_models
+from localrun.store.adopt import AdoptMode, adopt
+from localrun.store.manifest import Role
 from tests.services.making import Told
-from tests.translation.files import gpt_oss, write_as_ollama
+from tests.services.translating.publishing import gpt_oss_files
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-NAMES = ((".attn_output.", ".attn_out."), (".post_attention_norm.", ".ffn_norm."))
 
 
 @pytest.fixture
@@ -34,16 +33,7 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.fixture
 def old_file(tmp_path: Path) -> Path:
     """Return gpt-oss as Ollama wrote it."""
-
-    def old(name: str) -> str:
-        for new, before in NAMES:
-            name = name.replace(new, before)
-        return name.removesuffix("_sinks.weight") + "_sinks" * name.endswith("_sinks.weight")
-
-    new, made = tmp_path / "new.gguf", tmp_path / "old.gguf"
-    gpt_oss(new, embedded_models()["guide:latest"])
-    write_as_ollama(new, made, "gptoss", keys={}, tensors=old)
-    return made
+    return gpt_oss_files(tmp_path)[1]
 
 
 def test_create_translates_a_file(workspace: Workspace, old_file: Path) -> None:
@@ -73,19 +63,38 @@ def test_a_file_to_be_moved_stays_if_it_had_to_be_translated(
     assert old_file.exists()
 
 
-def test_an_imported_model_says_how_it_becomes_loadable(
+def test_a_model_that_was_stored_as_published_says_how_it_becomes_loadable(
     workspace: Workspace, old_file: Path
 ) -> None:
-    told = Told()
+    put_as_published(workspace, old_file, "kept")
 
-    import_path(workspace, old_file, parse_name("kept"), told)
-
-    assert told.notes[-1].endswith("translates it, with the line FROM kept:latest")
     with pytest.raises(LoadError, match="cannot be loaded") as caught:
         check_can_answer(workspace.models.find_model("kept"))
     assert caught.value.hint is not None
     assert "FROM kept:latest" in caught.value.hint
+    layout = describe_model(workspace, "kept").layout
+    assert layout is not None
+    assert "which llama.cpp does not load" in layout
 
     create_model(workspace, parse_name("ready"), Recipe(sources=("kept",)), folder=old_file.parent)
 
     check_can_answer(workspace.models.find_model("ready"))
+
+
+def put_as_published(workspace: Workspace, file: Path, name: str) -> None:
+    """Store a model as a localrun did that translated nothing."""
+    with workspace.store.lease() as lease:
+        blob = adopt(workspace.store, file, lease)
+        layer = layer_of(Role.WEIGHTS, file.name, blob.path, blob.digest)
+        manifest = make_manifest(workspace.store, [layer], lease)
+        workspace.store.tag(parse_name(name), manifest, lease)
+
+
+def test_a_file_says_how_it_becomes_loadable(workspace: Workspace, old_file: Path) -> None:
+    with pytest.raises(LoadError) as caught:
+        check_can_answer(workspace.models.find_model(str(old_file)))
+
+    assert caught.value.hint == f"localrun import {old_file}   translates it"
+    layout = describe_model(workspace, str(old_file)).layout
+    assert layout is not None
+    assert layout.endswith(f"localrun import {old_file}   translates it")

@@ -35,6 +35,7 @@ DEFAULT_PORT = 11435
 HTTPS_PORT = 443
 DEFAULT_IDLE_EXIT_S = 600.0
 DEFAULT_KEEP_ALIVE_S = 300.0
+DEFAULT_REMOTE_TIMEOUT_S = 600.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 DEFAULT_STREAMS = 4
 DEFAULT_QUEUE = 512
@@ -63,6 +64,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints with the same content as Hugging Face
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
+    remote_timeout_s: float | None = DEFAULT_REMOTE_TIMEOUT_S  # silence of a remote model's engine
     private_hosts: (
         tuple[str, ...] | None
     ) = ()  # private hosts that clients may pull from; None: all
@@ -73,6 +75,7 @@ class Settings:
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
     memory_bytes: int | None = None  # RAM for all models; None: all of it
     loads: LoadRules = field(default_factory=LoadRules)
+    has_page: bool = True  # the server answers browsers with the chat page
     debug: int = 0  # 1: debug lines in the server's log, 2: those of llama.cpp as well
     sources: tuple[
         tuple[str, str], ...
@@ -147,6 +150,9 @@ def load_settings(
         mirrors=_mirrors(environ),
         num_streams=read_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MAX_STREAMS),
         is_offline=read_switch(environ, "LOCALRUN_OFFLINE"),
+        remote_timeout_s=read_duration(
+            environ, "LOCALRUN_REMOTE_TIMEOUT", DEFAULT_REMOTE_TIMEOUT_S
+        ),
         private_hosts=_private_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=read_size(environ, "LOCALRUN_PROMPT_CACHE"),
@@ -154,6 +160,7 @@ def load_settings(
         drain_s=read_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
         memory_bytes=read_size(environ, "LOCALRUN_MEMORY"),
         loads=read_load_rules(environ),
+        has_page=not read_switch(environ, "LOCALRUN_NO_WEB"),
         debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,

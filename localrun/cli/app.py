@@ -17,15 +17,16 @@ from localrun.cli.completion import completion
 from localrun.cli.connecting.connect import connect
 from localrun.cli.connecting.launch import launch
 from localrun.cli.deferred import Commands, build_commands
+from localrun.cli.deploying.commands import ABOUT_DEPLOY, DEPLOY_COMMANDS
 from localrun.cli.doctor import doctor
 from localrun.cli.eval.evaluate import evaluate_command
 from localrun.cli.help import help_command
 from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.installation.upgrade import upgrade
+from localrun.cli.internal.engine_task import engine_task
 from localrun.cli.internal.health import health
 from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
-from localrun.cli.internal.quantizer import quantizer
 from localrun.cli.internal.runner import runner
 from localrun.cli.models.copy import copy
 from localrun.cli.models.create import create
@@ -46,8 +47,12 @@ from localrun.cli.models.search import search
 from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
+from localrun.cli.quantizing.imatrix import imatrix
+from localrun.cli.quantizing.quantize import quantize
 from localrun.cli.reference.manual import manual
+from localrun.cli.remote.commands import ABOUT_REMOTE, REMOTE_COMMANDS
 from localrun.cli.serving.load import load
+from localrun.cli.serving.open_page import open_command
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
 from localrun.cli.serving.serve import serve
@@ -66,11 +71,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "eval": evaluate_command,
     "serve": serve,
+    "open": open_command,
     "list": list_command,
     "pull": pull,
     "push": push,
     "search": search,
     "create": create,
+    "quantize": quantize,
+    "imatrix": imatrix,
     "show": show,
     "rm": remove,
     "cp": copy,
@@ -101,7 +109,7 @@ HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
     "manual": manual,
     "runner": runner,
-    "quantizer": quantizer,
+    "engine-task": engine_task,
     "job": job,
     "probe": probe,
     "health": health,
@@ -113,6 +121,8 @@ class _Group(Commands):
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
         self.add_group("chats", ABOUT_CHATS, CHATS_COMMANDS)
+        self.add_group("remote", ABOUT_REMOTE, REMOTE_COMMANDS)
+        self.add_group("deploy", ABOUT_DEPLOY, DEPLOY_COMMANDS)
         self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
         self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
@@ -139,6 +149,8 @@ def build_all() -> None:
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
     build_commands(CHATS_COMMANDS, hidden=False)
+    build_commands(REMOTE_COMMANDS, hidden=False)
+    build_commands(DEPLOY_COMMANDS, hidden=False)
     build_commands(BACKEND_COMMANDS, hidden=False)
     build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()

@@ -125,7 +125,7 @@ def read_messages(database: sqlite3.Connection, chat_id: str) -> list[KeptMessag
 
 
 def read_settings(database: sqlite3.Connection, chat_id: str) -> dict[str, Any]:
-    """Return the settings that a chat was created with."""
+    """Return the settings of a chat."""
     read_chat(database, chat_id)
     query = "SELECT settings FROM chats WHERE id = ?"
     settings: dict[str, Any] = json.loads(database.execute(query, (chat_id,)).fetchone()[0])

@@ -111,6 +111,14 @@ class ConversationStore:
         """
         self._database.write(self._rename, chat_id, title_of(title, MAX_TITLE))
 
+    def change_settings(self, chat_id: str, settings: dict[str, Any]) -> None:
+        """Replace the settings of a chat.
+
+        Raises:
+            ConversationNotFoundError: there is no such chat.
+        """
+        self._database.write(self._change_settings, chat_id, settings)
+
     def remove(self, *chat_ids: str) -> None:
         """Delete chats with all their messages; the bytes are overwritten.
 
@@ -137,7 +145,7 @@ class ConversationStore:
         return self._database.read(read_messages, chat_id)
 
     def settings(self, chat_id: str) -> dict[str, Any]:
-        """Return the settings that a chat was created with.
+        """Return the settings of a chat.
 
         Raises:
             ConversationNotFoundError: there is no such chat.
@@ -228,4 +236,12 @@ class ConversationStore:
     def _rename(self, database: sqlite3.Connection, chat_id: str, title: str) -> None:
         read_chat(database, chat_id)
         database.execute("UPDATE chats SET title = ? WHERE id = ?", (title, chat_id))
+        count_change(database)
+
+    def _change_settings(
+        self, database: sqlite3.Connection, chat_id: str, settings: dict[str, Any]
+    ) -> None:
+        read_chat(database, chat_id)
+        query = "UPDATE chats SET settings = ? WHERE id = ?"
+        database.execute(query, (to_text(settings), chat_id))
         count_change(database)

@@ -16,18 +16,22 @@ import gguf
 import numpy as np
 
 from localrun.convert.config import Config
-from localrun.convert.families.table import FAMILIES
+from localrun.convert.families.table import architectures
+from localrun.convert.names import TensorNames
 from localrun.convert.peft import LoraPair, read_adapter
-from localrun.convert.tensors import TensorNames, TensorPart, interleaved
+from localrun.convert.safetensors import widened
+from localrun.convert.tensors import TensorPart, interleaved
 from localrun.convert.writing import write_file
 from localrun.errors import IntegrityError, UsageError
 from localrun.gguf.adapter import EMBEDDING, OTHER_BASE, SUFFIX_A, SUFFIX_B, check_pair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from localrun.convert.families.architecture import Architecture
     from localrun.convert.safetensors import Array, SafetensorsTensor
+    from localrun.convert.sources import TensorSource
     from localrun.convert.tensors import FileType
     from localrun.gguf.header import Header
 
@@ -55,20 +59,22 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
     """
     adapter = read_adapter(source)
     family = _family(base)
-    names = TensorNames(family, Config({"num_hidden_layers": _layers(base)}, "the model"))
+    config = _config(base)
+    names = TensorNames(family, config)
     parts: dict[str, TensorPart] = {}
     for pair in adapter.pairs:
-        name = _name(pair, names, adapter.base_name)
-        if any(part in name for part in family.unadaptable):
-            raise UsageError(
-                f"the adapter changes {pair.module}, which cannot be adapted in llama.cpp",
-                hint="merge it into the model with PEFT's merge_and_unload, and convert that",
-            )
-        a, b = _parts(name, pair, family, base)
-        check_pair(name, a.shape[::-1], b.shape[::-1], base)
-        if a.name in parts:
-            raise IntegrityError(f"{source} adapts {pair.module} under another name too")
-        parts |= {a.name: a, b.name: b}
+        for plain, rows in _pieces(pair, names, family, config):
+            name = _name(plain, pair, names, adapter.base_name)
+            if any(part in name for part in family.unadaptable):
+                raise UsageError(
+                    f"the adapter changes {pair.module}, which cannot be adapted in llama.cpp",
+                    hint="merge it into the model with PEFT's merge_and_unload, and convert that",
+                )
+            a, b = _parts(name, pair, rows, family, base)
+            check_pair(name, a.shape[::-1], b.shape[::-1], base)
+            if a.name in parts:
+                raise IntegrityError(f"{source} adapts {pair.module} under another name too")
+            parts |= {a.name: a, b.name: b}
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
@@ -84,10 +90,11 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
 
 
 def _family(base: Header) -> Architecture:
-    for family in FAMILIES.values():
-        if family.name == base.architecture:
-            return family
-    known = sorted({family.name for family in FAMILIES.values()})
+    families = architectures()
+    family = families.get(base.architecture)
+    if family is not None:
+        return family
+    known = sorted(families)
     raise UsageError(
         f"adapters for the architecture {base.architecture} cannot be converted; "
         f"for these they can: {', '.join(known)}",
@@ -95,14 +102,27 @@ def _family(base: Header) -> Architecture:
     )
 
 
-def _layers(base: Header) -> object:
-    return base.metadata.get(f"{base.architecture}.block_count")
+def _config(base: Header) -> Config:
+    """Return what names depend on: the numbers of layers and of experts."""
+    keys = {"num_hidden_layers": "block_count", "num_local_experts": "expert_count"}
+    values = {name: base.metadata.get(f"{base.architecture}.{key}") for name, key in keys.items()}
+    return Config(values, "the model")
 
 
-def _name(pair: LoraPair, names: TensorNames, base_name: str) -> str:
+def _pieces(
+    pair: LoraPair, names: TensorNames, family: Architecture, config: Config
+) -> Iterable[tuple[str, TensorSource]]:
+    """Return the names of the adapted matrices, and the rows of B of each."""
+    plain = names.plain(f"{pair.module}.weight")
+    if family.adapter_pieces is None:
+        return ((plain, pair.b),)
+    return family.adapter_pieces(plain, pair.b, config)
+
+
+def _name(plain: str, pair: LoraPair, names: TensorNames, base_name: str) -> str:
     """Return the name of the module's weight in the base model."""
     try:
-        name = names.of(f"{pair.module}.weight")
+        name = names.of(plain)
     except UsageError as error:
         raise UsageError(
             f"the adapter, made for {base_name}, changes {pair.module}, "
@@ -117,32 +137,35 @@ def _name(pair: LoraPair, names: TensorNames, base_name: str) -> str:
 
 
 def _parts(
-    name: str, pair: LoraPair, family: Architecture, base: Header
+    name: str, pair: LoraPair, rows: TensorSource, family: Architecture, base: Header
 ) -> tuple[TensorPart, TensorPart]:
     order = None
     if family.permutes_heads and name.endswith((".attn_q.weight", ".attn_k.weight")):
-        order = _head_order(pair, base, is_key=name.endswith("attn_k.weight"))
+        order = _head_order(pair, base, name)
     a: SafetensorsTensor | Array = pair.a
-    b: SafetensorsTensor | Array = pair.b
+    b: TensorSource | Array = rows
     if pair.is_embedding:
         a = pair.a.float32().T
     if pair.factor != 1:
-        b = pair.b.float32() * np.float32(pair.factor)
+        b = widened(np.asarray(rows.stored()[slice(None)]), rows.dtype) * np.float32(pair.factor)
     return (
-        TensorPart(name=name + SUFFIX_A, source=a, kind=_kind(pair.a, a)),
-        TensorPart(name=name + SUFFIX_B, source=b, kind=_kind(pair.b, b), order=order),
+        TensorPart(name=name + SUFFIX_A, source=a, kind=_kind(a)),
+        TensorPart(name=name + SUFFIX_B, source=b, kind=_kind(b), order=order),
     )
 
 
-def _kind(stored: SafetensorsTensor, source: SafetensorsTensor | Array) -> FileType:
+def _kind(source: TensorSource | Array) -> FileType:
     """Return the type to write: the stored type, or F32 for computed values."""
-    return KINDS.get(stored.dtype, "F32") if source is stored else "F32"
+    return "F32" if isinstance(source, np.ndarray) else KINDS.get(source.dtype, "F32")
 
 
-def _head_order(pair: LoraPair, base: Header, *, is_key: bool) -> Array:
+def _head_order(pair: LoraPair, base: Header, name: str) -> Array:
     heads = base.metadata.get(f"{base.architecture}.attention.head_count")
-    if is_key:
+    if name.endswith("attn_k.weight"):
         heads = base.metadata.get(f"{base.architecture}.attention.head_count_kv", heads)
+    if isinstance(heads, list):  # one number for each layer
+        layer = int(name.split(".")[1])
+        heads = heads[layer] if layer < len(heads) else None
     num_rows = pair.b.shape[0]
     if not isinstance(heads, int) or heads < 1 or num_rows % (2 * heads):
         raise UsageError(

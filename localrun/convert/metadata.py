@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 import gguf
 
-from localrun.convert.families.keys import describe_experts, sliding_window_pattern
-from localrun.convert.rope import describe_rope, local_theta, read_rope
+from localrun.convert.config import Config
+from localrun.convert.families.keys import (
+    describe_experts,
+    head_size,
+    num_layers,
+    num_predictors,
+)
+from localrun.convert.rope import describe_rope, read_rope
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from localrun.convert.config import Config
     from localrun.convert.families.architecture import Architecture
     from localrun.convert.safetensors import Array
 
@@ -23,9 +28,8 @@ POOLINGS = {
     "pooling_mode_cls_token": gguf.PoolingType.CLS,
     "pooling_mode_lasttoken": gguf.PoolingType.LAST,
 }
-SWA_PERIOD = {gguf.MODEL_ARCH.GEMMA2: 2, gguf.MODEL_ARCH.GEMMA3: 6}
-MAX_LAYERS = 512  # llama.cpp's limit
-LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
+MODE = "pooling_mode"
+NAMES = {"mean": "mean_tokens", "cls": "cls_token", "lasttoken": "lasttoken"}
 
 
 def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> dict[str, Array]:
@@ -37,28 +41,17 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> d
     """
     _check_activation(config, family)
     writer.add_embedding_length(config.count("hidden_size"))
-    writer.add_block_count(num_layers(config))
+    writer.add_block_count(num_layers(config) + num_predictors(config))
+    if num_predictors(config):
+        writer.add_nextn_predict_layers(num_predictors(config))
     if family.feed_forward:
         writer.add_feed_forward_length(config.count(family.feed_forward))
     writer.add_head_count(config.count("num_attention_heads"))
     if family.kind == "encoder":
-        _describe_encoder(writer, config, family)
+        writer.add_causal_attention(value=False)
+        family.describe(writer, config)
         return {}
     return _describe_decoder(writer, config, family)
-
-
-def num_layers(config: Config) -> int:
-    """Return the number of layers, which is bounded because tables have its size."""
-    count = config.count("num_hidden_layers")
-    if count > MAX_LAYERS:
-        raise config.wrong("num_hidden_layers", f"at most {MAX_LAYERS}")
-    return count
-
-
-def head_size(config: Config) -> int:
-    """Return the number of dimensions of an attention head."""
-    natural = config.count("hidden_size") // config.count("num_attention_heads")
-    return config.count("head_dim", natural)
 
 
 def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architecture) -> None:
@@ -66,6 +59,9 @@ def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architect
 
     The default of an encoder is the mean, as in sentence-transformers.
     """
+    if pooling.has(MODE):  # newer files have one name
+        mode = NAMES.get(pooling.text(MODE), pooling.text(MODE))
+        pooling = Config({f"{MODE}_{mode}": True}, pooling.where)
     chosen = [kind for key, kind in POOLINGS.items() if pooling.flag(key, default=False)]
     others = [
         key
@@ -76,27 +72,18 @@ def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architect
         raise UsageError(f"{pooling.where}: this pooling cannot be converted; mean, cls, last can")
     if chosen:
         writer.add_pooling_type(chosen[0])
-    elif family.kind == "encoder":
+    elif family.kind == "encoder" or family.has_dense_modules:
         writer.add_pooling_type(gguf.PoolingType.MEAN)
 
 
 def _check_activation(config: Config, family: Architecture) -> None:
-    fallback = config.text("hidden_act", family.activations[0])
-    activation = config.text("hidden_activation", fallback)
+    plain = config.text("hidden_act", config.text("mlp_hidden_act", family.activations[0]))
+    activation = config.text("hidden_activation", plain)
     if activation not in family.activations:
         raise UsageError(
             f"{config.where}: the activation {activation!r} cannot be converted for {family.name}; "
             f"{family.activations[0]} can"
         )
-
-
-def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:
-    if config.text("position_embedding_type", "absolute") != "absolute":
-        raise UsageError(f"{config.where}: relative positions cannot be converted")
-    writer.add_context_length(config.count("max_position_embeddings") - family.skips_positions)
-    writer.add_layer_norm_eps(config.number("layer_norm_eps"))
-    writer.add_causal_attention(value=False)
-    writer.add_token_type_count(config.count("type_vocab_size"))
 
 
 def _describe_decoder(
@@ -105,8 +92,8 @@ def _describe_decoder(
     size = head_size(config)
     heads = config.count("num_attention_heads")
     context = next(filter(config.has, family.context), family.context[-1])
-    writer.add_context_length(config.count(context))
-    if family.epsilon == "layer_norm_eps":
+    writer.add_context_length(family.context_length or config.count(context))
+    if family.epsilon.startswith("layer_norm_eps"):
         writer.add_layer_norm_eps(config.number(family.epsilon))
     else:
         writer.add_layer_norm_rms_eps(config.number(family.epsilon))
@@ -117,39 +104,9 @@ def _describe_decoder(
     if family.has_experts:
         describe_experts(writer, config)
     family.describe(writer, config)
-    if family.architecture in SWA_PERIOD:
-        _describe_gemma(writer, config, family)
+    computed = family.computed(config)
+    if not family.has_rope:
+        return computed
     rotated = config.count(family.rotated) if family.rotated else size
-    return describe_rope(writer, read_rope(config, rotated), config, scales=family.scales_yarn)
-
-
-def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:
-    _check_attention_scale(config, family)
-    if config.raw("use_bidirectional_attention"):
-        raise UsageError(f"{config.where}: attention in both directions cannot be converted")
-    if config.has("attn_logit_softcapping"):
-        writer.add_attn_logit_softcapping(config.number("attn_logit_softcapping"))
-    if config.has("final_logit_softcapping"):
-        writer.add_final_logit_softcapping(config.number("final_logit_softcapping"))
-    writer.add_sliding_window(config.count("sliding_window"))
-    period = SWA_PERIOD[family.architecture]
-    pattern = sliding_window_pattern(config, config.count("sliding_window_pattern", period))
-    if pattern != _periodic(len(pattern), period):
-        writer.add_sliding_window_pattern(pattern)
-    if family.architecture is gguf.MODEL_ARCH.GEMMA3:
-        writer.add_float32(f"{family.name}.rope.freq_base_swa", local_theta(config))
-
-
-def _check_attention_scale(config: Config, family: Architecture) -> None:
-    """Refuse a scale that differs from the one that llama.cpp computes."""
-    natural = head_size(config)
-    if num_layers(config) == LAYERS_OF_27B[family.architecture]:
-        natural = config.count("hidden_size") // config.count("num_attention_heads")
-    if config.number("query_pre_attn_scalar") != natural:
-        raise UsageError(
-            f"{config.where}: query_pre_attn_scalar is not {natural}, which llama.cpp assumes"
-        )
-
-
-def _periodic(layers: int, period: int) -> list[bool]:
-    return [(index + 1) % period != 0 for index in range(layers)]
+    rope = read_rope(config, rotated)
+    return computed | describe_rope(writer, rope, config, scales=family.scales_yarn)

@@ -7,6 +7,7 @@ always F32.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,13 @@ import gguf
 
 from localrun.convert import folder as folders
 from localrun.convert.config import Config, read_config
-from localrun.convert.families.table import family_of, text_config
+from localrun.convert.dense import read_dense
+from localrun.convert.families.table import family_of, text_config, variant_of
 from localrun.convert.metadata import describe, describe_pooling
+from localrun.convert.quantized.join import read_quantization
 from localrun.convert.safetensors import read_folder
-from localrun.convert.tensors import TensorPart, plan
+from localrun.convert.tensors import PACKED, TensorPart, plan
+from localrun.convert.tokenizer.bpe import as_gemma4
 from localrun.convert.tokenizer.description import read_description
 from localrun.convert.tokenizer.read import read_vocabulary
 from localrun.convert.tokenizer.special import read_special, read_templates, write_special
@@ -36,6 +40,11 @@ LLAMA_FILE_TYPES = {
     "F32": gguf.LlamaFileType.ALL_F32,
     "F16": gguf.LlamaFileType.MOSTLY_F16,
     "BF16": gguf.LlamaFileType.MOSTLY_BF16,
+    "MXFP4": gguf.LlamaFileType.MOSTLY_MXFP4_MOE,
+    "NVFP4": gguf.LlamaFileType.MOSTLY_NVFP4,
+    "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+    "Q4_1": gguf.LlamaFileType.MOSTLY_Q4_1,
+    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
 }
 
 
@@ -72,16 +81,20 @@ def convert_folder(
         folders.read_json(folders.require(folder, CONFIG_FILE)), f"{folder}/{CONFIG_FILE}"
     )
     family = family_of(root)
-    config = text_config(root, family)
+    tensors = read_folder(folder)
+    config = text_config(root, family, family.predictors(tensors))
+    family = variant_of(family, config)
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_name(folder.resolve().name)
     computed = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
-    parts = plan(read_folder(folder), config, family, file_type)
+    if family.has_dense_modules:
+        tensors |= read_dense(folder, writer)
+    parts = plan(tensors, config, family, file_type, read_quantization(folder, root))
     parts += [TensorPart(name=name, source=array, kind="F32") for name, array in computed.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])
-    _describe_tokenizer(writer, folder, config, _num_tokens(parts))
+    _describe_tokenizer(writer, folder, config, family, _num_tokens(parts))
     write_file(path, writer, parts, on_progress)
     return ConvertedModel(
         path=path,
@@ -101,10 +114,12 @@ def _describe_pooling(writer: gguf.GGUFWriter, folder: Path, family: Architectur
 
 
 def _describe_tokenizer(
-    writer: gguf.GGUFWriter, folder: Path, config: Config, num_tokens: int
+    writer: gguf.GGUFWriter, folder: Path, config: Config, family: Architecture, num_tokens: int
 ) -> None:
     description = read_description(folder)
-    vocabulary = read_vocabulary(folder, description).resized(num_tokens)
+    vocabulary = read_vocabulary(folder, description, family.name).resized(num_tokens)
+    if family.tokenizer == "gemma4" and vocabulary.kind == "llama":
+        vocabulary = as_gemma4(vocabulary)
     writer.add_vocab_size(num_tokens)
     vocabulary.write(writer)
     write_special(writer, read_special(folder, vocabulary, config, description))
@@ -118,4 +133,10 @@ def _num_tokens(parts: Sequence[TensorPart]) -> int:
 
 
 def _matrix_type(parts: Sequence[TensorPart]) -> FileType:
-    return next(part.kind for part in parts if part.name == "token_embd.weight")
+    """Return the type of most values; a file without quantized matrices has that of embeddings."""
+    counts: Counter[FileType] = Counter()
+    for part in parts:
+        counts[part.kind] += part.num_values
+    usual = next(part.kind for part in parts if part.name == "token_embd.weight")
+    (most, _), *_ = counts.most_common(1)
+    return most if most in PACKED else usual

@@ -56,7 +56,9 @@ def read_rope(config: Config, head_size: int) -> Rope:
 def local_theta(config: Config) -> float:
     """Return the base frequency of Gemma 3's sliding-window layers."""
     parameters = config.inner("rope_parameters").inner("sliding_attention")
-    return parameters.number("rope_theta", config.number("rope_local_base_freq"))
+    if parameters.has("rope_theta"):
+        return parameters.number("rope_theta")
+    return config.number("rope_local_base_freq")
 
 
 def describe_rope(

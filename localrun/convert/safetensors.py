@@ -42,7 +42,7 @@ SIZES = {
     "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-BYTES = {"U8": "u1", "F8_E4M3": "u1"}  # of formats that are taken apart elsewhere
+BYTES = {"U8": "u1", "F8_E4M3": "u1", "I32": "<i4"}  # of formats that are taken apart elsewhere
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,6 +82,8 @@ class SafetensorsTensor:
 
 def widened(data: Array, dtype: str) -> Array:
     """Return stored values as float32."""
+    if dtype not in STORED:
+        raise ValueError(f"values of the type {dtype} are not numbers by themselves")
     if dtype == "BF16":
         return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return data.astype(np.float32, copy=False)

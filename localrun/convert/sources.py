@@ -5,7 +5,7 @@ All are lazy: a slice of `stored` reads only its rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -46,12 +46,16 @@ class TensorSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewedTensor:
-    """View of another source, such as a half of it, or its transpose; nothing is copied."""
+    """View of another source, such as a half of it, or its transpose; nothing is copied.
+
+    With ``keeps_rows``, it has whole rows of the source, so that the source may have blocks.
+    """
 
     name: str
     source: TensorSource
     shape: tuple[int, ...]
     view: Callable[[Array], Array]
+    keeps_rows: bool = False
 
     @property
     def dtype(self) -> str:
@@ -87,6 +91,28 @@ class ComputedTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConstantTensor:
+    """One number, such as the scale of a whole matrix."""
+
+    name: str
+    value: float
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of a vector of one."""
+        return (1,)
+
+    def stored(self) -> Rows:
+        """Return the number."""
+        return np.array([self.value], np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StackedTensors:
     """Tensors of one shape, such as those of the experts, along a new first dimension."""
 
@@ -117,6 +143,28 @@ class _Stack:
         return np.stack([member.stored()[slice(None)] for member in chosen])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedTensors:
+    """Numbers of several sources as one vector, such as the scales of the experts."""
+
+    name: str
+    members: tuple[TensorSource, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the vector."""
+        return (len(self.members),)
+
+    def stored(self) -> Rows:
+        """Return the numbers."""
+        return np.concatenate([member.stored()[slice(None)] for member in self.members])
+
+
 PACKED = (".experts.down_proj", ".experts.gate_up_proj")
 
 
@@ -129,6 +177,7 @@ def rows_of(source: TensorSource, start: int, step: int, name: str) -> ViewedTen
         source=source,
         shape=(*outer, count, columns),
         view=lambda data: data[..., start::step, :],
+        keeps_rows=True,
     )
 
 
@@ -136,11 +185,14 @@ def halves(source: TensorSource, names: tuple[str, str]) -> tuple[ViewedTensor, 
     """Return the two halves of the second last dimension."""
     *outer, rows, columns = source.shape
     half = rows // 2
-    shape = (*outer, half, columns)
-    return (
-        ViewedTensor(name=names[0], source=source, shape=shape, view=lambda d: d[..., :half, :]),
-        ViewedTensor(name=names[1], source=source, shape=shape, view=lambda d: d[..., half:, :]),
+    first = ViewedTensor(
+        name=names[0],
+        source=source,
+        shape=(*outer, half, columns),
+        view=lambda data: data[..., :half, :],
+        keeps_rows=True,
     )
+    return first, replace(first, name=names[1], view=lambda data: data[..., half:, :])
 
 
 def packed_experts(name: str, source: TensorSource) -> tuple[tuple[str, TensorSource], ...]:
@@ -161,3 +213,92 @@ def transposed(source: TensorSource, name: str) -> ViewedTensor:
         shape=(*outer, columns, rows),
         view=lambda data: data.swapaxes(-1, -2),
     )
+
+
+def reshaped(source: TensorSource, name: str, shape: tuple[int, ...]) -> ViewedTensor:
+    """Return a source with another shape of the same number of values."""
+    return ViewedTensor(
+        name=name, source=source, shape=shape, view=lambda data: data.reshape(shape)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledTensor:
+    """Values multiplied in float32, one factor after the other; a slice computes its rows.
+
+    A factor is a number, or an array with one for each row.
+    """
+
+    name: str
+    source: TensorSource
+    factors: tuple[float | Array, ...]
+
+    @property
+    def dtype(self) -> str:
+        """Return F32."""
+        return "F32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the source."""
+        return self.source.shape
+
+    def stored(self) -> Rows:
+        """Return the products."""
+        return _Products(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    tensor: ScaledTensor
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        source = self.tensor.source
+        values = widened(source.stored()[rows], source.dtype)
+        for factor in self.tensor.factors:
+            values = values * (_column(factor[rows]) if isinstance(factor, np.ndarray)
+                               else np.float32(factor))  # fmt: skip
+        return values
+
+
+def _column(factors: Array) -> Array:
+    return factors.astype(np.float32)[:, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedTensor:
+    """A matrix with rows of zeros behind its own."""
+
+    name: str
+    source: TensorSource
+    num_rows: int
+
+    @property
+    def dtype(self) -> str:
+        """Return the type of the source."""
+        return self.source.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape with the added rows."""
+        return (self.num_rows, *self.source.shape[1:])
+
+    def stored(self) -> Rows:
+        """Return the stored values and the zeros."""
+        return _Padded(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    tensor: PaddedTensor
+
+    def __getitem__(self, rows: slice | Array, /) -> Array:
+        source = self.tensor.source
+        chosen = np.arange(self.tensor.num_rows)[rows]
+        stored, own = source.stored(), chosen < source.shape[0]
+        if own.all() and isinstance(rows, slice):
+            return stored[rows]
+        found = stored[chosen[own]]
+        values = np.zeros((len(chosen), *source.shape[1:]), found.dtype)
+        values[own] = found
+        return values

@@ -9,48 +9,48 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import gguf
 import numpy as np
 
-from localrun.convert.fp8 import SCALE, join_scale
-from localrun.convert.metadata import num_layers
-from localrun.convert.mxfp4 import BLOCK_BYTES, BLOCKS, GROUP, SCALES, join_blocks
+from localrun.convert.families.keys import num_layers, num_predictors
+from localrun.convert.names import BLOCK, TensorNames
+from localrun.convert.quantized.blocks import BLOCKS
+from localrun.convert.quantized.join import joined
 from localrun.convert.safetensors import STORED, widened
-from localrun.convert.sources import StackedTensors
+from localrun.convert.sources import ConstantTensor, JoinedTensors, StackedTensors, ViewedTensor
 from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from localrun.convert.config import Config
     from localrun.convert.families.architecture import Architecture
+    from localrun.convert.quantized.join import SourceQuantization
     from localrun.convert.safetensors import Array, SafetensorsTensor
     from localrun.convert.sources import Rows, TensorSource
 
-FileType = Literal["F32", "F16", "BF16", "MXFP4"]
+FileType = Literal["F32", "F16", "BF16", "MXFP4", "NVFP4", "Q4_0", "Q4_1", "Q8_0"]
+PackedType = Literal["MXFP4", "NVFP4", "Q4_0", "Q4_1", "Q8_0"]
 
 CHUNK_BYTES = 16 * 1024 * 1024
 LARGEST_F16 = 65504.0
+PACKED: dict[str, FileType] = {kind: kind for kind in get_args(PackedType)}
 ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-EXPERT = re.compile(r"(.{1,200})\.experts\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias))")
+EXPERT = re.compile(
+    r"(.{1,200}\.experts)\.(\d{1,5})\.(\w{1,32}\.(?:weight|bias|scale|input_scale))"
+)
 WHOLE_ENDINGS = (
     "norm.weight",  # of each head in some models
     ".ffn_gate_inp.weight",
     ".ffn_gate_inp_shexp.weight",
-    "_exps.bias",
     ".shortconv.conv.weight",
     ".ssm_conv1d.weight",
+    ".altup_correct_coef.weight",
+    ".altup_predict_coef.weight",
 )  # small too
 KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
-WITHOUT_SUFFIX = (".ssm_a", ".ssm_d")
-WHOLE_NAMES = ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
-BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
-SKIPPED = re.compile(
-    r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
-    r"|^(model\.)?(vision_tower|multi_modal_projector|visual|vision_model)\."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,9 @@ class TensorPart:
     @property
     def num_bytes(self) -> int:
         """Return the size in the file, without padding."""
-        if self.kind == "MXFP4":
-            return self.num_values // GROUP * BLOCK_BYTES
+        if self.kind in BLOCKS:
+            values, size = BLOCKS[self.kind]
+            return self.num_values // values * size
         return self.num_values * ITEM_BYTES[self.kind]
 
     def chunks(self) -> Iterator[Array]:
@@ -118,6 +119,7 @@ def plan(
     config: Config,
     family: Architecture,
     file_type: FileType | None,
+    quantization: SourceQuantization,
 ) -> list[TensorPart]:
     """Return the tensors of the file, sorted by name; a type of None keeps the source's type.
 
@@ -126,106 +128,53 @@ def plan(
         IntegrityError: a layer is incomplete, or a shape is impossible.
     """
     names = TensorNames(family, config)
-    kind = file_type or _usual_type(tensors)
+    kind = file_type or usual_type(tensors)
     parts: dict[str, TensorPart] = {}
-    for plain, source in _pieces(tensors, names, config, family):
+    for plain, source in _pieces(joined(tensors, quantization), names, config, family):
         name = names.of(plain)
-        if name is None:
+        if name is None or _is_one(source):
             continue
         if name in parts:
             raise IntegrityError(f"the model has tensor {source.name} under another name too")
         parts[name] = _part(name, source, config, family, kind)
-    _check_complete(parts, num_layers(config), family.layer_kinds and family.layer_kinds(config))
+    kinds = family.layer_kinds(config) if family.layer_kinds else [""] * num_layers(config)
+    _check_complete(parts, [*kinds, *["predictor"] * num_predictors(config)])
     return [parts[name] for name in sorted(parts, key=_natural)]
 
 
-class TensorNames:
-    """The GGUF names of an architecture's tensors."""
-
-    def __init__(self, family: Architecture, config: Config) -> None:
-        self._family = family
-        self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
-        self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
-
-    def of(self, source: str) -> str | None:
-        """Return the GGUF name of a tensor, or None if GGUF does not need it.
-
-        Raises:
-            UsageError: the architecture has no such tensor.
-        """
-        name = self.plain(source)
-        if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
-            return None
-        if self._family.kind == "encoder" and name.startswith("lm_head."):
-            return None
-        gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
-        if gguf_name is None or not gguf_name.endswith((".weight", ".bias", *WITHOUT_SUFFIX)):
-            raise UsageError(
-                f"tensor {source} is not one of {self._family.name}'s, the model is another",
-                hint="a quantized model or an adapter? take the plain model",
-            )
-        return gguf_name
-
-    def plain(self, source: str) -> str:
-        """Return the tensor's name in transformers' class for causal language models."""
-        for old, new in self._family.renames:
-            if new not in source:
-                source = source.replace(old, new)
-        if self._family.kind == "encoder":
-            name = re.sub(r"^(bert|roberta)\.", "", source)
-            return name.replace(".gamma", ".weight").replace(".beta", ".bias")
-        name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
-        name = name.removeprefix("language_model.")
-        is_whole = name.startswith(
-            ("model.", "lm_head.", "vision_tower.", "multi_modal_", "visual.", "vision_model.")
-        )
-        return name if is_whole else f"model.{name}"
-
-
 def _pieces(
-    tensors: Mapping[str, SafetensorsTensor],
+    sources: Iterable[tuple[str, TensorSource]],
     names: TensorNames,
     config: Config,
     family: Architecture,
 ) -> Iterator[tuple[str, TensorSource]]:
     """Yield the sources of GGUF tensors with plain names; experts of a layer are stacked."""
-    experts: dict[str, dict[int, TensorSource]] = {}
-    for stored_name, tensor in _joined(tensors):
+    stacks: dict[str, dict[int, TensorSource]] = {}
+    pattern = EXPERT if family.has_experts else family.stacked
+    for stored_name, tensor in sources:
         for plain, source in family.pieces(names.plain(stored_name), tensor, config):
-            match = EXPERT.fullmatch(plain) if family.has_experts else None
+            match = pattern.fullmatch(plain) if pattern else None
             if match is None:
                 yield plain, source
             else:
-                stack = experts.setdefault(f"{match[1]}.experts.{match[3]}", {})
+                stack = stacks.setdefault(f"{match[1]}.{match[3]}", {})
                 stack[int(match[2])] = source
-    for name, members in experts.items():
+    for name, members in stacks.items():
         ordered = [members[index] for index in sorted(members)]
         if sorted(members) != list(range(len(members))):
             raise IntegrityError(f"{name} lacks an expert: it has {len(members)}")
         if len({(member.shape, member.dtype) for member in ordered}) > 1:
             raise IntegrityError(f"{name} has experts of several shapes or types")
-        yield name, StackedTensors(name=name, members=tuple(ordered))
+        if all(isinstance(member, ConstantTensor) for member in ordered):
+            yield name, JoinedTensors(name=name, members=tuple(ordered))
+        else:
+            yield name, StackedTensors(name=name, members=tuple(ordered))
 
 
-def _joined(
-    tensors: Mapping[str, SafetensorsTensor],
-) -> Iterator[tuple[str, TensorSource]]:
-    """Yield the tensors by name; one with blocks or with scales of its own is one."""
-    for name, tensor in tensors.items():
-        stem = name.removesuffix(BLOCKS)
-        if name + SCALE in tensors:
-            yield name, join_scale(tensor, tensors[name + SCALE])
-        elif stem != name and stem + SCALES in tensors:
-            yield stem, join_blocks(stem, tensor, tensors[stem + SCALES])
-        elif not _is_scale(name, tensors):
-            yield name, tensor
-
-
-def _is_scale(name: str, tensors: Mapping[str, SafetensorsTensor]) -> bool:
-    pairs = ((SCALE, ""), (SCALES, BLOCKS))
-    return any(
-        name.endswith(end) and name.removesuffix(end) + other in tensors for end, other in pairs
-    )
+def _is_one(source: TensorSource) -> bool:
+    """Return whether a tensor is a scale of 1, which llama.cpp assumes without the tensor."""
+    members = source.members if isinstance(source, JoinedTensors) else (source,)
+    return all(isinstance(member, ConstantTensor) and member.value == 1 for member in members)
 
 
 def interleaved(num_rows: int, num_heads: int) -> Array:
@@ -240,31 +189,55 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
 def _part(
     name: str, tensor: TensorSource, config: Config, family: Architecture, kind: FileType
 ) -> TensorPart:
-    is_small = len(tensor.shape) == 1 or name.endswith(WHOLE_ENDINGS)
+    is_small = (
+        len(tensor.shape) == 1 or not name.endswith(".weight") or name.endswith(WHOLE_ENDINGS)
+    )
     is_norm = name.endswith("norm.weight") and not name.endswith(family.plain_norms)
     return TensorPart(
         name=name,
         source=tensor,
-        kind=_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
+        kind=stored_kind(name, tensor, "F32" if is_small or name in KEPT_WHOLE else kind),
         order=_order(name, tensor, config, family),
         offset=family.norm_offset if is_norm else 0.0,
     )
 
 
-def _kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
-    """Return the type of a tensor in the file; MXFP4 stays as it is.
+def stored_kind(name: str, tensor: TensorSource, kind: FileType) -> FileType:
+    """Return the type of a tensor in the file; quantized blocks stay as they are.
 
     Raises:
         UsageError: a tensor of bytes is no format that is known here.
     """
-    if tensor.dtype == "MXFP4":
-        return "MXFP4"
+    _check_blocks(tensor)
+    if tensor.dtype in BLOCKS:
+        return PACKED[tensor.dtype]
     if tensor.dtype not in STORED:
         raise UsageError(
             f"tensor {name} has the type {tensor.dtype}; F32, F16 and BF16 can be converted",
             hint="take the unquantized model",
         )
     return kind
+
+
+def _check_blocks(source: TensorSource) -> None:
+    """Refuse a change of a quantized matrix that takes its blocks apart.
+
+    Raises:
+        UsageError: the values of blocks are rearranged or computed with.
+    """
+    if isinstance(source, StackedTensors):
+        for member in source.members:
+            _check_blocks(member)
+    inner = getattr(source, "source", None)
+    if inner is None:
+        return
+    keeps_rows = isinstance(source, ViewedTensor) and source.keeps_rows
+    if inner.dtype in BLOCKS and not keeps_rows:
+        raise UsageError(
+            f"tensor {inner.name} is quantized, and llama.cpp has its values in another order",
+            hint="take the model that is not quantized",
+        )
+    _check_blocks(inner)
 
 
 def _order(name: str, tensor: TensorSource, config: Config, family: Architecture) -> Array | None:
@@ -283,7 +256,7 @@ def _order(name: str, tensor: TensorSource, config: Config, family: Architecture
     return None
 
 
-def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
+def usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     """Return the type of the largest tensor: small tensors often have higher precision."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
     plain = [tensor for tensor in tensors.values() if tensor.dtype in kinds]
@@ -293,20 +266,18 @@ def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     return kinds[largest.dtype]
 
 
-def _check_complete(
-    parts: Mapping[str, TensorPart], layers: int, kinds: Sequence[str] | None
-) -> None:
+def _check_complete(parts: Mapping[str, TensorPart], kinds: Sequence[str]) -> None:
     """Check that all layers of a kind have the same tensors."""
-    names_by_layer: dict[int, set[str]] = {index: set() for index in range(layers)}
+    names_by_layer: dict[int, set[str]] = {index: set() for index in range(len(kinds))}
     for name in parts:
         match = BLOCK.fullmatch(name)
         if match:
             names_by_layer[int(match[1])].add(match[2])
     expected_of: dict[str, set[str]] = {}
     for index, names in names_by_layer.items():
-        expected_of.setdefault(kinds[index] if kinds else "", set()).update(names)
+        expected_of.setdefault(kinds[index], set()).update(names)
     for index, names in names_by_layer.items():
-        expected = expected_of[kinds[index] if kinds else ""]
+        expected = expected_of[kinds[index]]
         if names != expected or not names:
             missing = min(expected - names, default="tensors")
             raise IntegrityError(f"layer {index} of the model has no {missing}")

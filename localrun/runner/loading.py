@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
-    from localrun.engine.media.projector import Projector
+    from localrun.engine.media.projector import LoadedProjector
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
@@ -205,14 +205,14 @@ class LoadedModel:
         saver = PromptSaver(cache, folder, restorer, num_vocab=self._model.num_vocab)
         return replace(parts, saver=saver, restorer=restorer)
 
-    def _open_projector(self, native_log: NativeLog) -> Projector | None:
+    def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
         """Load the projector of a model that generates, or return None without one."""
         path = self._load.projector_path
         if path is None or self._model.only_embeds:
             return None
-        from localrun.engine.media.projector import Projector  # loads libmtmd
+        from localrun.engine.media.projector import LoadedProjector  # loads libmtmd
 
-        projector = Projector(
+        projector = LoadedProjector(
             Path(path),
             self._model,
             native_log,

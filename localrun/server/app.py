@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from localrun.server.routing.parts import Parts
 
 UNAVAILABLE = 503
+READY = "ready"
 RESUME_AFTER_S = 3.0
 OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare this text exactly
 CONTROL_HEADER = "x-localrun"  # browsers send it only with an Origin header
@@ -66,9 +67,8 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
 
     @router.head("/")
     @router.get("/")
-    async def root(request: Request) -> PlainTextResponse:
-        is_browser = "text/html" in request.headers.get("accept", "")
-        return PlainTextResponse("localrun is running" if is_browser else OLLAMA_IS_RUNNING)
+    async def root(request: Request) -> Response:
+        return await _greeting(request, has_page=parts.settings.has_page)
 
     @router.head("/healthz")
     @router.get("/healthz")
@@ -80,9 +80,8 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
     @router.head("/readyz")
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        if parts.deferred_pool.is_closing:
-            return JSONResponse({"status": "leaving"}, UNAVAILABLE)
-        return JSONResponse({"status": "ready"})
+        status = parts.readiness
+        return JSONResponse({"status": status}, 200 if status == READY else UNAVAILABLE)
 
     @router.head("/metrics")
     @router.get("/metrics")
@@ -105,6 +104,17 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
     return router
 
 
+async def _greeting(request: Request, *, has_page: bool) -> Response:
+    """Return the chat page to a browser, which imports it, and a text to others."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return PlainTextResponse(OLLAMA_IS_RUNNING)
+    if not has_page:
+        return PlainTextResponse("localrun is running")
+    web = await asyncio.to_thread(import_module, "localrun.server.web.routes")
+    page: Response = await web.home(request)
+    return page
+
+
 @contextlib.asynccontextmanager
 async def _closing(parts: Parts) -> AsyncGenerator[None, None]:
     """Go on with open batches, and release what the routes hold when the server ends."""
@@ -112,6 +122,7 @@ async def _closing(parts: Parts) -> AsyncGenerator[None, None]:
     yield
     resuming.cancel()
     await parts.stop_batches()
+    await parts.close_remotes()
     await asyncio.to_thread(parts.close)
 
 

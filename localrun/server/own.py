@@ -24,6 +24,7 @@ from localrun.server.parsing.requests import read
 from localrun.server.parsing.table import Table, flag, strings
 from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
+from localrun.supervisor.status import ModelState, RunningModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.core.loaded_names import LoadedNames
+    from localrun.server.core.remotes import Remotes
     from localrun.server.parsing.table import Values
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.status import RunningModel
 
 MAX_NAMES = 1000  # of one `localrun rm`
 _PIN = flag("pin")
@@ -44,14 +45,17 @@ REMOVED = Table((_MODELS,))
 RENAMED = Table((_SOURCE, _TARGET))
 
 
-def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> Routes:
+def own_routes(
+    completions: Completions, pool: RunnerPool, names: LoadedNames, remotes: Remotes
+) -> Routes:
     """Return the router."""
     router = Routes("/api/localrun")
 
     @router.get("/ps")
     async def states() -> JSONResponse:
         await asyncio.to_thread(names.settle)
-        rows = [_row(model) for model in pool.states()]
+        models = [*pool.states(), *map(_answered_elsewhere, remotes.open_requests.items())]
+        rows = [_row(model) for model in models]
         return JSONResponse({"models": rows, "waiting": pool.num_waiting})
 
     @router.post("/load")
@@ -83,6 +87,21 @@ async def _load(completions: Completions, values: Values) -> AsyncGenerator[byte
         pins=values[_PIN] or False,
     )
     yield ndjson_line({"status": "ready", "load_s": load_s, "done": True})
+
+
+def _answered_elsewhere(requests: tuple[str, int]) -> RunningModel:
+    """Return the row of a remote model with open requests."""
+    name, num_open = requests
+    return RunningModel(
+        name=name,
+        digest="",
+        size_bytes=0,
+        size_gpu_bytes=0,
+        num_ctx=0,
+        num_open=num_open,
+        until=None,
+        state=ModelState.REMOTE,
+    )
 
 
 def _row(model: RunningModel) -> JsonObject:

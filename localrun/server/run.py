@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from localrun.server.core.deferred_pool import DeferredPool
+    from localrun.server.core.preload import Preload
     from localrun.server.listening.tls import TlsOptions
     from localrun.server.listening.unix_socket import UnixListener
     from localrun.server.middleware.keys import Keys
@@ -68,6 +69,7 @@ class ServerOptions:
     warm: str | None  # the socket of the warm process
     unix: UnixListener | None
     notify: Callable[[str], None] = lambda _: None  # of a service manager
+    preload: Preload | None = None
 
 
 def serve(
@@ -76,10 +78,14 @@ def serve(
     """Serve on a listening socket until shutdown, which closes the pool."""
     use_one_arena()
     try:
-        _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
+        _serve(options, _parts(options, workspace, pool), listener)
     finally:
         pool.close()
     _log.info("exited")
+
+
+def _parts(options: ServerOptions, workspace: Workspace, pool: DeferredPool) -> Parts:
+    return Parts(pool, workspace, Metrics(), warm=options.warm, preload=options.preload)
 
 
 def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> None:
@@ -96,7 +102,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         server = HttpServer(config, shutdown)
         _handle_signals(server, shutdown, pool)
         watches = [
-            _end_on(shutdown, pool, _drain_s(settings)),
+            _end_on(shutdown, parts, _drain_s(settings)),
             parts.metrics.watch_loop(),
             _release_memory(activity),
         ]
@@ -162,11 +168,12 @@ def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: DeferredP
             call_on_signal(loop, number, handle)
 
 
-async def _end_on(shutdown: asyncio.Event, pool: DeferredPool, drain_s: float) -> None:
+async def _end_on(shutdown: asyncio.Event, parts: Parts, drain_s: float) -> None:
     await shutdown.wait()
     _log.info("shutting down")
     await asyncio.sleep(drain_s)  # cancelled if all requests end earlier
-    await asyncio.to_thread(pool.close)
+    await parts.close_remotes()
+    await asyncio.to_thread(parts.deferred_pool.close)
 
 
 async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
-from localrun.errors import ModelNotFoundError
+from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.load_rules import (
     CONTEXT_LENGTH,
     FLASH_ATTENTION,
@@ -24,11 +24,13 @@ from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.routing.routes import Routes
 from localrun.services.machine.plan_json import plan_to_json
+from localrun.services.quantizing.kept import kept_in, kept_text
+from localrun.services.remotes.stored import refuse_remote
 from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from localrun.runner.messages import JsonObject, Stats
     from localrun.server.core.loaded_names import Catalogue
@@ -60,11 +62,13 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> Ro
         loaded = next((row for row in pool.states() if is_same_name(row.name, model)), None)
         if loaded is None or loaded.state in UNLOADED:
             stored = await asyncio.to_thread(catalogue.find_model, model)
+            refuse_remote(stored, "it has no settings of a load")
             raise ModelNotFoundError(
                 f"{stored.name} is not loaded{_failure(loaded)}",
                 hint=f"localrun plan {model}   shows the settings of a load",
             )
-        return JSONResponse(_explanation(loaded, settings))
+        kept = await asyncio.to_thread(kept_settings, catalogue, loaded.name)
+        return JSONResponse(_explanation(loaded, settings, kept))
 
     return router
 
@@ -88,20 +92,34 @@ def layout_setting(stats: Stats) -> LoadSetting:
     return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)
 
 
+def kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
+    """Return a line for the tensors that the quantization kept; none if the model is gone."""
+    try:
+        kept = kept_in(catalogue.find_model(name))
+    except (LocalrunError, OSError):
+        return []
+    return [
+        LoadSetting(
+            name="kept tensors", value=kept_text(each), source="quantization", reason=each.reason
+        )
+        for each in kept
+    ]
+
+
 def _failure(model: RunningModel | None) -> str:
     if model is None:
         return ""
     return f": it failed: {model.reason}" if model.state is ModelState.FAILED else " yet"
 
 
-def _explanation(model: RunningModel, server: Settings) -> JsonObject:
+def _explanation(model: RunningModel, server: Settings, kept: Sequence[LoadSetting]) -> JsonObject:
     planned = model.planned
     return {
         "name": model.name,
         "context": model.num_ctx,
         "memory": dict(model.memory),
         "threads": model.num_threads,
-        "settings": [asdict(setting) for setting in _settings(model, server)],
+        "settings": [asdict(setting) for setting in (*_settings(model, server), *kept)],
         "plan": plan_to_json(planned.plan) if planned and planned.plan else None,
     }
 

@@ -64,7 +64,7 @@ def check_can_answer(model: StoredModel) -> None:
         UsageError: the model only embeds, or is no model.
     """
     check_is_model(model)
-    if "embedding" in model.details.capabilities:
+    if not {"embedding", "rerank"}.isdisjoint(model.details.capabilities):
         raise UsageError(
             f"{model.name} is an embedding model: it turns text into numbers and cannot answer",
             hint="localrun list   shows the models with the capability completion",
@@ -78,6 +78,8 @@ def check_is_model(model: StoredModel) -> None:
         UsageError: it is only a part of a model.
         LoadError: llama.cpp does not know its architecture.
     """
+    if model.remote is not None:
+        return
     role = model.details.role
     unknown = unknown_architecture(model.details.family) if role == "weights" else None
     if unknown is not None:

@@ -23,6 +23,7 @@ from localrun.services.index.headers import HeaderFacts, HeaderIndex
 from localrun.services.index.listing import ModelList
 from localrun.services.index.summaries import file_summary, modified_at, with_capabilities
 from localrun.services.recipes import StoredRecipe, read_recipe, to_jinja
+from localrun.services.remotes.stored import refuse_adapters, stored_remote
 from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
 from localrun.store.index import StoreIndex
 from localrun.store.manifest import Role
@@ -149,6 +150,7 @@ class Models:
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with one more adapter, and the name that includes it."""
+        refuse_adapters(model)
         if adapter.name.endswith(".gguf"):
             self._refuse_path(adapter.name)
             with self._at_path(adapter.name):
@@ -210,6 +212,8 @@ class Models:
             layers = entry.manifest.with_role(role)
             return tuple(blobs.path(layer.digest, layer.size_bytes) for layer in layers)
 
+        if entry.manifest.with_role(Role.REMOTE):
+            return stored_remote(entry, blobs)
         shards = paths(Role.WEIGHTS)
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")

@@ -84,7 +84,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
                 base=ref.base,
                 scheme=ref.scheme,
             )
-            return store.tag(target, manifest, lease, provenance).name
+            return store.tag(target, manifest, lease, provenance, takes_remote=True).name
     return copy_model(workspace, source, target)
 
 

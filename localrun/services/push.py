@@ -17,6 +17,7 @@ from localrun.disk import storage_errors
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
+from localrun.services.remotes.stored import refuse_entry
 from localrun.store.manifest import MAX_BYTES
 from localrun.system.files import replace_file
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Descriptor
+    from localrun.store.store import Entry
 
 PRIVATE = 0o600
 LONGEST_ADDRESS = 1 << 14
@@ -58,21 +60,8 @@ def push_model(
         NetworkError: the registry refuses or does not answer; the same command resumes.
         IntegrityError: a file of the model is damaged.
     """
-    if target.source is not ModelSource.REGISTRY:
-        raise UsageError(
-            f"{target} is not in an OCI registry",
-            hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
-        )
-    if ref.source is ModelSource.FILE:  # whether something is there or not
-        raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
+    entry = find_pushed(workspace, ref, target)
     store = workspace.store
-    entry = store.find(ref)
-    if entry is None:
-        workspace.models.find_model(str(ref))
-        raise UsageError(
-            f"{ref} comes with localrun and cannot be pushed by this name",
-            hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
-        )
     is_insecure = is_insecure or store.allows_plain_http(target)
     store.check_whole(entry)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
@@ -88,6 +77,32 @@ def push_model(
         size_bytes=entry.manifest.size_bytes,
         sent_bytes=sent,
     )
+
+
+def find_pushed(workspace: Workspace, ref: ModelRef, target: ModelRef) -> Entry:
+    """Return the entry of a model that can be pushed to a target.
+
+    Raises:
+        ModelNotFoundError: the model does not exist.
+        UsageError: the target is no registry, or the model is not in the store or is remote.
+    """
+    if target.source is not ModelSource.REGISTRY:
+        raise UsageError(
+            f"{target} is not in an OCI registry",
+            hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
+        )
+    if ref.source is ModelSource.FILE:  # whether something is there or not
+        raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
+    store = workspace.store
+    entry = store.find(ref)
+    if entry is None:
+        workspace.models.find_model(str(ref))
+        raise UsageError(
+            f"{ref} comes with localrun and cannot be pushed by this name",
+            hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
+        )
+    refuse_entry(entry, "pushed")
+    return entry
 
 
 def _send(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.modelfile.known import KNOWN
+from localrun.services.remotes.stored import refuse_remote
 from localrun.supervisor.model import RunnerModel
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ _log = logging.getLogger(__name__)
 
 
 def runner_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for a model; adapters are chosen by requests."""
+    """Return what the pool loads for a model; adapters are chosen by requests.
+
+    Raises:
+        UsageError: the model is remote, so that nothing can be loaded.
+    """
+    refuse_remote(model)
     recipe = model.recipe
     layers = _integer(recipe, "num_gpu")
     return RunnerModel(

@@ -16,6 +16,9 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.remote.source import format_sources
+from localrun.services.quantizing.kept import kept_in
+from localrun.services.remotes.stored import refuse_remote
 from localrun.services.translating.manifests import is_translated
 from localrun.services.translating.notes import (
     NOT_TRANSLATED,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from localrun.engine.quantizing.kept import KeptTensors
     from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -67,6 +71,8 @@ class ModelFacts:
     template_features: tuple[str, ...]  # parts of a conversation that the template supports
     choice: str | None  # the quantization chosen for a name without one
     revision: str | None  # of its source repository
+    kept_tensors: tuple[KeptTensors, ...]  # at a higher precision than most
+    projector_types: tuple[str, ...]  # of the weights of its projectors
     layout: str | None  # a sentence about weights that were written for another program
     published: str | None  # digest of the manifest that its source has, if it was translated
 
@@ -112,7 +118,9 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
-        layout=None if entry is None else _layout(model, entry),
+        kept_tensors=kept_in(model),
+        projector_types=tuple(read_header(path).file_type for path in model.projectors),
+        layout=None if model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
     )
 
@@ -122,9 +130,12 @@ def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:
 
     Raises:
         ModelNotFoundError: the model does not exist.
+        UsageError: the model is remote.
         IntegrityError: a file of the model is missing or damaged.
     """
-    return tuple(_tensors(workspace.models.find_model(name).shards))
+    model = workspace.models.find_model(name)
+    refuse_remote(model, "its tensors are not")
+    return tuple(_tensors(model.shards))
 
 
 def features_of(template: str | None) -> tuple[str, ...]:
@@ -154,6 +165,8 @@ def base_name(model: StoredModel) -> str:
 
 def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
     """Return the recipe that names the files of the store."""
+    if model.remote is not None:
+        return Recipe(sources=format_sources(model.remote), **recipe_fields(model))
     roles = (Role.WEIGHTS, Role.PROJECTOR)
     files = [layer.digest for role in roles for layer in entry.manifest.with_role(role)]
     drafts = entry.manifest.with_role(Role.DRAFT)
@@ -198,16 +211,16 @@ def entry_of(workspace: Workspace, name: str) -> Entry | None:
     return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
 
 
-def _layout(model: StoredModel, entry: Entry) -> str | None:
+def _layout(model: StoredModel, entry: Entry | None) -> str | None:
     """Return a sentence about weights in the layout of Ollama's old engine, before or now."""
-    if is_translated(entry.manifest):
+    if entry is not None and is_translated(entry.manifest):
         return SHOWN
     if len(model.shards) != 1:
         return None
     header = read_header(model.shards[0], array_ends=dict(model.array_ends))
     if not is_old_layout(header):
         return None
-    hint = translation_hint(model.name, is_pulled=entry.ref.origin is not None)
+    hint = translation_hint(model.name, is_pulled=model.is_pulled)
     return f"{NOT_TRANSLATED}: {hint}"
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.gguf.role import GgufRole
+    from localrun.remote.model import RemoteModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,16 @@ class ModelSummary:
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
+    remote: RemoteModel | None = None  # the engine that answers in place of weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel(ModelSummary):
     """Model that can be run."""
 
-    shards: tuple[Path, ...]  # of the weights in order; one, except for split models
+    shards: tuple[
+        Path, ...
+    ]  # of the weights in order; one, except for split models; none if remote
     chat_template: str | None  # Jinja
     origin: str | None = None  # the name it was pulled from, or its base
     is_pulled: bool = False  # the origin is a name that can be pulled

@@ -53,6 +53,7 @@ class Role(StrEnum):
     MESSAGES = "messages"
     LICENSE = "license"
     RECIPE = "recipe"
+    REMOTE = "remote"  # the engine that answers in place of weights
     OTHER = "other"
 
 
@@ -64,6 +65,7 @@ MEDIA_TYPES = {
     Role.TEMPLATE: "application/vnd.docker.ai.chat.template.jinja",
     Role.LICENSE: "application/vnd.docker.ai.license",
     Role.RECIPE: "application/vnd.localrun.recipe.v1+json",
+    Role.REMOTE: "application/vnd.localrun.remote.v1+json",
     Role.OTHER: "application/vnd.docker.ai.model.file",
 }
 ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
@@ -91,6 +93,7 @@ MAX_OF = {  # layers of a role; each is opened, and texts are read whole
     Role.PARAMS: 16,
     Role.MESSAGES: 16,
     Role.RECIPE: 16,
+    Role.REMOTE: 1,
 }
 CNCF_RAW = ("application/vnd.cncf.model.weight.", "application/vnd.cncf.model.doc.")
 

@@ -19,7 +19,7 @@ from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import BlobStore
 from localrun.store.layout import Layout, check_version, create
 from localrun.store.locks import leased
-from localrun.store.manifest import MAX_BYTES, Manifest, parse_manifest
+from localrun.store.manifest import MAX_BYTES, Manifest, Role, parse_manifest
 from localrun.store.refs import StoredRef, list_refs, load_ref, read_ref, write_ref
 
 if TYPE_CHECKING:
@@ -137,16 +137,31 @@ class Store:
             raise IntegrityError(f"{digest}: {error.message}", hint=error.hint) from error
 
     def tag(
-        self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
+        self,
+        ref: ModelRef,
+        manifest: bytes,
+        lease: Lease,
+        provenance: Provenance | None = None,
+        *,
+        takes_remote: bool = False,
     ) -> StoredRef:
         """Point a name at a manifest, and return the new reference.
 
+        Only the user may name the engine of a remote model, which receives prompts and maybe a key:
+        a manifest from elsewhere is refused unless ``takes_remote``.
+
         Raises:
-            IntegrityError: the manifest has no layers, or a blob is missing or has another size.
+            IntegrityError: the manifest has no layers, or a blob is missing or has another size,
+                or it is a remote model from elsewhere.
         """
         parsed = parse_manifest(manifest)
         if not parsed.layers:
             raise IntegrityError(f"the manifest of {ref} has no layers, so it holds no model")
+        if parsed.with_role(Role.REMOTE) and not takes_remote:
+            raise IntegrityError(
+                f"{ref} is a remote model, which is accepted from nobody else",
+                hint="localrun remote add NAME URL   makes one",
+            )
         lease.add(blob.digest for blob in parsed.blobs)
         for blob in parsed.blobs:
             if self.blobs.find(blob.digest, blob.size_bytes) is None:

@@ -31,6 +31,7 @@ class ModelState(StrEnum):
     BUSY = "busy"
     DRAINING = "draining"  # finishes its requests, then is unloaded
     FAILED = "failed"  # crashed too often, or did not load
+    REMOTE = "remote"  # answered by an engine elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,11 @@ class NewTensor:
         return self.blocks[0].starts[0]
 
     @property
+    def starts(self) -> set[int]:
+        """Return the offsets at which its blocks begin in the file."""
+        return {start for block in self.blocks for start in block.starts}
+
+    @property
     def num_bytes(self) -> int:
         """Return the bytes of its data."""
         kind = TENSOR_TYPES[self.kind]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localrun.disk import storage_error
 from localrun.errors import IntegrityError
@@ -149,11 +149,17 @@ def _projector(source: _OldFile) -> NewFile | None:
 
 
 def _checked(source: _OldFile, rules: Rules) -> tuple[NewTensor, ...]:
-    """Return the tensors of a new file, which use no byte of the source twice."""
-    from localrun.translation.known import check_known  # loads numpy
+    """Return the tensors of a new file, which use no byte of the source twice.
+
+    llama.cpp takes a model only if it knows all tensors; of a projector it ignores the others.
+    """
+    from localrun.translation.known import check_known, is_known  # loads numpy
 
     tensors = new_tensors(source.header, rules)
-    check_known(rules.becomes, [tensor.name for tensor in tensors])
+    if rules.take is None:
+        check_known(tensor.name for tensor in tensors)
+    else:
+        tensors = [tensor for tensor in tensors if is_known(tensor.name)]
     if sum(tensor.old_bytes for tensor in tensors) > source.num_bytes:
         raise IntegrityError("the tensors of the file overlap")
     return tuple(tensors)
@@ -169,8 +175,15 @@ def _pairs(source: _OldFile) -> dict[str, bytes]:
 
 
 def _new_pairs(source: _OldFile, rules: Rules, pairs: Mapping[str, bytes]) -> dict[str, bytes]:
-    specs = {key: spec for key, spec in rules.default.items() if pairs.get(key) in UNSET}
-    made = {key: encoded(spec, source.header) for key, spec in (specs | dict(rules.set)).items()}
+    """Return the pairs that rules set, and the defaults of those that are missing."""
+    chosen = _encoded(rules.set, source.header)
+    known = {**pairs, **chosen}
+    specs = {key: spec for key, spec in rules.default.items() if known.get(key) in UNSET}
+    return _encoded(specs, source.header) | chosen
+
+
+def _encoded(specs: Mapping[str, Mapping[str, Any]], header: Header) -> dict[str, bytes]:
+    made = {key: encoded(spec, header) for key, spec in specs.items()}
     return {key: content for key, content in made.items() if content is not None}
 
 
@@ -197,14 +210,11 @@ def _old_bytes(file: NewFile | None) -> int:
 
 
 def _translation(source: _OldFile, text: NewFile, projector: NewFile | None) -> Translation:
-    rules = source.rules
-    second = rules.projector_of(source.header) if projector is not None else None
-    dropped = [
-        name
-        for name in source.header.tensors
-        if not rules.has(name) and (second is None or not second.has(name))
-    ]
-    num_bytes = text.num_bytes + (0 if projector is None else projector.num_bytes)
+    files = [text] if projector is None else [text, projector]
+    used = {start for file in files for tensor in file.tensors for start in tensor.starts}
+    header = source.header
+    dropped = [t for t in header.tensors.values() if header.data_start + t.offset not in used]
+    num_bytes = sum(file.num_bytes for file in files)
     return Translation(num_bytes, len(dropped), has_projector=projector is not None)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError
 from localrun.gguf.header import DEFAULT_ALIGNMENT, MAGIC
 from localrun.system.files import copy_range, read_at
+from localrun.translation.rules import PADDING
 from localrun.translation.values import U32, encoded_text
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 VERSION = 3
 BLOCK_BYTES = 4096  # of file systems that share blocks
-PADDING = "localrun.padding"
 ALIGNMENT = "general.alignment"
 
 

@@ -22,7 +22,8 @@ import gguf
 import numpy as np
 
 from benchmarks import peer
-from localrun.engine.llama.quantize import quantization, quantize
+from localrun.engine.quantizing.quantize import quantize
+from localrun.engine.quantizing.types import quantization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

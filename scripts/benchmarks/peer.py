@@ -1,6 +1,7 @@
 """The peer of the benchmarks: llama-server, built from the wheel's sources and libraries.
 
     <cache>/localrun/llama-server/<key>/build/llama-server
+    <cache>/localrun/llama-server/<key>/tools/llama-perplexity, llama-imatrix, llama-quantize
     <cache>/localrun/llama-server/<key>/src/llama_cpp_python-0.3.36/...    the sdist, unpacked
 
 ``key`` depends on the wheel (`environment`) and the folder of its libraries: the peer is linked
@@ -20,6 +21,7 @@ from pathlib import Path
 import environment
 
 HERE = Path(__file__).resolve().parent
+TOOLS = ("llama-imatrix", "llama-perplexity", "llama-quantize")
 JOBS = 2
 NICENESS = 15
 
@@ -33,8 +35,20 @@ def ensure_server() -> Path:
     folder = _folder()
     program = folder / "build" / "llama-server"
     if not program.is_file():
-        _build(ensure_sources(), folder / "build")
+        _build("llama_server", ensure_sources(), folder / "build")
     return program
+
+
+def ensure_tools() -> None:
+    """Compile the tools that quantize and measure, if they do not exist."""
+    if any(find_tool(name) is None for name in TOOLS):
+        _build("llama_tools", ensure_sources(), _folder() / "tools")
+
+
+def find_tool(name: str) -> Path | None:
+    """Return a tool if it is already compiled, or None."""
+    program = _folder() / "tools" / name
+    return program if program.is_file() else None
 
 
 def find_server() -> Path | None:
@@ -78,18 +92,18 @@ def _fetch(folder: Path) -> None:
     scratch.rename(folder)
 
 
-def _build(sources: Path, folder: Path) -> None:
+def _build(project: str, sources: Path, folder: Path) -> None:
     if shutil.which("cmake") is None:
-        raise PeerError("cmake is needed for llama-server\nhint: sudo apt install cmake")
+        raise PeerError("cmake is needed for llama.cpp's programs\nhint: sudo apt install cmake")
     libraries = _libraries()
     if not any(libraries.glob("libllama-common.*")):
         raise PeerError(
             f"{libraries} has no libllama-common: the engine was not compiled here\n"
             "hint: rm .venv/.installed-run && CMAKE_ARGS=-DGGML_NATIVE=ON scripts/quickstart"
         )
-    print("compiling llama-server, once for this machine ...", file=sys.stderr)
+    print(f"compiling {project}, once for this machine ...", file=sys.stderr)
     definitions = [f"-DSOURCE={sources}", f"-DLIBRARIES={libraries}"]
-    _run(["cmake", "-S", str(HERE / "llama_server"), "-B", str(folder), *definitions])
+    _run(["cmake", "-S", str(HERE / project), "-B", str(folder), *definitions])
     gentle = ["nice", "-n", str(NICENESS)]
     _run([*gentle, "cmake", "--build", str(folder), "--parallel", str(JOBS)])
 

@@ -97,9 +97,10 @@ def ask(sample: Sample, address: str) -> str:
         "options": {"temperature": 0, "num_predict": 256},
     }
     message = _post(f"http://{address}/api/chat", body)["message"]
+    functions = [call["function"] for call in message.get("tool_calls") or ()]
     calls = [
-        f"<tool_call>\n{json.dumps({key: call['function'][key] for key in CALL_KEYS})}\n</tool_call>"
-        for call in message.get("tool_calls") or ()
+        f"<tool_call>\n{json.dumps({key: function[key] for key in CALL_KEYS})}\n</tool_call>"
+        for function in functions
     ]
     return "\n".join([*([message["content"]] if message["content"] else []), *calls])
 

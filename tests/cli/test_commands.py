@@ -94,7 +94,7 @@ def test_the_json_of_list_has_the_reviewed_keys(localrun_alone: Localrun) -> Non
 
     assert sorted(model) == [
         "capabilities", "context_length", "digest", "family", "modified", "name", "parameter_size",
-        "quantization", "size_bytes",
+        "quantization", "remote", "size_bytes",
     ]  # fmt: skip
     assert model["name"] == "guide:latest"
     assert model["digest"] == file_digest(embedded_models()["guide:latest"])

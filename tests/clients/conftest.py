@@ -5,6 +5,7 @@ A client's program runs once, when a first test asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ GUIDE = Path(localrun.__file__).parent / "data" / "guide.gguf"
 PROGRAMS = Path(acting.__file__).parent
 VARIABLE = "LOCALRUN_TEST_CLIENTS"
 PATIENCE_S = 100
+KEY = "of-the-engine"
 ENDLESS = """\
 FROM guide
 PARAMETER temperature 100
@@ -49,9 +51,35 @@ class Drive(Protocol):
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Return a home with the server up, guide loaded, and a model whose answers do not end."""
-    folder = tmp_path_factory.mktemp("clients")
+    with local_home(tmp_path_factory.mktemp("clients")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def remote_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Return a home whose models another localrun answers, which wants a key."""
+    with local_home(tmp_path_factory.mktemp("engine"), LOCALRUN_API_KEY=KEY) as engine:
+        folder = tmp_path_factory.mktemp("front")
+        (folder / "key").write_text(KEY)
+        found = make_home(folder)
+        found.environ["LOCALRUN_MODELS"] = str(folder / "models")
+        for name in (acting.MODEL, acting.ENDLESS, acting.EMBEDDER):
+            options = f"engine=localrun&key-file={folder}/key"
+            if name == acting.EMBEDDER:
+                options += "&capabilities=embedding"
+            recipe = f"FROM remote+{engine.url}/v1/{name}#{options}\n"
+            made = found.run("create", name, "-f", "-", stdin=recipe)
+            assert made.returncode == 0, made.stderr
+        assert found.run("run", acting.MODEL, "hi").returncode == 0
+        yield found
+        found.run("stop", "--server")
+
+
+@contextlib.contextmanager
+def local_home(folder: Path, **variables: str) -> Iterator[Home]:
+    """Yield a home whose models are on this machine."""
     found = make_home(folder)
-    found.environ["LOCALRUN_MODELS"] = str(folder / "models")
+    found.environ.update(variables, LOCALRUN_MODELS=str(folder / "models"))
     encoder(folder / "encoder.gguf", GUIDE, context=512)
     recipes = {acting.ENDLESS: ENDLESS, acting.EMBEDDER: f"FROM {folder}/encoder.gguf\n"}
     for name, recipe in recipes.items():
@@ -75,6 +103,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def drive(home: Home, request: pytest.FixtureRequest) -> Drive:
+    return _driven(home, request)
+
+
+@pytest.fixture(scope="session")
+def drive_remote(remote_home: Home, request: pytest.FixtureRequest) -> Drive:
+    return _driven(remote_home, request)
+
+
+def _driven(home: Home, request: pytest.FixtureRequest) -> Drive:
     kept: dict[str, Outcomes] = {}
 
     def command(kind: str, program: str) -> list[str]:

@@ -71,8 +71,15 @@ def clients(act: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("act", "client"), cases)
 
 
+@pytest.fixture(params=["local", "remote"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Return where the model is: with the server, or at another localrun."""
+    return str(request.param)
+
+
 @pytest.fixture
-def outcome(drive: Drive, act: str, client: Client) -> Any:
+def outcome(place: str, act: str, client: Client, request: pytest.FixtureRequest) -> Any:
+    drive: Drive = request.getfixturevalue("drive" if place == "local" else "drive_remote")
     told = drive(client.kind, client.program)[act]
     assert "error" not in told, told["error"]
     return told["value"]

@@ -161,9 +161,17 @@ def adapter(path: Path, architecture: str, seed: int) -> None:
     writer.close()
 
 
-def encoder(path: Path, vocabulary: Path, *, pooling: int = 1, context: int = CONTEXT) -> None:
-    """Write a BERT; with pooling 4 it has a head that ranks."""
+def encoder(
+    path: Path,
+    vocabulary: Path,
+    *,
+    pooling: int = 1,
+    context: int = CONTEXT,
+    prepare: Callable[[TinyModel], None] = lambda _model: None,
+) -> None:
+    """Write a BERT; with pooling 4 it has a head that ranks. ``prepare`` may add keys."""
     model = TinyModel(path, "bert", vocabulary, context=context)
+    prepare(model)
     _with_heads(model, HEADS)
     model.writer.add_layer_norm_eps(1e-12)
     model.writer.add_causal_attention(value=False)

@@ -39,12 +39,15 @@ ASKED = {  # hosts that are asked when none answers
     "run qwen3:8b hi": HUBS,
     "create new -f {recipe}": HUBS,
     "upgrade --check": {"pypi.org"},
+    "remote add big https://gpu1.example:8000/v1 --model m": {"gpu1.example"},
+    "remote test far": {"gpu2.example"},
     f"backend add https://host.example/x.zip#sha256={0:064}": {"host.example"},
 }
 QUIET = (
     "list", "ps", "show guide", "run guide hi", "plan guide", "why guide", "outdated", "pull --all",
     "verify", "verify --repair", "du", "prune", "lock", "doctor", "help", "version", "load nosuch",
     "cp guide mine", "show mine --modelfile", "export mine -o {home}/m.tar", "import --from ollama",
+    "remote list", "show far", "cp far near", "plan far", "push far ghcr.example/me/far",
     "backend list", "backend why", "service status", "upgrade", "completion bash", "manual",
 )  # fmt: skip
 FOREIGN = "import socket; socket.create_connection(('192.0.2.1', 80))"
@@ -67,6 +70,8 @@ def home(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hom
     for name in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT", "HTTPS_PROXY", "https_proxy"):
         found.environ.pop(name, None)
     assert found.run("run", "guide", "hi").returncode == 0
+    recipe = "FROM remote+https://gpu2.example:8000/v1/m"
+    assert found.run("create", "far", "-f", "-", stdin=recipe).returncode == 0
     yield found
     found.run("stop", "--server")
 
@@ -115,6 +120,13 @@ def test_the_page_lists_the_commands_and_hosts() -> None:
     assert commands <= listed
     for found in ASKED.values():
         assert all(host in PAGE for host in found if not host.endswith(".example"))
+
+
+def test_a_remote_model_is_asked_at_its_address_alone(home: Home, watch: Watch) -> None:
+    done = home.run("run", "far", "hi")
+
+    assert done.returncode != 0
+    assert hosts(watch) == {"gpu2.example"}
 
 
 def test_jobs_of_the_server_are_watched(home: Home, watch: Watch) -> None:

@@ -31,6 +31,12 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/models", {}),
     ("GET", "/v1/models/{name}", {}),
     ("GET", "/api/localrun/why", {}),
+    ("GET", "/api/localrun/parameters", {}),
+    ("POST", "/api/localrun/render", {"texts": ["# a", "b"]}),
+    ("POST", "/api/localrun/presence", {}),
+    ("GET", "/api/localrun/machine", {}),
+    ("GET", "/api/localrun/log", {}),
+    ("POST", "/api/localrun/lint", {"modelfile": "FROM guide"}),
     ("GET", "/v1/files", {}),
     ("GET", "/v1/batches", {}),
     ("POST", "/v1/chat/completions", {"messages": USER, "logprobs": True, "top_logprobs": 2}),
@@ -62,6 +68,7 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/api/embed", {"input": "abc"}),
     ("POST", "/api/embeddings", {"prompt": "abc"}),
 ]
+DESCRIBED = ("/api/localrun/why", "/api/localrun/parameters")  # by a query
 WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/api/localrun/why?model=nosuch", {}),
     ("GET", "/v1/models/nosuch", {}),
@@ -87,7 +94,7 @@ def document(served: Served) -> Any:
 def ask(served: Served, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
     url = served.url + path.replace("{name}", "fake")
     if method == "GET":
-        query = {"model": "fake"} if path == "/api/localrun/why" else None
+        query = {"model": "fake"} if path in DESCRIBED else None
         return httpx.get(url, params=query)
     return httpx.request(method, url, json={"model": "fake", **body})
 
@@ -134,6 +141,9 @@ def test_bodies_and_answers_have_schemas(document: Any) -> None:
         "/v1/responses/{response_id}/cancel",
         "/v1/batches/{batch_id}/cancel",
         "/v1/files",  # a form
+        "/login",  # a form
+        "/logout",
+        "/api/localrun/presence",
     }
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
-from tests.engine.tiny import HEAD, HEADS, INNER, LAYERS, WIDTH, TinyModel
+from tests.engine.tiny import HEAD, HEADS, INNER, LAYERS, WIDTH, TinyModel, encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+Tensors = dict[str, Any]
 EXPERTS = 4
+CHARACTER_MAP = "tokenizer.ggml.precompiled_charsmap"
 
 
 def write_as_ollama(
@@ -25,36 +28,50 @@ def write_as_ollama(
     tensors: Callable[[str], str],
     values: Mapping[str, tuple[Any, GGUFValueType]] | None = None,
     lists: Mapping[str, list[str]] | None = None,
+    undo: Callable[[Tensors], Tensors] = dict,
     extra_tensors: tuple[str, ...] = (),
+    projector: Tensors | None = None,
 ) -> None:
     """Write a file again with other names.
 
     ``keys`` has new names, None for those left out; ``values`` and ``lists`` of texts are added;
-    ``extra_tensors`` stand before all others.
+    ``undo`` gets all tensors before they are renamed; ``extra_tensors`` stand before all others,
+    those of the ``projector`` behind them.
     """
     reader = GGUFReader(source)
-    old = str(reader.fields["general.architecture"].contents())
     writer = GGUFWriter(target, architecture)
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture":
-            continue
-        renamed = keys.get(name, name.replace(f"{old}.", f"{architecture}.", 1))
-        if renamed is not None:
-            inner = field.types[1] if field.types[0] is GGUFValueType.ARRAY else None
-            writer.add_key_value(renamed, field.contents(), field.types[0], sub_type=inner)
+    _copy_keys(reader, writer, architecture, keys)
     for name, (value, kind) in (values or {}).items():
-        inner = GGUFValueType.INT32 if kind is GGUFValueType.ARRAY else None
+        is_array = kind is GGUFValueType.ARRAY
+        inner = GGUFValueType.get_type(value[0]) if is_array else None
         writer.add_key_value(name, value, kind, sub_type=inner)
     for name, texts in (lists or {}).items():
         writer.add_array(name, texts)
     for name in extra_tensors:
         writer.add_tensor(name, np.ones((3, 5), dtype=np.float32))
-    for tensor in reader.tensors:
-        writer.add_tensor(tensors(tensor.name), tensor.data, raw_dtype=tensor.tensor_type)
+    for name, array in undo({tensor.name: tensor.data for tensor in reader.tensors}).items():
+        writer.add_tensor(tensors(name), array)
+    for name, array in (projector or {}).items():
+        writer.add_tensor(name, array)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _copy_keys(
+    reader: GGUFReader, writer: GGUFWriter, architecture: str, keys: Mapping[str, str | None]
+) -> None:
+    old = str(reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        renamed = keys.get(name, name.replace(f"{old}.", f"{architecture}.", 1))
+        if renamed is not None and name == CHARACTER_MAP:
+            writer.add_array(name, list(base64.b64encode(bytes(field.contents())).decode()))
+        elif renamed is not None:
+            inner = field.types[1] if field.types[0] is GGUFValueType.ARRAY else None
+            writer.add_key_value(renamed, field.contents(), field.types[0], sub_type=inner)
 
 
 def contents(path: Path) -> tuple[dict[str, Any], dict[str, tuple[Any, bytes]]]:
@@ -168,3 +185,19 @@ def gpt_oss(path: Path, vocabulary: Path) -> None:
 
 def layers() -> list[str]:
     return [f"blk.{number}." for number in range(LAYERS)]
+
+
+def t5_encoder(path: Path, vocabulary: Path) -> None:
+    """Write a BERT with the tokenizer of T5, whose character map is empty."""
+    encoder(path, vocabulary, prepare=_with_t5_tokenizer)
+
+
+def _with_t5_tokenizer(model: TinyModel) -> None:
+    model.writer.add_string("tokenizer.ggml.model", "t5")
+    scores = [-float(number) for number in range(model.num_vocab)]
+    model.writer.add_array("tokenizer.ggml.scores", scores)
+    size = 4 * 1024  # of the map's array; behind it are the replacements
+    content = size.to_bytes(4, "little") + bytes(size) + bytes(1)
+    model.writer.add_key_value(
+        CHARACTER_MAP, list(content), GGUFValueType.ARRAY, sub_type=GGUFValueType.UINT8
+    )

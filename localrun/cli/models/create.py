@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Exit, Option
+from typer import Argument, Option
 
-from localrun.cli.completion import one_of
 from localrun.cli.options import AsJson, RecipeArguments, parse_arguments
 from localrun.cli.output import Output, human_bytes
+from localrun.cli.quantizing.options import (
+    QUANTIZATION_NAMES,
+    EmbeddingType,
+    Imatrix,
+    OutputType,
+    Pure,
+    Requantize,
+    TensorTypes,
+    complete_type,
+    list_types,
+    parse_quantize_options,
+)
 
 if TYPE_CHECKING:
     from localrun.services.creating.create import Created
     from localrun.store.adopt import AdoptMode
-
-
-# the names of engine/llama/quantize.py, the largest first; a test holds it to them
-QUANTIZATION_NAMES = (
-    "F32 F16 BF16 Q8_0 MXFP4_MOE Q6_K Q5_1 Q5_K_M Q5_0 Q5_K_S Q4_1 Q4_K_M IQ4_NL Q4_K_S Q4_0 "
-    "IQ4_XS Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S IQ3_XS IQ3_XXS Q2_K Q2_K_S IQ2_M IQ2_S Q2_0 IQ2_XS "
-    "TQ2_0 IQ2_XXS TQ1_0 IQ1_M IQ1_S Q1_0"
-)
-
-
-def _list_quantizations(quantize: str | None) -> str | None:
-    """Handle ``-q help``, which needs no model name."""
-    if quantize == "help":
-        show_quantizations(Output())
-        raise Exit
-    return quantize
 
 
 def create(  # noqa: PLR0913 - one parameter a flag
@@ -51,14 +46,17 @@ def create(  # noqa: PLR0913 - one parameter a flag
             metavar="TYPE",
             help="Quantize the weights; `-q help` lists the types with their bits per weight. "
             f"Largest first: {QUANTIZATION_NAMES}.",
-            callback=_list_quantizations,
-            autocompletion=one_of(QUANTIZATION_NAMES.split()),
+            callback=list_types,
+            autocompletion=complete_type,
             is_eager=True,
         ),
     ] = None,
-    requantize: Annotated[
-        bool, Option("--requantize", help="Allow quantizing weights that are already quantized.")
-    ] = False,
+    tensor_type: TensorTypes = None,
+    imatrix: Imatrix = None,
+    output_tensor_type: OutputType = None,
+    token_embedding_type: EmbeddingType = None,
+    pure: Pure = False,
+    requantize: Requantize = False,
     copy: Annotated[
         bool, Option("--copy", help="Copy local files, even if they could be shared.")
     ] = False,
@@ -82,18 +80,30 @@ def create(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.cli.progress import shown_progress
-    from localrun.engine.llama.quantize import quantization
+    from localrun.engine.quantizing.choices import QuantizeOptions
+    from localrun.engine.quantizing.types import quantization
+    from localrun.errors import UsageError
     from localrun.names.parse import parse_name
     from localrun.services.creating.create import CreateOptions, create_model
     from localrun.services.creating.recipe_files import read_recipe
     from localrun.services.workspace import open_workspace
 
     output = Output(as_json=as_json)
+    quantize_options = parse_quantize_options(
+        tensor_types=tensor_type,
+        imatrix=imatrix,
+        output_type=output_tensor_type,
+        embedding_type=token_embedding_type,
+        pure=pure,
+        requantize=requantize,
+    )
     if quantize is not None:
         quantization(quantize)  # raises before any file is read
+    elif quantize_options != QuantizeOptions(allows_quantized=requantize):
+        raise UsageError("options of tensors need a type", hint="--quantize Q4_K_M")
     options = CreateOptions(
         quantize=quantize,
-        is_requantizing=requantize,
+        quantize_options=quantize_options,
         adopt_mode=_adopt_mode(copy=copy, link=link, move=move),
     )
     recipe, folder = read_recipe(file, parse_arguments(arg or []))
@@ -106,18 +116,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
             options=options,
             report=report,
         )
-    _show(created, output)
-
-
-def show_quantizations(output: Output) -> None:
-    """Print the quantization types, largest first."""
-    from localrun.engine.llama.quantize import QUANTIZATIONS
-
-    rows = []
-    for kind in QUANTIZATIONS:
-        note = "needs an importance matrix" if kind.needs_imatrix else kind.note
-        rows.append((kind.name, f"{kind.bits_per_weight:.2f}", note))
-    output.table(("TYPE", "BITS PER WEIGHT", "NOTE"), rows)
+    show_created(created, output)
 
 
 def _adopt_mode(*, copy: bool, link: bool, move: bool) -> AdoptMode:
@@ -138,7 +137,8 @@ def _adopt_mode(*, copy: bool, link: bool, move: bool) -> AdoptMode:
     return chosen[0] if chosen else AdoptMode.AUTO
 
 
-def _show(created: Created, output: Output) -> None:
+def show_created(created: Created, output: Output) -> None:
+    """Print what was created."""
     from dataclasses import asdict
 
     if output.as_json:

@@ -59,11 +59,13 @@ def export(
 
 def _entry(workspace: Workspace, name: str) -> Entry:
     from localrun.names.parse import parse_name
+    from localrun.services.remotes.stored import refuse_entry
 
     entry = workspace.store.find(parse_name(name))
     if entry is None:
         model = workspace.models.find_model(name)
         raise UsageError(f"{model.name} is not in the store", hint=f"localrun cp {name} mine")
+    refuse_entry(entry, "exported")
     return entry
 
 

@@ -51,7 +51,7 @@ def list_command(
         (
             model.name,
             model.digest.removeprefix("sha256:")[:SHOWN_DIGITS],
-            human_bytes(model.size_bytes),
+            "remote" if model.remote else human_bytes(model.size_bytes),
             f"{human_seconds((now - model.modified).total_seconds())} ago",
             ", ".join(model.details.capabilities),
         )
@@ -71,4 +71,5 @@ def _as_json(model: ModelSummary) -> dict[str, Any]:
         "quantization": model.details.quantization_level,
         "context_length": model.details.context_length,
         "capabilities": list(model.details.capabilities),
+        "remote": None if model.remote is None else model.remote.to_json(),
     }

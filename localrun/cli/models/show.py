@@ -104,27 +104,27 @@ def _show_parameters(facts: ModelFacts, output: Output) -> None:
 
 
 def _show(facts: ModelFacts, output: Output) -> None:
+    from localrun.services.quantizing.kept import kept_text
+
     model, details = facts.model, facts.model.details
     shards = f" in {facts.num_shards} files" if facts.num_shards > 1 else ""
     shared = f", {human_bytes(facts.shared_bytes)} shared" if facts.shared_bytes else ""
     rows: list[tuple[str, str | None]] = [
         ("name", model.name),
         ("digest", model.digest),
-        ("architecture", _architecture(details.family)),
-        ("layout", facts.layout),
-        ("parameters", details.parameter_size),
-        ("quantization", details.quantization_level),
+        *_origin_rows(facts),
         ("context length", _text(details.context_length)),
         ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
         ("capabilities", ", ".join(details.capabilities)),
         ("template", ", ".join(facts.template_features) or None),
-        ("size", f"{human_bytes(model.size_bytes)}{shards}{shared}"),
+        ("size", None if model.remote else f"{human_bytes(model.size_bytes)}{shards}{shared}"),
         ("from", model.origin),
         ("chosen", facts.choice),
         ("revision", facts.revision),
-        ("projector", "yes" if facts.has_projector else None),
+        ("projector", _projector(facts)),
     ]
+    rows += [("kept", f"{kept_text(kept)}: {kept.reason}") for kept in facts.kept_tensors]
     rows += [
         ("adapter", f"{adapter.digest} at {adapter.scale:g}, {human_bytes(adapter.size_bytes)}")
         for adapter in facts.adapters
@@ -134,6 +134,30 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _projector(facts: ModelFacts) -> str | None:
+    if not facts.has_projector:
+        return None
+    types = ", ".join(dict.fromkeys(facts.projector_types))
+    return f"yes, {types}: quantizing the model leaves it as it is" if types else "yes"
+
+
+def _origin_rows(facts: ModelFacts) -> list[tuple[str, str | None]]:
+    """Return the rows about the weights, or about the engine that answers in their place."""
+    details, remote = facts.model.details, facts.model.remote
+    if remote is None:
+        return [
+            ("architecture", _architecture(details.family)),
+            ("layout", facts.layout),
+            ("parameters", details.parameter_size),
+            ("quantization", details.quantization_level),
+        ]
+    return [
+        *(("remote", f"{address.model} at {address.url}") for address in remote.addresses),
+        ("engine", remote.engine.value),
+        ("key", remote.key_reference),
+    ]
 
 
 def _architecture(name: str) -> str:
@@ -174,6 +198,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "shared_bytes": facts.shared_bytes,
         "num_shards": facts.num_shards,
         "has_projector": facts.has_projector,
+        "kept_tensors": [asdict(kept) for kept in facts.kept_tensors],
         "origin": model.origin,
         "choice": facts.choice,
         "revision": facts.revision,
@@ -189,6 +214,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "messages": [{"role": role, "content": text} for role, text in model.recipe.messages],
         "system": model.recipe.system,
         "licenses": list(model.recipe.licenses),
+        "remote": None if model.remote is None else model.remote.to_json(),
     }
 
 
@@ -201,6 +227,8 @@ def _short(text: str | None) -> str | None:
 
 def _context_note(model: StoredModel) -> str:
     """Return a note if the context size of the recipe is not used as it is."""
+    if model.remote is not None:
+        return ""
     from localrun.hardware.shape import context_note
     from localrun.services.runner_models import runner_model
 

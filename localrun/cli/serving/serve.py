@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import DeviceOption
 
 
@@ -27,8 +28,19 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         str | None,
         Option(help="Key of the certificate if not in its file (env: LOCALRUN_TLS_KEY)."),
     ] = None,
+    load: Annotated[
+        str | None,
+        Option(
+            metavar="MODEL",
+            help="Load a model at the start and keep it; /readyz waits for it.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
     log_prompts: Annotated[
         bool, Option("--log-prompts", help="Write prompts and answers to the log.")
+    ] = False,
+    no_web: Annotated[
+        bool, Option("--no-web", help="Serve no chat page (env: LOCALRUN_NO_WEB).")
     ] = False,
     insecure: Annotated[
         bool, Option("--insecure", help="Allow other machines to connect without an API key.")
@@ -37,7 +49,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     """Start the server in the foreground; Ctrl-C stops it.
 
     OpenAI's API is at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
-    http://127.0.0.1:11435.
+    http://127.0.0.1:11435, and so is the chat page: `localrun open`.
 
     Clients on other machines need an API key: set LOCALRUN_API_KEY or use
     --api-key-file.
@@ -50,6 +62,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.cli.internal.warm import start
+    from localrun.server.core.early_load import EarlyLoad
     from localrun.server.start import run_server
     from localrun.settings import load_settings
 
@@ -60,6 +73,8 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_TLS_CERT": tls_cert,
         "LOCALRUN_TLS_KEY": tls_key,
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
+        "LOCALRUN_NO_WEB": "1" if no_web else None,
     }
     settings = load_settings(os.environ, flags)
-    run_server(settings, background=False, insecure=insecure, start_warm=start)
+    early = None if load is None else EarlyLoad(name=load, is_kept=True)
+    run_server(settings, background=False, insecure=insecure, start_warm=start, early=early)

@@ -38,7 +38,7 @@ def stop(
     workspace = open_workspace(os.environ)
     client = find_server(workspace.settings)
     loaded = client.states() if client is not None and not server else []
-    names = [row["name"] for row in loaded if row["state"] != "failed"]
+    names = [row["name"] for row in loaded if row["state"] not in {"failed", "remote"}]
     chosen = names if every else [name for name in names if model and is_same_name(name, model)]
     unloaded = list(dict.fromkeys(chosen))
     if model is not None and not unloaded:

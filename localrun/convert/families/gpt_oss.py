@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gguf
 
 from localrun.convert.families.architecture import Architecture
-from localrun.convert.mxfp4 import Mxfp4Tensor
+from localrun.convert.quantized.mxfp4 import Mxfp4Tensor
 from localrun.convert.sources import ViewedTensor, rows_of, transposed
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Keys that several architectures have: experts, and windows of attention."""
+"""Keys that several architectures have: sizes, experts, and windows of attention."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from localrun.convert.config import Config
 
+MAX_LAYERS = 512  # llama.cpp's limit
+PREDICTORS = "num_converted_predictors"  # our own key
 COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 USED = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts")
 SCORES = {
@@ -19,9 +21,28 @@ SCORES = {
 }
 
 
+def num_layers(config: Config) -> int:
+    """Return the number of layers, which is bounded because tables have its size."""
+    count = config.count("num_hidden_layers")
+    if count > MAX_LAYERS:
+        raise config.wrong("num_hidden_layers", f"at most {MAX_LAYERS}")
+    return count
+
+
+def num_predictors(config: Config) -> int:
+    """Return the number of layers behind the last that predict further tokens, if converted."""
+    return count_if(config, PREDICTORS) or 0
+
+
+def head_size(config: Config) -> int:
+    """Return the number of dimensions of an attention head."""
+    natural = config.count("hidden_size") // config.count("num_attention_heads")
+    return config.count("head_dim", natural)
+
+
 def describe_experts(writer: gguf.GGUFWriter, config: Config) -> None:
     """Write the numbers of experts and their groups, if the model has experts."""
-    count = next((key for key in COUNTS if config.has(key)), None)
+    count = next((key for key in COUNTS if count_if(config, key)), None)
     if count is None:
         return
     writer.add_expert_count(config.count(count))

@@ -8,24 +8,13 @@ import gguf
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if, sliding_window_pattern
-from localrun.convert.sources import PACKED, halves, packed_experts, transposed
+from localrun.convert.sources import PACKED, packed_experts, transposed
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
     from localrun.convert.families.architecture import Pieces
     from localrun.convert.sources import TensorSource
-
-
-def _describe_granite(writer: gguf.GGUFWriter, config: Config) -> None:
-    for key, write in (
-        ("attention_multiplier", writer.add_attention_scale),
-        ("embedding_multiplier", writer.add_embedding_scale),
-        ("residual_multiplier", writer.add_residual_scale),
-        ("logits_scaling", writer.add_logit_scale),
-    ):
-        if config.has(key) and config.number(key):
-            write(config.number(key))
 
 
 def _describe_mistral3(writer: gguf.GGUFWriter, config: Config) -> None:
@@ -40,7 +29,9 @@ def _describe_mistral3(writer: gguf.GGUFWriter, config: Config) -> None:
 
 def _describe_phi3(writer: gguf.GGUFWriter, config: Config) -> None:
     writer.add_sliding_window(count_if(config, "sliding_window") or 0)
-    if size := count_if(config, "original_max_position_embeddings"):
+    scaling = config.inner("rope_parameters" if config.has("rope_parameters") else "rope_scaling")
+    size = count_if(config, "original_max_position_embeddings")
+    if size and not scaling.has("long_factor"):  # else rope.py writes it
         writer.add_rope_scaling_orig_ctx_len(size)
 
 
@@ -51,15 +42,6 @@ def _describe_olmo(writer: gguf.GGUFWriter, config: Config) -> None:
     local = config.inner("rope_parameters").inner("sliding_attention")
     if local.has("rope_theta"):
         writer.add_rope_freq_base_swa(local.number("rope_theta"))
-
-
-def _granite_pieces(name: str, source: TensorSource, config: Config) -> Pieces:
-    del config
-    if not name.endswith(".block_sparse_moe.input_linear.weight"):
-        return ((name, source),)
-    layer = name.partition(".block_sparse_moe.")[0]
-    names = (f"{layer}.mlp.experts.gate_proj.weight", f"{layer}.mlp.experts.up_proj.weight")
-    return tuple(zip(names, halves(source, names), strict=True))
 
 
 def _describe_llama4(writer: gguf.GGUFWriter, config: Config) -> None:
@@ -102,16 +84,6 @@ MISTRAL3 = Architecture(
     permutes_heads=True,
     scales_yarn=True,
     describe=_describe_mistral3,
-)
-GRANITE = Architecture(
-    architecture=gguf.MODEL_ARCH.GRANITE, permutes_heads=True, describe=_describe_granite
-)
-GRANITE_MOE = Architecture(
-    architecture=gguf.MODEL_ARCH.GRANITE_MOE,
-    permutes_heads=True,
-    has_experts=True,
-    describe=_describe_granite,
-    pieces=_granite_pieces,
 )
 OLMO2 = Architecture(architecture=gguf.MODEL_ARCH.OLMO2, describe=_describe_olmo)
 OLMOE = Architecture(architecture=gguf.MODEL_ARCH.OLMOE, has_experts=True)

@@ -2,11 +2,13 @@
 
 The heads of values are stored behind their head of keys. Qwen3-Next has queries, keys, values and
 gates in one matrix, head after head. llama.cpp repeats the heads of keys as tiles, so for Qwen 3.5
-the heads of values are stored in that order; the multi-token prediction layers are left out.
+the heads of values are stored in that order. The layers that predict further tokens (MTP) come
+behind the last one.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,12 @@ import gguf
 import numpy as np
 
 from localrun.convert.families.architecture import Architecture
-from localrun.convert.families.keys import count_if
+from localrun.convert.families.keys import count_if, num_predictors
 from localrun.convert.sources import PACKED, ComputedTensor, ViewedTensor, packed_experts
 from localrun.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from localrun.convert.config import Config
     from localrun.convert.families.architecture import Pieces
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from localrun.convert.sources import TensorSource
 
 LINEAR, FULL = "linear_attention", "full_attention"
+PREDICTOR = re.compile(r"(?:model\.)?mtp\.layers\.(\d{1,3})\.")
+PREDICTOR_PARTS = {
+    "fc": "eh_proj",
+    "pre_fc_norm_embedding": "enorm",
+    "pre_fc_norm_hidden": "hnorm",
+    "norm": "shared_head_norm",
+}
 SECTIONS = (11, 11, 10, 0)  # of the rotation in three dimensions, if the configuration has none
 
 
@@ -52,7 +61,7 @@ def _describe(writer: gguf.GGUFWriter, config: Config) -> None:
     writer.add_ssm_group_count(config.count("linear_num_key_heads"))
     writer.add_ssm_time_step_rank(heads)
     writer.add_ssm_inner_size(config.count("linear_value_head_dim") * heads)
-    recurrent = [kind == LINEAR for kind in _kinds(config)]
+    recurrent = [kind == LINEAR for kind in _kinds(config)] + [False] * num_predictors(config)
     writer.add_array(f"{writer.arch}.attention.recurrent_layers", recurrent)
     writer.add_full_attention_interval(config.count("full_attention_interval", 4))
 
@@ -71,8 +80,8 @@ def _describe_35_moe(writer: gguf.GGUFWriter, config: Config) -> None:
 
 def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     """Take the mixed matrices apart; both models."""
-    if name.startswith(("mtp.", "model.mtp.")):
-        return ()
+    if "mtp." in name:
+        name = _predictor_name(name.removeprefix("model."), config)
     if name.endswith(PACKED):
         return packed_experts(name, source)
     if name.endswith(".in_proj_qkvz.weight"):
@@ -84,6 +93,21 @@ def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
     elif name.endswith(".conv1d.weight"):
         source = _flat(source, name)
     return ((name, source),)
+
+
+def _predictors(names: Iterable[str]) -> int:
+    return len({match[1] for name in names if (match := PREDICTOR.match(name))})
+
+
+def _predictor_name(name: str, config: Config) -> str:
+    """Return the name of a predictor's tensor as that of a layer behind the last, or GGUF's."""
+    last = config.count("num_hidden_layers")
+    if match := PREDICTOR.match(name):
+        return f"model.layers.{last + int(match[1])}.{name[match.end() :]}"
+    for old, new in PREDICTOR_PARTS.items():
+        if name == f"mtp.{old}.weight":
+            return f"blk.{last}.nextn.{new}.weight"
+    return name
 
 
 def _mixed(name: str, source: TensorSource, config: Config) -> Pieces:
@@ -149,7 +173,9 @@ def _check_size(source: TensorSource, size: int, order: Array) -> None:
 
 def _rows(source: TensorSource, name: str, order: Array) -> ViewedTensor:
     shape = (len(order), *source.shape[1:])
-    return ViewedTensor(name=name, source=source, shape=shape, view=lambda data: data[order])
+    return ViewedTensor(
+        name=name, source=source, shape=shape, view=lambda data: data[order], keeps_rows=True
+    )
 
 
 def _flat(source: TensorSource, name: str) -> ViewedTensor:
@@ -172,6 +198,7 @@ QWEN3_NEXT = Architecture(
     describe=_describe,
     pieces=_pieces,
     layer_kinds=_kinds,
+    predictors=_predictors,
     unadaptable=(".ssm_", ".attn_qkv.", ".attn_gate."),
 )
 QWEN35 = replace(

@@ -9,14 +9,20 @@ from localrun.convert.families import (
     cohere,
     deepseek,
     encoders,
+    falcon,
     gemma,
+    gemma3n,
+    gemma4,
     glm,
     gpt_oss,
+    granite,
     lfm2,
     llama,
+    nemotron,
     qwen,
     qwen_linear,
 )
+from localrun.convert.families.keys import PREDICTORS
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,12 +34,19 @@ FAMILIES = {
     "MixtralForCausalLM": llama.LLAMA,
     "Ministral3ForCausalLM": llama.MISTRAL3,
     "Mistral3ForConditionalGeneration": llama.MISTRAL3,
+    "LlavaForConditionalGeneration": llama.LLAMA,
+    "Idefics3ForConditionalGeneration": llama.LLAMA,
+    "SmolVLMForConditionalGeneration": llama.LLAMA,
     "Llama4ForCausalLM": llama.LLAMA4,
     "Llama4ForConditionalGeneration": llama.LLAMA4,
     "SmolLM3ForCausalLM": llama.SMOLLM3,
     "ArceeForCausalLM": llama.ARCEE,
-    "GraniteForCausalLM": llama.GRANITE,
-    "GraniteMoeForCausalLM": llama.GRANITE_MOE,
+    "GraniteForCausalLM": granite.GRANITE,
+    "GraniteMoeForCausalLM": granite.GRANITE_MOE,
+    "GraniteMoeSharedForCausalLM": granite.GRANITE_MOE,
+    "GraniteMoeHybridForCausalLM": granite.GRANITE_HYBRID,
+    "NemotronHForCausalLM": nemotron.NEMOTRON,
+    "FalconH1ForCausalLM": falcon.FALCON_H1,
     "Olmo2ForCausalLM": llama.OLMO2,
     "Olmo3ForCausalLM": llama.OLMO2,
     "OlmoeForCausalLM": llama.OLMOE,
@@ -60,7 +73,13 @@ FAMILIES = {
     "Gemma2ForCausalLM": gemma.GEMMA2,
     "Gemma3ForCausalLM": gemma.GEMMA3,
     "Gemma3ForConditionalGeneration": gemma.GEMMA3,
+    "Gemma3TextModel": gemma.GEMMA_EMBEDDING,
+    "Gemma3nForCausalLM": gemma3n.GEMMA3N,
+    "Gemma3nForConditionalGeneration": gemma3n.GEMMA3N,
+    "Gemma4ForCausalLM": gemma4.GEMMA4,
+    "Gemma4ForConditionalGeneration": gemma4.GEMMA4,
     "CohereForCausalLM": cohere.COMMAND_R,
+    "Cohere2ForCausalLM": cohere.COHERE_2,
     "Glm4ForCausalLM": glm.GLM4,
     "Glm4MoeForCausalLM": glm.GLM4_MOE,
     "DeepseekV2ForCausalLM": deepseek.DEEPSEEK2,
@@ -71,13 +90,25 @@ FAMILIES = {
     "Lfm2MoeForCausalLM": lfm2.LFM2_MOE,
     "BertModel": encoders.BERT,
     "BertForMaskedLM": encoders.BERT,
+    "NomicBertModel": encoders.NOMIC,
+    "ModernBertModel": encoders.MODERN_BERT,
+    "ModernBertForMaskedLM": encoders.MODERN_BERT,
     "RobertaModel": encoders.ROBERTA,
     "RobertaForMaskedLM": encoders.ROBERTA,
 }
 
 
+def architectures() -> dict[str, Architecture]:
+    """Return one description of each architecture by llama.cpp's name."""
+    found: dict[str, Architecture] = {}
+    for family in FAMILIES.values():
+        for member in (family, *family.variants):
+            found.setdefault(member.name, member)
+    return found
+
+
 def family_of(config: Config) -> Architecture:
-    """Return the architecture of a model.
+    """Return the architecture of a model; one with variants chooses by `text_config`.
 
     Raises:
         UsageError: the architecture cannot be converted; the message lists those that can.
@@ -93,7 +124,7 @@ def family_of(config: Config) -> Architecture:
     )
 
 
-def text_config(config: Config, family: Architecture) -> Config:
+def text_config(config: Config, family: Architecture, num_predictors: int = 0) -> Config:
     """Return the values of the language model, with the architecture's defaults.
 
     A model with vision has the values in an inner object.
@@ -104,4 +135,10 @@ def text_config(config: Config, family: Architecture) -> Config:
         present["vision_config"] = config.raw("vision_config")
         if config.has("tie_word_embeddings"):
             present["tie_word_embeddings"] = config.raw("tie_word_embeddings")
-    return Config({**family.defaults, **present}, inner.where)
+    present[PREDICTORS] = num_predictors
+    return family.adjust(Config({**family.defaults, **present}, inner.where))
+
+
+def variant_of(family: Architecture, config: Config) -> Architecture:
+    """Return the variant of an architecture by the values of the language model."""
+    return family.variant(config) if family.variant else family

@@ -206,6 +206,10 @@ def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
         ("ggml_backend_buffer_get_size", SIZE, [HANDLE]),
         ("ggml_backend_buffer_clear", None, [HANDLE, ctypes.c_uint8]),
         ("ggml_backend_buffer_free", None, [HANDLE]),
+        ("ggml_backend_tensor_get", None, [HANDLE, HANDLE, SIZE, SIZE]),
+        ("ggml_get_name", HANDLE, [HANDLE]),
+        ("ggml_nbytes", SIZE, [HANDLE]),
+        ("ggml_op_name", TEXT, [ctypes.c_int]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

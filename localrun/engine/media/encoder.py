@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.media.library import MediaLibrary
-    from localrun.engine.media.projector import Projector
+    from localrun.engine.media.projector import LoadedProjector
 
 
 class MediaEncoder:
     """Encodes by one projector into one library."""
 
-    def __init__(self, projector: Projector, library: MediaLibrary) -> None:
+    def __init__(self, projector: LoadedProjector, library: MediaLibrary) -> None:
         self.projector = projector
         self.library = library
         self.num_encoded = 0

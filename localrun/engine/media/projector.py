@@ -46,7 +46,7 @@ PROBE_SIDE, PROBE_SAMPLES = 64, 16000
 _log = logging.getLogger(__name__)
 
 
-class Projector:
+class LoadedProjector:
     """The encoders of one file, for one model; freed before the model."""
 
     def __init__(

@@ -20,7 +20,7 @@ from localrun.media.kinds import kind_of
 
 if TYPE_CHECKING:
     from localrun.engine.media.library import MediaLibrary, MediaPart
-    from localrun.engine.media.projector import Projector
+    from localrun.engine.media.projector import LoadedProjector
     from localrun.media.images import Pixels
 
     Medium = dict[str, Any]
@@ -32,7 +32,7 @@ LOW_DETAIL = "low"
 class MediaReader:
     """Reads media for one loaded model; ``projector`` None: it neither sees nor hears."""
 
-    def __init__(self, projector: Projector | None, library: MediaLibrary) -> None:
+    def __init__(self, projector: LoadedProjector | None, library: MediaLibrary) -> None:
         self._projector = projector
         self._library = library
 
@@ -88,7 +88,7 @@ class MediaReader:
         return tuple(parts)
 
     def _parts_of(
-        self, pixels: Pixels, digest: bytes, projector: Projector
+        self, pixels: Pixels, digest: bytes, projector: LoadedProjector
     ) -> tuple[MediaPart, ...]:
         shape = (pixels.height, pixels.width, 3)
         content = hashlib.sha256(repr(shape).encode() + pixels.data).digest()

@@ -1,8 +1,8 @@
 """Batches of one server: creating and cancelling them, and the task that executes them.
 
 Batches of all servers on this machine share one folder, and one server at a time executes them, one
-batch after another; it has locked the folder. Those that are open when a server ends go on when
-the next one starts.
+batch after another; it locks the folder while any is open. Those that are open when a server ends
+go on when the next one starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from localrun.disk import storage_errors
-from localrun.errors import LocalrunError
+from localrun.errors import LocalrunError, StorageError
 from localrun.private import make_private_folder, open_private
 from localrun.server.batches.batch import BatchRecord, BatchStatus
 from localrun.server.batches.batch_store import BatchStore
@@ -36,6 +36,7 @@ LOCK = "lock"
 OTHER_SERVER_S = 10.0  # until a server looks again whether another one still executes batches
 AFTER_FAILURE_S = 30.0
 CANCEL_AGAIN_S = 0.5
+CANCELLED_ELSEWHERE_S = 2.0  # between two looks whether another server cancels the batch
 CLEAN_S = 3600.0  # between two looks at what has expired
 
 
@@ -71,8 +72,12 @@ class BatchService:
             while not self._task.done():  # `wait_for` of Python 3.11 may lose a cancellation
                 self._task.cancel()
                 await asyncio.wait([self._task], timeout=CANCEL_AGAIN_S)
-        if self._lock is not None:
-            self._lock.close()
+        self._unlock()
+
+    @property
+    def has_lock(self) -> bool:
+        """Return whether this server is the one that executes batches now."""
+        return self._lock is not None
 
     def current(self, batch: BatchRecord) -> BatchRecord:
         """Return a batch with its present counts."""
@@ -117,12 +122,13 @@ class BatchService:
         """Execute batches until none is open; return when to look again, in seconds."""
         await asyncio.to_thread(self.files.clean)
         while (batch := await asyncio.to_thread(self.batches.next_open)) is not None:
-            if not await asyncio.to_thread(self._has_lock):
+            if not await asyncio.to_thread(self._take_lock):
                 return OTHER_SERVER_S
             batch = await asyncio.to_thread(self.batches.current, batch)
             if batch.status.is_open:
                 with self._activity.hold():
                     await self._execute(batch)
+        self._unlock()  # another server may get the next batch
         return CLEAN_S
 
     async def _execute(self, batch: BatchRecord) -> None:
@@ -135,14 +141,33 @@ class BatchService:
             num_parallel=self._num_parallel,
         )
         begun = time.monotonic()
+        cancelling = asyncio.create_task(self._cancel_with_record(self._execution))
         try:
             await self._execution.run()
         finally:
+            cancelling.cancel()
             ended, self._execution = self._execution.batch, None
         _log.info("%s: %s in %.0f s", batch.id, ended.status.value, time.monotonic() - begun)
 
-    def _has_lock(self) -> bool:
-        """Lock the folder unless that is done; return False while another server has locked it."""
+    async def _cancel_with_record(self, execution: BatchExecution) -> None:
+        """Cancel an execution as soon as another server has recorded the cancellation."""
+        while True:
+            await asyncio.sleep(CANCELLED_ELSEWHERE_S)
+            try:
+                record = await asyncio.to_thread(self.batches.current, execution.batch)
+                if record.status is BatchStatus.CANCELLING:
+                    await execution.cancel()
+                    return
+            except StorageError as error:
+                _log.error("%s is not cancelled yet: %s", execution.batch.id, error.message)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_lock(self) -> bool:
+        """Return whether the folder is locked by this server, after trying to lock it."""
         if self._lock is not None:
             return True
         path = self._folder / LOCK

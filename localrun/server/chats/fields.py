@@ -56,6 +56,8 @@ TITLE = text("title", longest=LONGEST_TITLE)
 CREATE = Table((MODEL, SETTINGS, TITLE), component="ChatCreation")
 NEW_TITLE = required_text("title", longest=LONGEST_TITLE)
 RENAME = Table((NEW_TITLE,))
+NEW_SETTINGS = Field("settings", _settings, OBJECT, is_required=True)
+CHANGE_SETTINGS = Table((NEW_SETTINGS,))
 HEAD = integer("message", 0)
 SET_HEAD = Table((HEAD,))
 

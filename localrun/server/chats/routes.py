@@ -9,6 +9,7 @@ DELETE /{chat}         remove it for good
 POST   /{chat}/messages  append a message; ``parent`` is the head unless given, 0 the beginning
 POST   /{chat}/head    go to a message, from which the next one begins a branch
 POST   /{chat}/title   rename it
+POST   /{chat}/settings  replace its settings, such as the system prompt
 GET    /{chat}/export  as Markdown or JSON, to be saved
 
 A page follows other clients by waiting at ``/changes`` with the number of its last answer. Ids may
@@ -27,8 +28,10 @@ from localrun.conversations.export import to_json, to_markdown
 from localrun.errors import UsageError
 from localrun.server.chats.fields import (
     APPEND,
+    CHANGE_SETTINGS,
     CREATE,
     HEAD,
+    NEW_SETTINGS,
     NEW_TITLE,
     PARENT,
     RENAME,
@@ -147,6 +150,13 @@ def _declare_writers(router: Routes, chats: StoredChats) -> None:
         await chats.write(_rename, store, chat, values[NEW_TITLE])
         return JSONResponse({"status": "success"})
 
+    @router.post("/{chat}/settings")
+    async def change_settings(request: Request, chat: str) -> JSONResponse:
+        refuse_others(request.scope)
+        values = await read(request, CHANGE_SETTINGS.read)
+        await chats.write(_change_settings, store, chat, values[NEW_SETTINGS])
+        return JSONResponse({"status": "success"})
+
     @router.delete("/{chat}")
     async def remove_chat(request: Request, chat: str) -> JSONResponse:
         refuse_others(request.scope)
@@ -187,6 +197,10 @@ def _set_head(store: ConversationStore, chat: str, message_id: int | None) -> No
 
 def _rename(store: ConversationStore, chat: str, title: str) -> None:
     store.rename(store.find(chat).id, title)
+
+
+def _change_settings(store: ConversationStore, chat: str, settings: dict[str, Any]) -> None:
+    store.change_settings(store.find(chat).id, settings)
 
 
 EXPORTS = {

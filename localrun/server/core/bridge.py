@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from localrun.errors import BackendError, error_named
+from localrun.remote.completion import RemoteCompletion
+from localrun.remote.model import RemoteTarget
 from localrun.runner.messages import Embeddings, Failed, Finished, Ranks, Terminal, Tokens
 from localrun.server.core.client import current_client, is_background
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 NUM_THREADS = 64  # at once prepared (files of models are read), submitted or cancelled
 T = TypeVar("T", Finished, Tokens, Embeddings, Ranks)
+Elsewhere = RemoteCompletion | RemoteTarget  # prepared, and answered by no runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +82,12 @@ class Bridge:
 
     @contextlib.asynccontextmanager
     async def submitted(
-        self, prepare: Callable[[], PoolRequest]
-    ) -> AsyncGenerator[EventStream, None]:
+        self, prepare: Callable[[], PoolRequest | Elsewhere]
+    ) -> AsyncGenerator[EventStream | Elsewhere, None]:
         """Submit the request that ``prepare`` returns, and cancel it if it outlives the block.
 
-        ``prepare`` may block: it is called in a thread, in the context of the caller.
+        ``prepare`` may block: it is called in a thread, in the context of the caller. A request
+        that no runner answers is yielded as it is.
 
         Raises:
             LocalrunError: ``prepare`` failed, or the pool refuses the request.
@@ -102,6 +106,9 @@ class Bridge:
         except asyncio.CancelledError:
             submission.add_done_callback(self._cancel_late)
             raise
+        if isinstance(handle, Elsewhere):
+            yield handle
+            return
         stream = EventStream(events, handle)
         try:
             yield stream
@@ -116,12 +123,9 @@ class Bridge:
             LocalrunError: as for `submitted`, or the request failed.
         """
         async with self.submitted(prepare) as events:
-            event = await events.receive()
-            while not isinstance(event, Terminal):
-                event = await events.receive()
-            if not isinstance(event, kind):
-                raise BackendError(f"the runner answered with {type(event).__name__}")
-            return event, events.load_s
+            if not isinstance(events, EventStream):
+                raise TypeError(f"no runner answers {type(events).__name__}")
+            return await end_of(events, kind), events.load_s
 
     async def load(self, prepare: Callable[[], PoolRequest]) -> float:
         """Load a model; return the seconds that took.
@@ -139,14 +143,33 @@ class Bridge:
         return await asyncio.to_thread(self._pool.unload, name)
 
     def _submit(
-        self, prepare: Callable[[], PoolRequest], sink: Callable[[Event], None]
-    ) -> RequestHandle:
+        self, prepare: Callable[[], PoolRequest | Elsewhere], sink: Callable[[Event], None]
+    ) -> RequestHandle | Elsewhere:
         request = prepare()
+        if isinstance(request, Elsewhere):
+            return request
         options = replace(request.options, client=current_client(), is_background=is_background())
         if request.message is None:
             return self._pool.submit_load(request.model, sink, options)
         return self._pool.submit(request.model, request.message, sink, options)
 
-    def _cancel_late(self, submission: asyncio.Future[RequestHandle]) -> None:
-        if not submission.cancelled() and submission.exception() is None:
-            self._threads.submit(submission.result().cancel)
+    def _cancel_late(self, submission: asyncio.Future[RequestHandle | Elsewhere]) -> None:
+        if submission.cancelled() or submission.exception() is not None:
+            return
+        handle = submission.result()
+        if not isinstance(handle, Elsewhere):
+            self._threads.submit(handle.cancel)
+
+
+async def end_of(events: EventStream, kind: type[T]) -> T:
+    """Return the terminal event of a request.
+
+    Raises:
+        LocalrunError: the request failed.
+    """
+    event = await events.receive()
+    while not isinstance(event, Terminal):
+        event = await events.receive()
+    if not isinstance(event, kind):
+        raise BackendError(f"the runner answered with {type(event).__name__}")
+    return event

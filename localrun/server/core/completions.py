@@ -7,13 +7,16 @@ values. Knows no API. Invariant: an answer ends in one `AnswerFinished` or in an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.remote.completion import RemoteCompletion
+from localrun.remote.model import RemoteTarget
 from localrun.runner.messages import Finished, Generate, Started, Step
-from localrun.server.core.bridge import PoolRequest
+from localrun.server.core.bridge import EventStream, PoolRequest, end_of
 from localrun.server.core.defaults import (
     generation_of,
     keep_alive_of,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import SamplingParams
     from localrun.runner.messages import Event
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
@@ -44,20 +48,30 @@ if TYPE_CHECKING:
 class Completions:
     """Answers requests by the runners of a pool."""
 
-    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
+    def __init__(
+        self, bridge: Bridge, find_model: Callable[[str], StoredModel], remotes: Remotes
+    ) -> None:
         self._bridge = bridge
         self._find_model = find_model
+        self._remotes = remotes
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `AnswerStarted`, the parts of the answer as they come, then one `AnswerFinished`.
 
         Raises:
             LocalrunError: no such model, it does not load, the prompt does not fit (all
-                before `AnswerStarted`), or the runner fails.
+                before `AnswerStarted`), or the runner or the engine of a remote model fails.
         """
         begun = time.monotonic()
         async with self._bridge.submitted(partial(self._prepare, request)) as events:
             found_s = time.monotonic() - begun
+            if isinstance(events, RemoteCompletion):
+                async with contextlib.aclosing(self._remotes.stream(events, found_s)) as replies:
+                    async for reply in replies:
+                        yield reply
+                return
+            if not isinstance(events, EventStream):
+                raise TypeError(f"no completion: {type(events).__name__}")
             reader, started = ReplyReader(request), AnswerStarted()
             while True:
                 event = await events.receive()
@@ -81,17 +95,26 @@ class Completions:
     ) -> float:
         """Load a model without generating; return the seconds that took.
 
-        The load is broken off if the caller is cancelled and no other request waits for it.
+        The load is broken off if the caller is cancelled and no other request waits for it. Of a
+        remote model, an engine is asked whether it is there.
         """
 
-        def prepare() -> PoolRequest:
+        def prepare() -> PoolRequest | RemoteTarget:
             model = self._find_model(name)
             check_can_answer(model)
+            if model.remote is not None:
+                return self._remotes.target(model)
             stays = keep_alive_of(model.recipe, keep_alive)
             options = RequestOptions(num_ctx=num_ctx, keep_alive=stays, pins=pins)
             return PoolRequest(model=runner_model(model), message=None, options=options)
 
-        return await self._bridge.load(prepare)
+        async with self._bridge.submitted(prepare) as events:
+            if isinstance(events, EventStream):
+                await end_of(events, Finished)
+                return events.load_s
+            if isinstance(events, RemoteTarget):
+                await self._remotes.check(events)
+            return 0.0
 
     async def unload(self, name: str) -> bool:
         """Unload a model, also one that is not stored any more; return whether it was loaded.
@@ -104,11 +127,13 @@ class Completions:
         await asyncio.to_thread(self._find_model, name)
         return False
 
-    def _prepare(self, request: CompletionRequest) -> PoolRequest:
+    def _prepare(self, request: CompletionRequest) -> PoolRequest | RemoteCompletion:
         model = self._find_model(request.model)
         check_can_answer(model)
-        recipe = model.recipe
         check_media(request.generation.prompt, model)
+        if model.remote is not None:
+            return self._remotes.prepare(model, request)
+        recipe = model.recipe
         generate = Generate(
             request_id=0,  # the pool numbers requests
             generation=generation_of(model, request.generation),

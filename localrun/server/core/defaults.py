@@ -34,7 +34,18 @@ _log = logging.getLogger(__name__)
 
 def sampling_of(recipe: StoredRecipe, requested: JsonObject) -> SamplingParams:
     """Return the sampling parameters of a request, which sets some of the fields."""
-    return SamplingParams(**(_sampling(recipe) | requested))
+    return SamplingParams(**(recipe_sampling(recipe) | requested))
+
+
+def recipe_sampling(recipe: StoredRecipe) -> JsonObject:
+    """Return the sampling parameters that a recipe sets, and no others.
+
+    A parameter that cannot be parsed is left out with a warning.
+    """
+    known: JsonObject = {}
+    for name, value in _known(recipe).items():
+        known |= _understood(recipe, name, partial(sampling, Fields({name: value}))) or {}
+    return known
 
 
 def num_predict_of(
@@ -127,14 +138,6 @@ def messages_of(
     if not own_system and not has_system and recipe.system:
         own_system = ({"role": "system", "content": recipe.system},)
     return (*own_system, *first, *remaining)
-
-
-def _sampling(recipe: StoredRecipe) -> JsonObject:
-    """Return the sampling parameters of the recipe; each is parsed by itself."""
-    known: JsonObject = {}
-    for name, value in _known(recipe).items():
-        known |= _understood(recipe, name, partial(sampling, Fields({name: value}))) or {}
-    return known
 
 
 def _known(recipe: StoredRecipe) -> JsonObject:

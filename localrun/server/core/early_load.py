@@ -30,6 +30,7 @@ class EarlyLoad:
 
     name: str
     num_ctx: int | None = None  # as in the request that follows
+    is_kept: bool = False  # see `preload.py`
 
 
 def begin_early_load(
@@ -47,6 +48,8 @@ def begin_early_load(
     try:
         model = find_model(early.name)
         check_can_answer(model)
+        if model.remote is not None:
+            return
         load = open_pool().submit_load(runner_model(model), _forget, options)
     except Exception as error:  # noqa: BLE001 - whatever the name is, the server starts
         _log.debug("no early load of %s: %s", early.name, error)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
-from localrun.server.core.bridge import PoolRequest
+from localrun.remote.model import RemoteTarget
+from localrun.runner.messages import Embed, Embeddings, Finished, Ranks, Rerank
+from localrun.server.core.bridge import EventStream, PoolRequest, end_of
 from localrun.server.core.defaults import keep_alive_of
 from localrun.server.core.labels import ModelLabels
 from localrun.services.capabilities import check_is_model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import Pooling
     from localrun.server.core.bridge import Bridge
     from localrun.server.core.metrics import Metrics
+    from localrun.server.core.remotes import Remotes
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
 
@@ -81,9 +83,14 @@ class Embedding:
     """Answers by the runners of a pool, which load the model first."""
 
     def __init__(
-        self, bridge: Bridge, find_model: Callable[[str], StoredModel], metrics: Metrics
+        self,
+        bridge: Bridge,
+        find_model: Callable[[str], StoredModel],
+        remotes: Remotes,
+        metrics: Metrics,
     ) -> None:
         self._bridge = bridge
+        self._remotes = remotes
         self._labels = ModelLabels(find_model)
         self._find_model = self._labels.find
         self._metrics = metrics
@@ -103,7 +110,17 @@ class Embedding:
             truncate=request.truncate,
             dimensions=request.dimensions,
         )
-        event, load_s = await self._answer(request, message, Embeddings)
+        answer = await self._answer(request, message, Embeddings)
+        if isinstance(answer, RemoteTarget):
+            vectors, num_tokens = await self._remotes.embed(answer, request)
+            self._count_tokens(request.model, num_tokens)
+            return Embedded(
+                vectors=vectors,
+                num_tokens=num_tokens,
+                load_s=0.0,
+                total_s=time.monotonic() - begun,
+            )
+        event, load_s = answer
         size = event.dimensions * FLOAT_BYTES
         return Embedded(
             vectors=tuple(
@@ -126,24 +143,50 @@ class Embedding:
             documents=request.documents,
             truncate=request.truncate,
         )
-        event, _ = await self._answer(request, message, Ranks)
-        scores = event.scores
-        if not event.are_probabilities and not request.raw_scores:
-            scores = tuple(map(_probability, scores))
+        answer = await self._answer(request, message, Ranks)
+        if isinstance(answer, RemoteTarget):
+            ranked = await self._remotes.rank(answer, request)
+            self._count_tokens(request.model, ranked.num_tokens)
+            return Ranked(
+                scores=_chosen_scores(
+                    ranked.scores,
+                    are_probabilities=ranked.are_probabilities or request.raw_scores,
+                ),
+                num_tokens=ranked.num_tokens,
+            )
+        event, _ = answer
+        scores = _chosen_scores(
+            event.scores, are_probabilities=event.are_probabilities or request.raw_scores
+        )
         return Ranked(scores=scores, num_tokens=self._count(request.model, event))
 
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
-        """Load a model without a request; return the seconds that took."""
-        return await self._bridge.load(partial(self._prepare, name, num_ctx, keep_alive, None))
+        """Load a model without a request; return the seconds that took.
+
+        Of a remote model, an engine is asked whether it is there.
+        """
+        prepare = partial(self._prepare, name, num_ctx, keep_alive, None)
+        async with self._bridge.submitted(prepare) as events:
+            if isinstance(events, EventStream):
+                await end_of(events, Finished)
+                return events.load_s
+            if isinstance(events, RemoteTarget):
+                await self._remotes.check(events)
+            return 0.0
 
     async def _answer(
         self, request: EmbeddingRequest | RankRequest, message: Embed | Rerank, kind: type[T]
-    ) -> tuple[T, float]:
-        """Return the runner's answer, and the seconds that the model took to load."""
+    ) -> tuple[T, float] | RemoteTarget:
+        """Return the runner's answer and the seconds of the load, or the engine to ask."""
         prepare = partial(
             self._prepare, request.model, request.num_ctx, request.keep_alive, message
         )
-        return await self._bridge.answer(prepare, kind)
+        async with self._bridge.submitted(prepare) as events:
+            if isinstance(events, EventStream):
+                return await end_of(events, kind), events.load_s
+            if isinstance(events, RemoteTarget):
+                return events
+            raise TypeError(f"no embedding: {type(events).__name__}")
 
     def _prepare(
         self,
@@ -151,9 +194,11 @@ class Embedding:
         num_ctx: int | None,
         keep_alive: KeepAlive | None,
         message: Embed | Rerank | None,
-    ) -> PoolRequest:
+    ) -> PoolRequest | RemoteTarget:
         model = self._find_model(name)
         check_is_model(model)
+        if model.remote is not None:
+            return self._remotes.target(model)
         stays = keep_alive_of(model.recipe, keep_alive)
         return PoolRequest(
             model=embedding_model(model),
@@ -163,8 +208,15 @@ class Embedding:
 
     def _count(self, name: str, event: Embeddings | Ranks) -> int:
         num_tokens = sum(event.token_counts)
-        self._metrics.prompt_tokens.add(num_tokens, model=self._labels.of(name))
+        self._count_tokens(name, num_tokens)
         return num_tokens
+
+    def _count_tokens(self, name: str, num_tokens: int) -> None:
+        self._metrics.prompt_tokens.add(num_tokens, model=self._labels.of(name))
+
+
+def _chosen_scores(scores: tuple[float, ...], *, are_probabilities: bool) -> tuple[float, ...]:
+    return scores if are_probabilities else tuple(map(_probability, scores))
 
 
 def _probability(logit: float) -> float:

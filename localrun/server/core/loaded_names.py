@@ -108,6 +108,9 @@ class LoadedNames:
     def _check_model(self, loaded: LoadedName, identity: ModelIdentity) -> None:
         """Compare the stored model of a name with the loaded one."""
         model = self._catalogue.find_model(identity.name)
+        if model.remote is not None:
+            self._names.drop(loaded)
+            return
         wanted = runner_model(model)
         if loaded.model in {wanted.shared, embedding_model(model).shared}:
             self._names.correct(loaded, identity.name, identity.digest)

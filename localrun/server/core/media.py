@@ -23,6 +23,12 @@ def check_media(prompt: PromptSpec, model: StoredModel) -> None:
         UsageError: the model has no encoder for one of them, or it is an address.
     """
     for medium in media_of(prompt.messages or ()):
+        if model.remote is not None:
+            raise UsageError(
+                f"{medium['place']} is a file, and {model.name} is a remote model, which gets text"
+                " only from here",
+                param=medium["place"],
+            )
         _check_taken(medium, model)
         if "url" in medium:
             raise UsageError(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Finished
     from localrun.server.core.bridge import Bridge
     from localrun.server.core.metrics import Metrics
+    from localrun.server.core.remotes import Remotes
     from localrun.services.stored_model import StoredModel
 
 
@@ -34,12 +35,13 @@ class MeteredCompletions(Completions):
         self,
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
+        remotes: Remotes,
         metrics: Metrics,
         *,
         logs_prompts: bool = False,
     ) -> None:
         self._labels = ModelLabels(find_model)
-        super().__init__(bridge, self._labels.find)
+        super().__init__(bridge, self._labels.find, remotes)
         self._metrics = metrics
         self._logs_prompts = logs_prompts
 

@@ -13,6 +13,7 @@ from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import PoolRequest
 from localrun.server.core.defaults import keep_alive_of, prompt_of
 from localrun.server.core.media import check_media
+from localrun.services.remotes.stored import refuse_remote
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
@@ -68,6 +69,7 @@ class TokenService:
 
     def _prepare(self, request: TokenRequest) -> PoolRequest:
         model = self._find_model(request.model)
+        refuse_remote(model, "its tokens are not counted")
         message = request.message
         if isinstance(message, Tokenize):
             check_media(message.prompt, model)

@@ -18,6 +18,7 @@ from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.llamacpp.model import meant_model
 from localrun.server.parsing.options import SAMPLING
 from localrun.server.routing.routes import Routes
+from localrun.services.remotes.stored import refuse_remote
 from localrun.services.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def props_routes(catalogue: Catalogue, pool: RunnerPool) -> Routes:
     router = Routes()
 
     def stored(name: str | None) -> StoredModel:
-        return catalogue.find_model(meant_model(name, pool, catalogue))
+        model = catalogue.find_model(meant_model(name, pool, catalogue))
+        refuse_remote(model, "its tokenizer is not")
+        return model
 
     @router.head("/props")
     @router.get("/props")

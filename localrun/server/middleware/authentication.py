@@ -2,7 +2,8 @@
 
 x-request-id  the client's id if it is valid, else a random one (`access_log`)
 Host, Origin  names of this machine and allowed web pages only (`origins`), with CORS headers
-API key       required on all paths but health checks, if the server has keys (`keys`)
+API key       required on all paths but health checks, if the server has keys (`keys`); a browser
+              sends the cookie of a session instead (`sessions`), and may load the login page
 body          limits of size and rate, decompression (`bodies`, `encodings`); the rest of a body
               that was answered before its end is read and discarded (`unread`)
 
@@ -29,6 +30,7 @@ from localrun.server.middleware.activity import READS
 from localrun.server.middleware.bodies import BodyReader, OpenBodies, check_body_size
 from localrun.server.middleware.encodings import ENCODINGS, Decoder, decoder_of
 from localrun.server.middleware.keys import key_of
+from localrun.server.middleware.sessions import Sessions
 from localrun.server.middleware.unread import UnreadBody
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ FORBIDDEN = 403
 INTERNAL_ERROR = 500
 UPLOADS = ("/api/blobs/", "/v1/files")  # files, written to disk while they arrive
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
+PAGE, LOGIN, PAGE_FILES = "/", "/login", "/web/"  # the same for everybody, without any data
 NUM_PARSERS = 2  # threads that parse large bodies
+
+HTML = b"text/html"
 
 Headers = dict[bytes, bytes]
 
@@ -53,6 +58,7 @@ class AuthenticationMiddleware:
         self._app = app
         self._origins = origins
         self._keys = keys
+        self._sessions = Sessions(keys)
         self._open_bodies = OpenBodies()
         self._parsers = ThreadPoolExecutor(NUM_PARSERS, thread_name_prefix="parse")
 
@@ -63,7 +69,7 @@ class AuthenticationMiddleware:
             return
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
-        scope["state"].update(request_id=request_id, parsers=self._parsers)
+        scope["state"].update(request_id=request_id, parsers=self._parsers, sessions=self._sessions)
         unread = UnreadBody(scope, receive, send)
         id_headers = [(name, request_id.encode()) for name in dialect_of(scope).request_id_headers]
         response = LoggedResponse(scope, unread.send, id_headers)
@@ -91,8 +97,9 @@ class AuthenticationMiddleware:
             return
         is_upload = scope["path"].startswith(UPLOADS)
         try:
-            response.key_name = self._key_name(scope["path"], headers)
+            response.key_name = self._key_name(scope, headers)
             scope["state"]["has_api_key"] = response.key_name is not None
+            scope["state"]["needs_api_key"] = bool(self._keys)
             check_body_size(0 if is_upload else _content_length(headers))
             decoder = _decoder(scope, headers, is_upload=is_upload)
         except LocalrunError as error:
@@ -104,22 +111,28 @@ class AuthenticationMiddleware:
         finally:
             body.close()
 
-    def _key_name(self, path: str, headers: Headers) -> str | None:
+    def _key_name(self, scope: Scope, headers: Headers) -> str | None:
         """Return the name of the API key of a request, None if the path requires no key.
 
         Raises:
             UnauthorizedError: the key is missing or wrong.
         """
+        path: str = scope["path"]
         if not self._keys or path in HEALTH:
             return None
         key = key_of(headers)
-        name = self._keys.name_of(key)
-        if name is None:
+        name = self._keys.name_of(key) if key else self._sessions.name_of(scope["method"], headers)
+        if name is None and not (path == LOGIN or _loads_page(path, headers)):
             message = "the API key is wrong" if key else "this server asks for an API key"
             raise UnauthorizedError(
                 message, hint="LOCALRUN_API_KEY for localrun; others send Authorization: Bearer KEY"
             )
         return name
+
+
+def _loads_page(path: str, headers: Headers) -> bool:
+    """Return whether a browser loads the page, which is that of the login without a session."""
+    return path.startswith(PAGE_FILES) or (path == PAGE and HTML in headers.get(b"accept", b""))
 
 
 def _refused(scope: Scope, error: LocalrunError) -> JSONResponse:

@@ -53,6 +53,13 @@ class Keys:
                 matching_name = name
         return matching_name
 
+    def macs(self, message: str) -> dict[str, str]:
+        """Return the MAC of a message under each key, by the keys' names."""
+        return {
+            name: hmac.new(known, message.encode(), hashlib.sha256).hexdigest()
+            for name, known in self._hashes.items()
+        }
+
 
 def read_keys(access: Access) -> Keys:
     """Return the keys of the settings.

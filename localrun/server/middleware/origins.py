@@ -39,7 +39,7 @@ class AllowedOrigins:
         """Return the reason to refuse a request, None if it is allowed."""
         if not self._accepts_host(_name(f"//{host}")):
             return f"the Host header names another machine: {host[:100]}"
-        if origin and not self._accepts_origin(origin):
+        if origin and not (_is_own(origin, host) or self._accepts_origin(origin)):
             return f"pages of {origin[:100]} may not use this server (LOCALRUN_ORIGINS names more)"
         return None
 
@@ -57,6 +57,14 @@ class AllowedOrigins:
         if any(pattern.fullmatch(lowered) for pattern in self._patterns):
             return True
         return scheme in LOCAL_SCHEMES or _name(origin) in LOOPBACK_HOSTS
+
+
+def _is_own(origin: str, host: str) -> bool:
+    """Return whether an origin is that of the server's own pages; the host has been accepted."""
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _has_wildcard(origin: str) -> bool:

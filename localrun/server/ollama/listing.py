@@ -13,6 +13,7 @@ from localrun.server.routing.routes import Routes
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
+    from localrun.server.core.remotes import Remotes
     from localrun.services.stored_model import ModelSummary
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
@@ -33,18 +34,26 @@ def tag_routes(catalogue: Catalogue) -> Routes:
     return router
 
 
-def running_routes(catalogue: Catalogue, pool: RunnerPool, names: LoadedNames) -> Routes:
-    """Return the routes of the loaded models."""
+def running_routes(
+    catalogue: Catalogue, pool: RunnerPool, names: LoadedNames, remotes: Remotes
+) -> Routes:
+    """Return the routes of the loaded models, and of remote ones with open requests."""
     router = Routes("/api")
 
     @router.head("/ps")
     @router.get("/ps")
     async def running() -> JSONResponse:
         await asyncio.to_thread(names.settle)
-        loaded = pool.running()
-        models = await asyncio.to_thread(catalogue.list_models) if loaded else ()
+        loaded, elsewhere = pool.running(), remotes.open_requests
+        is_any = bool(loaded or elsewhere)
+        models = await asyncio.to_thread(catalogue.list_models) if is_any else ()
         stored = {model.name: model for model in models}
         rows = [_running(model, stored.get(model.name)) for model in loaded]
+        rows += [
+            _answered_elsewhere(stored[name], num_open)
+            for name, num_open in elsewhere.items()
+            if name in stored
+        ]
         return JSONResponse({"models": rows})
 
     return router
@@ -76,7 +85,15 @@ def _stored(model: ModelSummary) -> JsonObject:
         "digest": model.digest.removeprefix("sha256:"),
         "details": model_details(model),
         "capabilities": list(model.details.capabilities),
+        **remote_fields(model),
     }
+
+
+def remote_fields(model: ModelSummary) -> JsonObject:
+    """Return the fields of a model that another engine answers; {} for a model with weights."""
+    if model.remote is None:
+        return {}
+    return {"remote_host": model.remote.first.origin, "remote_model": model.remote.first.model}
 
 
 def _running(model: RunningModel, stored: ModelSummary | None) -> JsonObject:
@@ -92,4 +109,21 @@ def _running(model: RunningModel, stored: ModelSummary | None) -> JsonObject:
         "num_open": model.num_open,
         "shared_with": model.shared_with,
         "stays_for_ever": model.until is None and not model.num_open,
+    }
+
+
+def _answered_elsewhere(model: ModelSummary, num_open: int) -> JsonObject:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": 0,
+        "size_vram": 0,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": model_details(model),
+        "expires_at": NEVER,
+        "context_length": model.details.context_length or 0,
+        "num_open": num_open,
+        "shared_with": None,
+        "stays_for_ever": False,
+        **remote_fields(model),
     }

@@ -18,6 +18,7 @@ from localrun.modelfile.parameters import ParameterError, format_parameter, pars
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
+from localrun.remote.source import is_remote_source
 from localrun.server.parsing.conversation import message_list
 from localrun.server.parsing.json_schema import OBJECT, TEXT, listed, mapped
 from localrun.server.parsing.limits import LONGEST_MODELFILE, MAX_STOPS
@@ -54,6 +55,7 @@ def recipe_order(fields: Fields) -> JsonObject:
         recipe = _from_fields(RECIPE.read(fields), files, adapters)
     else:
         recipe = _from_text(fields, written)
+    _refuse_remote(fields, recipe)
     if drafts:
         recipe = replace(recipe, draft=_draft_path(drafts))
     draft_quantize = values[_DRAFT_QUANTIZE] or None
@@ -94,6 +96,19 @@ def _check_lists(fields: Fields, recipe: Recipe) -> None:
     for name in LISTS:
         if num_values[name] > MAX_STOPS:
             raise fields.wrong(f"parameters.{name}", f"has more than {MAX_STOPS} entries")
+
+
+def _refuse_remote(fields: Fields, recipe: Recipe) -> None:
+    """Refuse an engine elsewhere: a client may choose neither its address nor a file with its key.
+
+    A remote model that the owner has added may be the base.
+    """
+    if any(map(is_remote_source, recipe.sources)):
+        raise fields.wrong(
+            "from" if fields.raw("modelfile") is None else "modelfile",
+            "names an engine elsewhere, which only the owner of this machine adds: "
+            "localrun remote add",
+        )
 
 
 def parse_digest(text: str) -> str | None:

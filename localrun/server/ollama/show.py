@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import SkippedArray, read_headers
-from localrun.server.ollama.listing import model_details
-from localrun.services.show import files_text
+from localrun.modelfile.recipe import Recipe
+from localrun.modelfile.write import write_modelfile
+from localrun.remote.source import format_sources
+from localrun.server.ollama.listing import model_details, remote_fields
+from localrun.services.show import files_text, recipe_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.gguf.header import Header, Value
+    from localrun.remote.model import RemoteModel
     from localrun.runner.messages import JsonObject
     from localrun.services.index.headers import HeaderIndex
     from localrun.services.recipes import StoredRecipe
@@ -32,6 +37,8 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         IntegrityError: a file of it is damaged.
     """
     model = workspace.models.find_model(name)
+    if model.remote is not None:
+        return _show_remote(model, model.remote)
     longest_kept = LONGEST_VOCABULARY if is_verbose else 0
     headers, recipe = workspace.models.headers, model.recipe
     metadata = headers.metadata(model.shards[0], longest_kept=longest_kept)
@@ -45,17 +52,42 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "modified_at": model.modified.isoformat(),
     }
     optional: JsonObject = {
-        "license": "\n".join(recipe.licenses),
-        "parameters": _parameters(recipe),
-        "system": recipe.system,
-        "messages": [{"role": role, "content": text} for role, text in recipe.messages],
+        **_recipe_fields(recipe),
         "tensors": _tensors(read_headers(model.shards)) if is_verbose else None,
         "projector_info": _projector_info(headers, model, longest_kept),
-        "requires": recipe.requires,
         "renderer": recipe.renderer,
         "parser": recipe.parser,
     }
     return answer | {key: value for key, value in optional.items() if value}
+
+
+def _show_remote(model: StoredModel, remote: RemoteModel) -> JsonObject:
+    """Return the answer of a model that another engine answers, without the place of its key."""
+    public = replace(remote, key_file=None, key_env=None)
+    recipe = Recipe(sources=format_sources(public), **recipe_fields(model))
+    context = model.details.context_length
+    info: JsonObject = {"general.architecture": model.details.family}
+    answer: JsonObject = {
+        "modelfile": write_modelfile(recipe),
+        "template": "",
+        "details": model_details(model),
+        "model_info": info
+        | ({f"{model.details.family}.context_length": context} if context else {}),
+        "capabilities": list(model.details.capabilities),
+        "modified_at": model.modified.isoformat(),
+        **remote_fields(model),
+    }
+    return answer | {key: value for key, value in _recipe_fields(model.recipe).items() if value}
+
+
+def _recipe_fields(recipe: StoredRecipe) -> JsonObject:
+    return {
+        "license": "\n".join(recipe.licenses),
+        "parameters": _parameters(recipe),
+        "system": recipe.system,
+        "messages": [{"role": role, "content": text} for role, text in recipe.messages],
+        "requires": recipe.requires,
+    }
 
 
 def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:

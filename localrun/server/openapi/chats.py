@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localrun.server.chats.fields import APPEND, CREATE, RENAME, SET_HEAD
+from localrun.server.chats.fields import APPEND, CHANGE_SETTINGS, CREATE, RENAME, SET_HEAD
 from localrun.server.openapi.operation import Operation, components, operation
 from localrun.server.parsing.json_schema import (
     COUNT,
@@ -67,6 +67,9 @@ def operations() -> dict[str, Operation]:
             "Go to a message of a chat", body=SET_HEAD, answer=done
         ),
         f"POST {PATH}/{{chat}}/title": operation("Rename a chat", body=RENAME, answer=done),
+        f"POST {PATH}/{{chat}}/settings": operation(
+            "Replace the settings of a chat", body=CHANGE_SETTINGS, answer=done
+        ),
         f"GET {PATH}/{{chat}}/export": exported,
     }
 

@@ -24,6 +24,7 @@ from localrun.server.openapi import (
     ollama,
     openai,
     own,
+    page,
     responses,
     texts,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 VERSION = "3.1.0"
 NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic, batches, chats)
-PARTS = (*NAMING, own)
+PARTS = (*NAMING, own, page)
 KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from localrun.server.core.embedding import Embedding
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
     from localrun.server.core.metrics import Metrics
+    from localrun.server.core.preload import Preload
+    from localrun.server.core.remotes import Remotes
     from localrun.server.core.tokens import TokenService
     from localrun.services.creating.uploads import Uploads
     from localrun.services.workspace import Workspace
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 class Parts:
     """Objects of one server; the models are the workspace's own unless others are given.
 
-    ``warm`` is the socket of the warm process, if there is one.
+    ``warm`` is the socket of the warm process, if there is one; ``preload`` the model that the
+    server loads before it is ready.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class Parts:
         catalogue: Catalogue | None = None,
         *,
         warm: str | None = None,
+        preload: Preload | None = None,
     ) -> None:
         self.deferred_pool = deferred_pool
         self.workspace = workspace
         self.metrics = metrics
         self.warm = warm
+        self.preload = preload
         self.activity = Activity()
         self.open_own_requests: Callable[[], OwnRequests] | None = None  # set by the application
         self._catalogue = catalogue
@@ -56,6 +61,13 @@ class Parts:
     def settings(self) -> Settings:
         """Return the settings of the server."""
         return self.workspace.settings
+
+    @property
+    def readiness(self) -> str:
+        """Return "ready", or why the server takes no requests: "leaving", "loading", "failed"."""
+        if self.deferred_pool.is_closing:
+            return "leaving"
+        return "ready" if self.preload is None else self.preload.status
 
     @property
     def pool(self) -> RunnerPool:
@@ -82,9 +94,17 @@ class Parts:
         return MeteredCompletions(
             self.bridge,
             self.catalogue.find_model,
+            self.remotes,
             self.metrics,
             logs_prompts=self.settings.access.logs_prompts,
         )
+
+    @cached_property
+    def remotes(self) -> Remotes:
+        """Return the remote models."""
+        from localrun.server.core.remotes import Remotes
+
+        return Remotes(self.settings, self.workspace.environ)
 
     @cached_property
     def tokens(self) -> TokenService:
@@ -98,7 +118,7 @@ class Parts:
         """Return the service that embeds and ranks."""
         from localrun.server.core.embedding import Embedding
 
-        return Embedding(self.bridge, self.catalogue.find_model, self.metrics)
+        return Embedding(self.bridge, self.catalogue.find_model, self.remotes, self.metrics)
 
     @cached_property
     def names(self) -> LoadedNames:
@@ -133,6 +153,11 @@ class Parts:
         """Stop executing batches."""
         if "batches" in self.__dict__:
             await self.batches.stop()
+
+    async def close_remotes(self) -> None:
+        """Close the connections to engines elsewhere; their open answers fail."""
+        if "remotes" in self.__dict__:
+            await self.remotes.close()
 
     def close(self) -> None:
         """Release the lease on uploaded files; blocks."""

@@ -57,7 +57,7 @@ def _tags(parts: Parts) -> Routes:
 def _running(parts: Parts) -> Routes:
     from localrun.server.ollama.listing import running_routes
 
-    return running_routes(parts.catalogue, parts.pool, parts.names)
+    return running_routes(parts.catalogue, parts.pool, parts.names, parts.remotes)
 
 
 def _generation(parts: Parts) -> Routes:
@@ -99,7 +99,7 @@ def _why(parts: Parts) -> Routes:
 def _own(parts: Parts) -> Routes:
     from localrun.server.own import own_routes
 
-    return own_routes(parts.completions, parts.pool, parts.names)
+    return own_routes(parts.completions, parts.pool, parts.names, parts.remotes)
 
 
 def _chats(parts: Parts) -> Routes:
@@ -108,6 +108,26 @@ def _chats(parts: Parts) -> Routes:
 
     pool = parts.deferred_pool
     return chat_routes(StoredChats(parts.workspace.environ, lambda: pool.is_closing))
+
+
+def _management(parts: Parts) -> Routes:
+    from localrun.server.jobs import Jobs, job_environ
+    from localrun.server.management.routes import management_routes
+
+    jobs = Jobs(job_environ(parts.workspace), parts.warm)
+    return management_routes(parts.catalogue, parts.pool, jobs)
+
+
+def _render(_parts: Parts) -> Routes:
+    from localrun.server.rendering.routes import render_routes
+
+    return render_routes()
+
+
+def _web(parts: Parts) -> Routes:
+    from localrun.server.web.routes import web_routes
+
+    return web_routes(has_page=parts.settings.has_page)
 
 
 def _batches(parts: Parts) -> Routes:
@@ -160,6 +180,18 @@ TABLE: dict[Load, tuple[str, ...]] = {
         "/api/localrun/renamed",
     ),
     _chats: ("/api/localrun/chats",),
+    _management: (
+        "/api/localrun/parameters",
+        "/api/localrun/plan",
+        "/api/localrun/search",
+        "/api/localrun/lint",
+        "/api/localrun/doctor",
+        "/api/localrun/machine",
+        "/api/localrun/log",
+        "/api/localrun/presence",
+    ),
+    _render: ("/api/localrun/render",),
+    _web: ("/web", "/login", "/logout"),
     _transfers: ("/api/pull", "/api/push", "/api/create", "/api/blobs"),
     _embedding: (
         "/v1/embeddings",

@@ -36,7 +36,7 @@ INDEX_VARIABLE, INDEX = "LOCALRUN_INDEX", "https://pypi.org"
 INDEX_TYPE = "application/vnd.pypi.simple.v1+json"
 INSTALL = "pip install 'localrun[convert]' --extra-index-url https://download.pytorch.org/whl/cpu"
 CANNOT_UNDO = ("bitsandbytes", "aqlm", "quip", "eetq", "hqq", "vptq", "spqr")
-BLOCK = [128, 128]  # of FP8, as in localrun.convert.fp8
+OURS = ("", "mxfp4", "fp8", "gptq", "awq", "modelopt", "compressed-tensors")
 FILES = {Role.WEIGHTS: "model.gguf", Role.PROJECTOR: "projector.gguf"}
 LABELS = {Role.WEIGHTS: "converting", Role.PROJECTOR: "converting the projector"}
 OK = 200
@@ -68,8 +68,7 @@ def convert(
             hint="take the model that is not quantized",
         )
     is_ours = not names or any(name in FAMILIES for name in names)
-    is_plain = not method or method == "mxfp4" or quantization.raw("weight_block_size") == BLOCK
-    if not is_ours or not is_plain:
+    if not is_ours or method not in OURS:
         component = _component(workspace, folder, names, report)
         return _convert_upstream(component, names, folder, scratch, report)
     weights = scratch / FILES[Role.WEIGHTS]
@@ -90,7 +89,17 @@ def convert(
 def _projector(
     workspace: Workspace, names: list[str], folder: Path, scratch: Path, report: ProgressReport
 ) -> list[tuple[Role, Path]]:
-    """Convert the projector too if llama.cpp's converter is here, else say what it needs."""
+    """Convert the projector by ours, else by llama.cpp's converter; else say what it needs."""
+    from localrun.convert.projectors.convert import convert_projector, has_projector
+
+    if has_projector(names):
+        path = scratch / FILES[Role.PROJECTOR]
+        try:
+            convert_projector(folder, path, on_progress=_advance(report, LABELS[Role.PROJECTOR]))
+        except UsageError as error:  # a setting that ours does not know
+            report.note(f"{error.message}; llama.cpp's converter is asked instead")
+        else:
+            return [(Role.PROJECTOR, path)]
     component = _ready_component(workspace)
     if component is None:
         report.note(f"without its projector, the model takes text only; it needs: {INSTALL}")

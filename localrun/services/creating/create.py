@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.recognition import is_go_template
+from localrun.engine.quantizing.choices import NO_OPTIONS, QuantizeOptions
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
 from localrun.hardware.architectures import unknown_architecture
@@ -22,6 +23,7 @@ from localrun.services.creating.manifests import make_manifest
 from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
 from localrun.services.creating.recipe_files import check_template
+from localrun.services.creating.remote import refuse_instructions, refuse_parts_of_remote
 from localrun.services.creating.translating import translate_weights
 from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
@@ -58,7 +60,7 @@ class CreateOptions:
 
     quantize: str | None = None  # a type such as Q4_K_M
     draft_quantize: str | None = None  # type of the draft model
-    is_requantizing: bool = False  # allow weights that are quantized already
+    quantize_options: QuantizeOptions = NO_OPTIONS  # of the weights
     adopt_mode: AdoptMode = AdoptMode.AUTO  # of the user's files
     facts: Mapping[str, object] = field(default_factory=dict)  # stated by the client: see facts.py
 
@@ -104,11 +106,12 @@ def create_model(
             workspace, lease, report, folder=folder, adopt_mode=chosen.adopt_mode
         )
         parts, merged = gather_recipe(collector, recipe)
+        refuse_parts_of_remote(parts, merged, chosen)
         is_translated = translate_weights(collector, parts)
         bits = None
         if chosen.quantize is not None:
             bits = quantize_weights(
-                collector, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
+                collector, parts, chosen.quantize, options=chosen.quantize_options
             )
         if chosen.draft_quantize is not None:
             _quantize_draft(collector, parts, chosen)
@@ -117,7 +120,8 @@ def create_model(
         _note_unknown(collector, parts)
         manifest = write_manifest(collector, parts, merged)
         before = store.find(ref)
-        stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
+        provenance = Provenance(base=parts.origin)
+        stored = store.tag(ref, manifest, lease, provenance, takes_remote=True)
     if chosen.adopt_mode is AdoptMode.MOVE and not is_translated:  # the file may have more
         for path in parts.adopted_files:
             path.unlink(missing_ok=True)
@@ -142,6 +146,8 @@ def gather_recipe(collector: PartCollector, recipe: Recipe) -> tuple[ModelParts,
     if recipe.template:
         _check_template(recipe.template)
     parts = collector.gather(recipe.sources)
+    if parts.remote is not None:
+        refuse_instructions(recipe)
     scales = add_adapters(collector, parts, recipe.adapters)
     if recipe.draft is not None:
         draft = collector.gather((recipe.draft,))
@@ -157,7 +163,7 @@ def _quantize_draft(collector: PartCollector, parts: ModelParts, chosen: CreateO
         parts,
         chosen.draft_quantize or "",
         role=Role.DRAFT,
-        is_requantizing=chosen.is_requantizing,
+        options=QuantizeOptions(allows_quantized=chosen.quantize_options.allows_quantized),
     )
 
 
@@ -195,7 +201,12 @@ def _check_template(text: str) -> None:
 def write_manifest(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> bytes:
     """Store the texts of a model, and return its manifest."""
     store, base = collector.workspace.store, parts.base
-    if base is not None and merged == parts.recipe and _files(parts) == _files_of(base.manifest):
+    is_remote = parts.remote is not None
+    if (
+        base is not None
+        and merged == parts.recipe
+        and (is_remote or _files(parts) == _files_of(base.manifest))
+    ):
         return store.blobs.read(base.ref.manifest, max_bytes=MAX_BYTES)
     return make_manifest(store, _layers(collector, parts, merged), collector.lease)
 
@@ -236,7 +247,7 @@ def _merged_parameters(
 
 def _layers(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> list[Descriptor]:
     """Return all layers; their names depend only on their position."""
-    layers = _weight_layers(parts)
+    layers = _remote_layers(collector, parts) if parts.remote else _weight_layers(parts)
     for role, stem in FILE_NAMES.items():
         for number, part in enumerate(parts.files[role]):
             name = f"{stem}-{number + 1}.gguf" if number else f"{stem}.gguf"
@@ -252,6 +263,13 @@ def _layers(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -
         digest = collector.workspace.store.blobs.put(content, collector.lease)
         layers.append(Descriptor(media_type=media_type, digest=digest, size_bytes=len(content)))
     return layers
+
+
+def _remote_layers(collector: PartCollector, parts: ModelParts) -> list[Descriptor]:
+    content = parts.remote.to_bytes() if parts.remote else b""
+    digest = collector.workspace.store.blobs.put(content, collector.lease)
+    kind = MEDIA_TYPES[Role.REMOTE]
+    return [Descriptor(media_type=kind, digest=digest, size_bytes=len(content))]
 
 
 def _weight_layers(parts: ModelParts) -> list[Descriptor]:

@@ -74,15 +74,18 @@ def make_manifest(
     ``facts`` are those of the weights if their file is not here, see `facts_of`.
 
     Raises:
-        IntegrityError: the layers have no weights.
+        IntegrityError: the layers have neither weights nor an engine.
     """
     weights = [layer for layer in layers if layer.role is Role.WEIGHTS]
-    if not weights:
+    if any(layer.role is Role.REMOTE for layer in layers):
+        stated: dict[str, Any] = {"format": "remote"}
+    elif weights:
+        known = facts or facts_of(read_header(store.blobs.path(weights[0].digest)))
+        size = f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB"
+        stated = {**known, "size": size}
+    else:
         raise IntegrityError("a model needs a GGUF file with weights")
-    if facts is None:
-        facts = facts_of(read_header(store.blobs.path(weights[0].digest)))
-    size = f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB"
-    config = model_config({**facts, "size": size}, tuple(layers))
+    config = model_config(stated, tuple(layers))
     digest = store.blobs.put(config, lease)
     descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=digest, size_bytes=len(config))
     return Manifest(config=descriptor, layers=tuple(layers)).to_bytes()

@@ -4,6 +4,7 @@ FROM guide                    a model of this machine, or pulled
 FROM ./model.gguf             weights or a projector, depending on its header
 FROM ./folder                 its GGUF model, or a safetensors model to convert
 FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes it
+FROM remote+https://...       an engine that answers in place of weights, see remote/source.py
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
+from localrun.remote.source import is_remote_source, parse_sources
 from localrun.services.pulling.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
+from localrun.services.remotes.stored import remote_of
 from localrun.store.adopt import AdoptMode, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.names.ref import ModelRef
+    from localrun.remote.model import RemoteModel
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignFile
@@ -61,6 +65,7 @@ class ModelParts:
     base: Entry | None = None  # the one model of the store that FROM names
     origin: str | None = None  # its name
     adopted_files: list[Path] = field(default_factory=list)  # the user's files that were added
+    remote: RemoteModel | None = None  # in place of weights
 
     @property
     def weights(self) -> list[ModelPart]:
@@ -95,9 +100,12 @@ class PartCollector:
             IntegrityError: a file is damaged, or has the wrong format.
         """
         parts = ModelParts()
+        if any(map(is_remote_source, sources)):
+            parts.remote = parse_sources(sources, self.folder)
+            return parts
         for source in sources:
             self._add(parts, source)
-        if not parts.weights:
+        if not parts.weights and parts.remote is None:
             raise UsageError(
                 "FROM names no weights", hint="add FROM guide   or   FROM ./model.gguf"
             )
@@ -210,6 +218,7 @@ class PartCollector:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [ModelPart(layer.digest, layer.size_bytes) for layer in layers]
         parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
+        parts.remote = remote_of(entry.manifest, self.workspace.store.blobs)
         parts.base = entry
 
     def _leased(self, ref: ModelRef) -> Entry | None:
@@ -237,7 +246,7 @@ class PartCollector:
         return entry
 
     def _refuse_second(self, parts: ModelParts, name: str) -> None:
-        if parts.weights:
+        if parts.weights or parts.remote is not None:
             raise UsageError(f"FROM {name} is a second model; a recipe may have only one")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.quantize import quantization, quantize
-from localrun.errors import UsageError
-from localrun.gguf.header import read_header
+from localrun.engine.quantizing.choices import NO_OPTIONS, QuantizeOptions
+from localrun.engine.quantizing.quantize import quantize
+from localrun.engine.quantizing.types import quantization
+from localrun.gguf.header import read_headers
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from localrun.services.creating.parts import ModelParts, PartCollector
 
-FULL = {"F32", "F16", "BF16"}
-WHOSE = {Role.WEIGHTS: "weights", Role.DRAFT: "weights of the draft model"}
 WHAT = {Role.WEIGHTS: "", Role.DRAFT: "the draft model "}
 
 
@@ -25,43 +24,46 @@ def quantize_weights(
     name: str,
     *,
     role: Role = Role.WEIGHTS,
-    is_requantizing: bool = False,
+    options: QuantizeOptions = NO_OPTIONS,
 ) -> float | None:
     """Replace the model's weights, or its draft model's, by quantized ones.
 
     Returns their bits per weight, or None if they already have the type and nothing was done.
 
     Raises:
-        UsageError: the type does not exist, or the weights are quantized already.
+        UsageError: the type does not exist, the weights are quantized already, or an option does
+            not fit the model.
+        IntegrityError: the importance matrix is damaged, or belongs to another model.
+        StorageError: the disk is full.
         BackendError: llama.cpp fails.
     """
     kind = quantization(name)
     blobs = collector.workspace.store.blobs
     weights = parts.files[role]
     shards = [blobs.path(part.digest) for part in weights]
-    now = read_header(shards[0]).file_type
-    if now == kind.name:
+    header = read_headers(shards)
+    if header.file_type == kind.name and options == QuantizeOptions(
+        allows_quantized=options.allows_quantized
+    ):
         return None
-    if now not in FULL and not is_requantizing:
-        raise UsageError(
-            f"the {WHOSE[role]} are {now} already; quantizing them again loses quality",
-            hint="use F16 weights, or add --requantize",
-        )
     label, size = (
         f"quantizing {WHAT[role]}to {kind.name}",
         sum(part.size_bytes for part in weights),
     )
     with collector.lease.folder() as folder:
-        source = _named_shards(shards, folder)
+        source = named_shards(shards, folder)
         target = folder / "quantized.gguf"
         result = quantize(
             source,
             target,
             kind,
-            requantize=is_requantizing,
+            header=header,
+            options=options,
             on_progress=lambda done, of: collector.report.advance(label, size * done // of, size),
         )
         parts.files[role] = [collector.keep(target)]
+    for note in result.notes:
+        collector.report.note(note)
     if result.num_fallbacks:
         collector.report.note(
             f"{result.num_fallbacks} tensors have a shape that {kind.name} cannot store, "
@@ -70,7 +72,7 @@ def quantize_weights(
     return result.bits_per_weight
 
 
-def _named_shards(shards: list[Path], folder: Path) -> Path:
+def named_shards(shards: list[Path], folder: Path) -> Path:
     """Return the first shard under a name from which llama.cpp finds the others."""
     if len(shards) == 1:
         return shards[0]

@@ -43,6 +43,8 @@ def recipe_text(workspace: Workspace, name: str) -> str:
 
 def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
     """Return recipes that may create the model, the most readable first."""
+    if model.remote is not None:
+        return [recipe_by_files(model, entry)]
     fields, adapters = recipe_fields(model), adapter_uses(model, entry)
     names = [
         name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)

@@ -5,7 +5,7 @@ In the index, a line for each reference; the key has the hash of its store and i
     ref:<hash>/<host>/<namespace>/<model>/<tag>
         {"stamp": [...], "name": "qwen3:0.6b", "manifest": "<hex>", "size": 522653767,
          "updated": "2026-11-21T07:00:00+00:00", "details": [...],
-         "blobs": [["<hex>", [...]], ["<hex>", null]]}
+         "blobs": [["<hex>", [...]], ["<hex>", null]], "remote": null}
 
 A line holds while the reference and each file that it was read from have their stamps; the other
 blobs of the manifest have none. A model that is damaged has no line, so that every list reads it
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localrun.errors import IntegrityError, StorageError
+from localrun.remote.model import RemoteModel
 from localrun.services.index.checks import hex_digest, number, stamp, text
 from localrun.services.index.headers import details_from_json, details_to_json, is_kept
 from localrun.services.index.summaries import summary_of
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from localrun.store.stamp import Stamp
     from localrun.store.store import Entry, Store
 
-READ_ROLES = {Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT, *TEXT_ROLES}
+READ_ROLES = {Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT, Role.REMOTE, *TEXT_ROLES}
 _log = logging.getLogger(__name__)
 
 
@@ -253,6 +254,7 @@ def _to_json(model: ListedModel) -> dict[str, Any]:
         "updated": model.updated,
         "details": details_to_json(model.summary.details),
         "blobs": model.blobs,
+        "remote": None if model.summary.remote is None else model.summary.remote.to_json(),
     }
 
 
@@ -260,13 +262,15 @@ def _from_json(value: Any) -> ListedModel | None:  # noqa: ANN401 - any JSON val
     """Return the model of a line, or None if there is no line or it cannot be read."""
     if value is None:
         return None
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    malformed = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IntegrityError)
+    with contextlib.suppress(*malformed):
         summary = ModelSummary(
             name=text(value["name"]),
             digest=f"sha256:{hex_digest(value['manifest'])}",
             size_bytes=number(value["size"]),
             modified=datetime.fromisoformat(value["updated"]).astimezone(),
             details=details_from_json(value["details"]),
+            remote=_remote(value.get("remote")),
         )
         blobs = tuple(
             (hex_digest(digest), None if known is None else stamp(known))
@@ -276,3 +280,7 @@ def _from_json(value: Any) -> ListedModel | None:  # noqa: ANN401 - any JSON val
             summary=summary, updated=value["updated"], ref=stamp(value["stamp"]), blobs=blobs
         )
     return None
+
+
+def _remote(value: Any) -> RemoteModel | None:  # noqa: ANN401 - any JSON value
+    return None if value is None else RemoteModel.from_json(value)

@@ -26,6 +26,7 @@ def summary_of(model: StoredModel) -> ModelSummary:
         size_bytes=model.size_bytes,
         modified=model.modified,
         details=model.details,
+        remote=model.remote,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from localrun.cli.models.create import QUANTIZATION_NAMES
-from localrun.engine.llama.quantize import QUANTIZATIONS
+from localrun.cli.quantizing.options import QUANTIZATION_NAMES
+from localrun.engine.quantizing.types import QUANTIZATIONS
 from tests.services.making import gguf
 
 if TYPE_CHECKING:

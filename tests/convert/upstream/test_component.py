@@ -58,7 +58,11 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     assert found.has_projector(["SeeingModel"])
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", sources({"a": b""}).getvalue()])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", sources({"a": b""}).getvalue()],
+    ids=["empty", "text", "without a converter"],  # the archive has the time in its bytes
+)
 def test_damaged_sources_are_refused(content: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"damaged|no converter"):
         pack(io.BytesIO(content), io.BytesIO())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.engine.llama.model import Model
-    from localrun.engine.media.projector import Projector
+    from localrun.engine.media.projector import LoadedProjector
 
 MARKER = "<__media__>"
 
@@ -33,7 +33,7 @@ class Reference:
 
 
 def reference(
-    model: Model, projector: Projector, text: str, media: Sequence[np.ndarray], count: int
+    model: Model, projector: LoadedProjector, text: str, media: Sequence[np.ndarray], count: int
 ) -> Reference:
     """Return what follows a text in which each marker stands for one of the media."""
     params = api.llama_context_default_params()

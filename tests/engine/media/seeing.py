@@ -14,7 +14,7 @@ from localrun.engine.media.chunk import MediaChunk
 from localrun.engine.media.encoder import MediaEncoder
 from localrun.engine.media.library import MediaLibrary
 from localrun.engine.media.placement import PlacedChunk, SequenceMedia
-from localrun.engine.media.projector import Projector
+from localrun.engine.media.projector import LoadedProjector
 from localrun.engine.params import LoadOptions, SamplingParams
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
@@ -51,7 +51,7 @@ class Pair:
     """A loaded pair with its library."""
 
     model: Model
-    projector: Projector
+    projector: LoadedProjector
     library: MediaLibrary = field(default_factory=MediaLibrary)
 
     def sequence(
@@ -89,7 +89,7 @@ class Pair:
 
 
 def open_pair(model: Model, path: Path, log: NativeLog, *, step_tokens: int = 512) -> Pair:
-    projector = Projector(path, model, log, num_threads=1, step_tokens=step_tokens)
+    projector = LoadedProjector(path, model, log, num_threads=1, step_tokens=step_tokens)
     return Pair(model, projector)
 
 

@@ -51,7 +51,7 @@ def test_equal_content_of_other_files_is_one_chunk() -> None:
 
 def test_tiles_of_one_image_have_ids_of_their_own() -> None:
     library = MediaLibrary()
-    parts = library.add(b"x", b"x", [tokenized(3)[0], (7, 8), tokenized(3)[0]])  # type: ignore[list-item]
+    parts = library.add(b"x", b"x", [tokenized(3)[0], (7, 8), tokenized(3)[0]])
     chunks = [part for part in parts if isinstance(part, MediaChunk)]
 
     assert parts[1] == (7, 8)

@@ -32,7 +32,7 @@ class HangingRequests:
         raise AssertionError
 
 
-def execution(folder: Path) -> BatchExecution:
+def added_batch(folder: Path) -> BatchRecord:
     files, batches = FileStore(folder), BatchStore(folder)
     line = {"custom_id": "a", "method": "POST", "url": CHAT, "body": {"model": "m"}}
     content = io.BytesIO(json.dumps(line).encode() + b"\n")
@@ -47,6 +47,12 @@ def execution(folder: Path) -> BatchExecution:
         expires_at=now + 3600,
     )
     batches.write(batch)
+    return batch
+
+
+def execution(folder: Path) -> BatchExecution:
+    files, batches = FileStore(folder), BatchStore(folder)
+    batch = added_batch(folder)
     requests = cast("OwnRequests", HangingRequests())
     return BatchExecution(batch, batches=batches, files=files, requests=requests, num_parallel=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,9 @@ from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.bridge import Bridge
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
+from localrun.server.core.remotes import Remotes
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
+from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
 from tests.server.serving import FakeCatalogue
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def completions() -> Iterator[Completions]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
-    yield Completions(Bridge(pool), FakeCatalogue().find_model)
+    remotes = Remotes(Settings(log_dir=Path("/nowhere")), {})
+    yield Completions(Bridge(pool), FakeCatalogue().find_model, remotes)
     pool.close()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.convert.upstream import component as components
 from localrun.errors import NetworkError, UsageError
+from localrun.gguf.header import read_header
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.creating import converting
@@ -17,6 +19,8 @@ from localrun.services.creating.create import create_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.store.manifest import Role
+from tests.convert import oracle
+from tests.convert.oracle.checkpoints import weights, write_checkpoint
 from tests.convert.tiny import decoder
 from tests.convert.upstream.fakes import fake_component, fake_model
 from tests.convert.upstream.test_component import FILES, sources
@@ -25,10 +29,10 @@ from tests.services.making import Told, entry_of, gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from localrun.store.store import Entry
 
+GOLDEN = Path(oracle.__file__).parent / "golden"
 WRITES = """
 kind = 'projector' if '--mmproj' in sys.argv else 'model'
 output.write_bytes((folder / f'{kind}.safetensors').read_bytes())
@@ -82,6 +86,21 @@ def test_a_projector_becomes_a_layer(made: Callable[..., tuple[Entry, Told]]) ->
     entry, _ = made(architectures=["SeeingModel"], vision_config={})
 
     assert entry.manifest.with_role(Role.PROJECTOR)[0].size_bytes == 5000
+
+
+def test_a_model_that_sees_needs_no_other_converter(
+    workspace: Workspace, packages: list[str], tmp_path: Path
+) -> None:
+    packages.append("torch")
+    known = json.loads((GOLDEN / "gemma3vl.json").read_text())
+    folder = write_checkpoint(tmp_path / "model", known["config"], weights(known["shapes"]))
+
+    entry, told = build(workspace, folder)
+
+    (projector,) = entry.manifest.with_role(Role.PROJECTOR)
+    header = read_header(workspace.store.blobs.path(projector.digest))
+    assert header.architecture == "clip"
+    assert "converting the projector" in told.ended
 
 
 def test_quantized_weights_of_our_own_families_go_to_llama_cpps_converter(

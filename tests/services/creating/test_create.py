@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from localrun.engine.quantizing.choices import QuantizeOptions
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.write import write_modelfile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ADAPTERS = Path(__file__).parents[3] / "modelfiles" / "adapters"
 PIRATE, PEFT = ADAPTERS / "pirate.gguf", ADAPTERS / "pirate"
+REQUANTIZING = QuantizeOptions(allows_quantized=True)
 GUIDE = embedded_models()["guide:latest"]
 EXAMPLES = int(os.environ.get("LOCALRUN_PROPERTY_EXAMPLES", "60"))
 
@@ -287,7 +289,9 @@ def test_adapters_are_put_on_by_name(workspace: Workspace) -> None:
 def test_quantizing_says_what_came_out(workspace: Workspace) -> None:
     told = Told()
 
-    made = create(workspace, "FROM guide", quantize="q4_k_m", is_requantizing=True, told=told)
+    made = create(
+        workspace, "FROM guide", quantize="q4_k_m", quantize_options=REQUANTIZING, told=told
+    )
 
     model = workspace.models.find_model("made")
     assert model.details.quantization_level == "Q4_K_M"

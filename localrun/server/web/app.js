@@ -1,0 +1,208 @@
+// The page: its views by address, what all of them share, the keys, and the link to the server.
+
+import { get, link, post, query, remove } from "./api.js";
+import { ChatView, openChat } from "./chat.js";
+import { Conversation } from "./conversation.js";
+import { fill, h, iconButton, notify, showDialog } from "./dom.js";
+import { Sidebar } from "./sidebar.js";
+import { store, stored } from "./storage.js";
+
+const WAIT_S = 50;
+const PRESENCE_MS = 240000;
+const SHORTCUTS = [
+  ["Enter", "send the message"], ["Shift+Enter", "new line"], ["Esc", "stop the answer; close what is open"],
+  ["↑ in an empty message", "edit the last message"], ["Ctrl+K", "search chats"], ["Alt+N", "new chat"],
+  ["Alt+M", "choose the model"], ["Alt+S", "settings of the chat"], ["Alt+R", "regenerate the last answer"],
+  ["Alt+C", "copy the last answer"], ["Alt+1, 2, 3", "chat, models, machine"], ["Ctrl+/", "these shortcuts"],
+];
+
+const page = {
+  models: [],
+  loaded: [],
+  view: "chat",
+  chatId: null,
+  current: null,  // the view that is shown
+  running: new Map(),  // views of chats whose answers arrive, by id
+
+  newChat() {
+    if (location.hash === "#/") route();
+    else location.hash = "#/";
+  },
+  named(view) {
+    const { id } = view.conversation;
+    this.running.set(id, view);
+    if (this.current !== view) return;
+    this.chatId = id;
+    history.replaceState(null, "", `#/chat/${id}`);
+    sessionStorage.removeItem("draft:new");
+    view.composer.open(id);
+    sidebar.load();
+  },
+  isRunning(id) {
+    return (this.running.get(id)?.running.size ?? 0) > 0;
+  },
+  changed() {
+    sidebar.draw();
+  },
+  async removeChat(id) {
+    try {
+      await remove(`/api/localrun/chats/${id}`);
+      this.running.delete(id);
+      this.newChat();
+      sidebar.load();
+    } catch (error) {
+      notify(error.message, "error");
+    }
+  },
+  toggleSidebar(isOpen = !document.body.classList.contains("with-sidebar")) {
+    document.body.classList.toggle("with-sidebar", isOpen);
+  },
+  toggleTheme() {
+    const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const now = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
+    setTheme(now === "dark" ? "light" : "dark");
+  },
+  showShortcuts() {
+    showDialog("Keyboard shortcuts", h("dl", { class: "shortcuts" }, SHORTCUTS.flatMap(([keys, text]) => [h("dt", {}, h("kbd", { text: keys })), h("dd", { text })])));
+  },
+  async loadModels() {
+    [{ models: this.models }, { models: this.loaded }] = await Promise.all([get("/api/tags"), get("/api/localrun/ps")]);
+    if (this.current instanceof ChatView) this.current.showModels();
+  },
+  async loadRunning() {
+    ({ models: this.loaded } = await get("/api/localrun/ps"));
+    if (this.current instanceof ChatView) this.current.showContext();
+  },
+};
+const main = document.getElementById("main");
+
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  store("theme", theme);
+}
+
+function show(view) {
+  page.current?.hide?.();
+  page.current = view;
+  fill(main, view.element);
+  view.shown?.();
+  document.title = view.title?.textContent ? `${view.title.textContent} · localrun` : "localrun";
+}
+
+async function route() {
+  const [, view = "", id, message] = location.hash.split("/");
+  page.toggleSidebar(false);
+  page.view = view || "chat";
+  page.chatId = view === "chat" ? id : null;
+  sidebar.drawViews();
+  sidebar.draw();
+  try {
+    if (view === "models" || view === "machine") {
+      const { View } = await import(`./${view}.js`);
+      if (page.view === view) show(new View(page));
+    } else if (view === "chat" && id) {
+      await showChat(id, Number(message));
+    } else show(new ChatView(page, newConversation()));
+  } catch (error) {
+    if (error.status === 404) location.hash = "#/";
+    else if (error.status !== 0) throw error;
+  }
+}
+
+async function showChat(id, message) {
+  if (page.current?.conversation?.id !== id) {
+    const view = page.isRunning(id) ? page.running.get(id) : await openChat(page, id);
+    if (page.chatId !== id) return;
+    page.running.set(id, view);
+    for (const [other, one] of page.running) if (other !== id && !one.running.size) page.running.delete(other);
+    show(view);
+    await view.shown();
+  }
+  if (message) page.current.reveal(message);
+}
+
+function newConversation() {
+  const names = page.models.filter((one) => one.capabilities?.includes("completion")).map((one) => one.name);
+  const last = stored("model", "");
+  return new Conversation(names.includes(last) ? last : names.find((name) => page.loaded.some((one) => one.name === name)) ?? names[0] ?? "");
+}
+
+/** Follow what the terminal and other windows write, while this one is seen. */
+async function followChanges() {
+  let revision = "";
+  for (;;) {
+    if (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+    try {
+      const wait = revision === "" ? 0 : WAIT_S;
+      const found = await get(`/api/localrun/chats/changes${query({ since: revision, wait_s: wait })}`);
+      if (found.revision !== revision && revision !== "") await takeChanges();
+      revision = found.revision;
+    } catch (error) {
+      if (error.status === 403 || error.status === 400) return;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
+
+async function takeChanges() {
+  await sidebar.load();
+  const { current } = page;
+  const summary = sidebar.chats.find((chat) => chat.id === page.chatId);
+  if (!(current instanceof ChatView) || !summary) return;
+  if (summary.updated_s !== current.conversation.updated || summary.title !== current.conversation.title) await current.refresh();
+}
+
+function showLink() {
+  const state = document.getElementById("link-state");
+  state.textContent = link.isUp ? "" : "server away";
+  document.body.classList.toggle("away", !link.isUp);
+  if (!link.isUp) return notify("The server does not answer. The page goes on when it is back: localrun open", "error");
+  notify("The server is back.");
+  return Promise.all([page.loadModels(), sidebar.load()]);
+}
+
+const KEYS = {
+  "alt+n": () => page.newChat(),
+  "alt+m": () => page.current.picker?.focus(),
+  "alt+s": () => page.current.settings?.toggle(),
+  "alt+r": () => lastAnswer("Regenerate the answer"),
+  "alt+c": () => lastAnswer("Copy message"),
+  "alt+1": () => page.newChat(),
+  "alt+2": () => { location.hash = "#/models"; },
+  "alt+3": () => { location.hash = "#/machine"; },
+  "ctrl+/": () => page.showShortcuts(),
+  "ctrl+k": () => { page.toggleSidebar(true); sidebar.input.focus(); },
+};
+
+function lastAnswer(label) {
+  [...main.querySelectorAll(".message.assistant")].at(-1)?.querySelector(`[aria-label="${label}"]`)?.click();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    if (page.current?.running?.size) page.current.stop();
+    else page.toggleSidebar(false);
+  }
+  if (document.querySelector("dialog[open]")) return;
+  const code = event.code.replace(/^(Key|Digit)/, "").toLowerCase();
+  const name = `${event.ctrlKey || event.metaKey ? "ctrl+" : ""}${event.altKey ? "alt+" : ""}${code === "slash" ? "/" : code}`;
+  if (!KEYS[name] || event.shiftKey) return;
+  event.preventDefault();
+  KEYS[name]();
+});
+addEventListener("hashchange", route);
+addEventListener("pagehide", () => {
+  page.current?.leave?.();
+  for (const view of page.running.values()) if (view !== page.current) view.leave();
+});
+document.getElementById("scrim").addEventListener("click", () => page.toggleSidebar(false));
+link.addEventListener("change", showLink);
+setInterval(() => { if (!document.hidden && link.isUp) post("/api/localrun/presence", {}, { isQuiet: true }).catch(() => {}); }, PRESENCE_MS);
+
+const theme = stored("theme", null);
+if (theme) document.documentElement.dataset.theme = theme;
+const sidebar = new Sidebar(page);
+document.querySelector("#sidebar .brand").append(iconButton("close", "Close", () => page.toggleSidebar(false), { class: "quiet only-narrow end" }));
+const begun = page.loadModels().catch((error) => notify(error.message, "error"));
+sidebar.load();
+begun.then(route).then(followChanges);

@@ -1,0 +1,408 @@
+// The view of one chat: its messages, the answers that arrive, and what the buttons do. A view
+// lives on while an answer arrives, also if another chat is shown.
+
+import { ApiError, lines, query } from "./api.js";
+import { button, fill, h, iconButton, menuButton, asked, confirmed, notify, number, shortName } from "./dom.js";
+import { Composer } from "./composer.js";
+import { MessageView, renderEnd } from "./message.js";
+import { SettingsPanel } from "./settings.js";
+import { store, stored } from "./storage.js";
+
+const NEAR_END = 80;  // pixels
+const TOP = 5;  // alternatives of a token
+
+export class ChatView {
+  /** `page` has `models`, `openChat(id)`, `removeChat(id)` and `changed()`. */
+  constructor(page, conversation) {
+    this.page = page;
+    this.conversation = conversation;
+    this.views = new Map();
+    this.running = new Map();  // messages that arrive, with what ends them
+    this.sticks = true;
+    this.used = 0;
+    this.composer = new Composer(this);
+    this.settings = new SettingsPanel(this);
+    this.list = h("div", { class: "messages", role: "log", "aria-label": "Messages", "aria-live": "off" });
+    this.scroller = h("div", { class: "scroller", onscroll: () => this.scrolled() }, this.list);
+    this.toEnd = iconButton("down", "Go to the end", () => this.goToEnd(), { class: "to-end", hidden: true });
+    this.banner = h("p", { class: "banner", role: "status", hidden: true });
+    this.title = h("h1", { class: "title", dir: "auto" });
+    this.picker = h("select", { class: "picker", "aria-label": "Model", onchange: () => this.setModel(this.picker.value) });
+    this.second = h("select", { class: "picker", "aria-label": "Second model", hidden: true, onchange: () => this.setSecond(this.second.value) });
+    const [more, menu] = menuButton("more", "More", () => this.menu());
+    this.header = h("header", { class: "bar" },
+      iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }),
+      this.picker, this.second, h("span", { class: "space" }), this.title, h("span", { class: "space" }),
+      iconButton("columns", "Compare two models", () => this.toggleCompare(), { "aria-pressed": "false" }),
+      iconButton("sliders", "Settings of this chat", () => this.settings.toggle(), { "aria-expanded": "false" }),
+      more, menu);
+    this.element = h("section", { class: "chat", "aria-label": "Chat",
+      ondragover: (event) => { event.preventDefault(); this.element.classList.add("dropping"); },
+      ondragleave: (event) => { if (!this.element.contains(event.relatedTarget)) this.element.classList.remove("dropping"); },
+      ondrop: (event) => this.drop(event) },
+      this.header, this.banner, h("div", { class: "columns" },
+        h("div", { class: "talk" }, this.scroller, this.toEnd,
+          h("div", { class: "dock" }, this.composer.element,
+            h("p", { class: "hint", text: "Enter sends · Shift+Enter: new line · Ctrl+/: shortcuts" }))),
+        this.settings.element));
+    conversation.addEventListener("named", () => page.named(this));
+    conversation.addEventListener("unkept", () => this.showBanner());
+    this.showModels();
+    this.draw();
+    this.composer.open(conversation.id ?? "new");
+  }
+
+  // --- what is shown
+
+  showModels() {
+    const { model, settings } = this.conversation;
+    const names = this.page.models.filter((one) => one.capabilities?.includes("completion") ?? true).map((one) => one.name);
+    const options = (chosen) => [...new Set([...names, ...(chosen ? [chosen] : [])])].map((name) => h("option", { value: name, text: shortName(name) }));
+    fill(this.picker, options(model));
+    this.picker.value = model;
+    this.second.hidden = !settings.compare;
+    this.header.querySelector("[aria-pressed]").setAttribute("aria-pressed", String(Boolean(settings.compare)));
+    fill(this.second, options(settings.compare));
+    this.second.value = settings.compare ?? "";
+    this.composer.showSees();
+    this.showContext();
+  }
+
+  draw() {
+    const path = this.conversation.path();
+    this.title.textContent = this.conversation.title;
+    const rows = path.map((message) => this.row(message));
+    fill(this.list, rows.length ? rows : this.welcome());
+    for (const message of path) this.drawActions(message);
+    this.showBanner();
+    this.composer.setBusy(this.running.size > 0);
+  }
+
+  row(message) {
+    const pair = this.pairOf(message);
+    for (const one of pair) this.drawActions(one);
+    if (pair.length < 2) return this.viewOf(message).element;
+    return h("div", { class: "pair" }, pair.map((one) => h("div", { class: one === message ? "side chosen" : "side" },
+      this.viewOf(one).element,
+      one === message ? null : button("Go on with this answer", () => this.act("choose", one), { class: "small", disabled: this.running.size > 0 }))));
+  }
+
+  /** Return the answers that stand side by side: the newest of each of the two models. */
+  pairOf(message) {
+    const { compare } = this.conversation.settings;
+    if (!compare || message.role !== "assistant") return [message];
+    const siblings = this.conversation.siblings(message);
+    const other = siblings.findLast((one) => one.model !== message.model && [compare, this.conversation.model].includes(one.model));
+    if (!other) return [message];
+    return message.model === compare ? [other, message] : [message, other];
+  }
+
+  viewOf(message) {
+    if (!this.views.has(message)) this.views.set(message, new MessageView(message, (...act) => this.act(...act)));
+    return this.views.get(message);
+  }
+
+  drawActions(message) {
+    const siblings = this.conversation.siblings(message);
+    const isBusy = this.running.size > 0;
+    if (this.running.has(message)) return fill(this.viewOf(message).footer);
+    const view = this.viewOf(message);
+    view.showActions({ place: siblings.indexOf(message), count: siblings.length, siblings, isBusy, canEdit: ["user", "assistant"].includes(message.role) });
+    return null;
+  }
+
+  welcome() {
+    return h("div", { class: "welcome" }, h("img", { src: "/web/icon.svg", alt: "", width: 44, height: 44 }),
+      h("h2", { text: "What would you like to know?" }),
+      h("p", { text: `Everything stays on this machine. Answers come from ${shortName(this.conversation.model) || "a model that you choose above"}.` }));
+  }
+
+  showBanner() {
+    const { isKept, whyNotKept } = this.conversation;
+    this.banner.hidden = isKept;
+    this.banner.textContent = isKept ? "" : `This chat is not kept: ${whyNotKept}`;
+  }
+
+  async showContext() {
+    const { status } = this.composer;
+    const row = this.page.loaded.find((one) => shortName(one.name) === shortName(this.conversation.model));
+    const total = row?.context || 0;
+    status.textContent = this.used ? `${number(this.used)}${total ? ` / ${number(total)}` : ""} tokens` : "";
+    status.title = "Tokens of the context in use";
+  }
+
+  /** Show the end of a chat that was opened. */
+  async shown() {
+    const views = this.conversation.path().map((one) => this.viewOf(one));
+    await renderEnd(views);
+    this.goToEnd();
+    if (matchMedia("(hover: hover)").matches) this.composer.focus();
+    this.settings.load();
+  }
+
+  scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    this.sticks = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    this.toEnd.hidden = this.sticks;
+  }
+
+  goToEnd() {
+    this.sticks = true;
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.toEnd.hidden = true;
+  }
+
+  follow() {
+    if (this.sticks) this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  /** Show a message that a search found. */
+  reveal(id) {
+    const { conversation } = this;
+    const found = conversation.messages.find((one) => one.id === id);
+    if (!found) return;
+    if (!conversation.path().includes(found)) this.act("choose", found);
+    const { element } = this.viewOf(found);
+    element.scrollIntoView({ block: "center" });
+    element.classList.add("found");
+    setTimeout(() => element.classList.remove("found"), 2500);
+  }
+
+  // --- what the user does
+
+  model() {
+    return this.conversation.model;
+  }
+
+  sees() {
+    return this.page.models.find((one) => one.name === this.model())?.capabilities?.includes("vision") ?? false;
+  }
+
+  setModel(name) {
+    this.conversation.model = name;
+    store("model", name);
+    this.conversation.keepSettings();
+    this.showModels();
+    if (!this.conversation.messages.length) this.draw();
+    this.settings.load();
+  }
+
+  setSecond(name) {
+    this.conversation.settings.compare = name;
+    this.conversation.keepSettings();
+    this.draw();
+  }
+
+  toggleCompare() {
+    const { settings, model } = this.conversation;
+    if (settings.compare) delete settings.compare;
+    else settings.compare = this.page.models.find((one) => one.name !== model)?.name ?? model;
+    this.conversation.keepSettings();
+    this.showModels();
+    this.draw();
+  }
+
+  drop(event) {
+    event.preventDefault();
+    this.element.classList.remove("dropping");
+    if (event.dataTransfer.files.length) this.composer.take(event.dataTransfer.files);
+  }
+
+  menu() {
+    const { conversation } = this;
+    const entries = [["Settings", () => this.settings.toggle(true)]];
+    if (conversation.id) {
+      entries.push(["Rename…", () => this.rename()],
+        ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")],
+        ["Delete…", () => this.remove(), "danger"]);
+    }
+    return entries;
+  }
+
+  async rename() {
+    const title = await asked("Rename the chat", "Title", this.conversation.title);
+    if (title === null) return;
+    await this.conversation.rename(title).catch((error) => notify(error.message, "error"));
+    this.title.textContent = title;
+    this.page.changed();
+  }
+
+  export(format) {
+    const path = `/api/localrun/chats/${this.conversation.id}/export${query({ format })}`;
+    const anchor = h("a", { href: path, download: "" });
+    this.element.append(anchor);
+    anchor.click();
+    anchor.remove();
+  }
+
+  async remove() {
+    if (!await confirmed("Delete this chat?", `“${this.conversation.title}” is deleted for good, also for the terminal.`, "Delete")) return;
+    this.stop();
+    this.page.removeChat(this.conversation.id);
+  }
+
+  editLast() {
+    const last = this.conversation.path().findLast((one) => one.role === "user");
+    if (last) this.viewOf(last).edit();
+  }
+
+  act(name, message, value) {
+    const { conversation } = this;
+    if (name === "redraw") this.drawActions(message);
+    else if (name === "choose") {
+      conversation.choose(message);
+      this.draw();
+    } else if (name === "regenerate") this.answer(message.parent, this.modelsFor(message));
+    else if (name === "continue") this.answer(message.parent, [message.model || conversation.model], message);
+    else if (name === "edit" && message.role === "user") this.ask(value, message.attachments, message.images, message.parent);
+    else if (name === "edit") {
+      conversation.add({ role: "assistant", model: message.model, content: value }, message.parent);
+      this.draw();
+    }
+  }
+
+  modelsFor(message) {
+    const { model } = this.conversation;
+    return [this.pairOf(message).length > 1 ? message.model : model];
+  }
+
+  send(text, files) {
+    const blocks = files.filter((file) => file.block).map((file) => `${file.block}\n\n`);
+    const images = files.filter((file) => file.image).map((file) => file.image);
+    this.ask(blocks.join("") + text, files.map((file) => file.name), images, this.conversation.head);
+  }
+
+  ask(content, attachments, images, parent) {
+    const { model, settings } = this.conversation;
+    if (!model) return notify("Choose a model first. The view Models has more.", "error");
+    const message = this.conversation.add({ role: "user", content, attachments, images }, parent);
+    this.goToEnd();
+    return this.answer(message, settings.compare ? [model, settings.compare] : [model]);
+  }
+
+  stop() {
+    for (const stopper of this.running.values()) stopper.abort();
+  }
+
+  // --- answers
+
+  async answer(parent, models, begun = null) {
+    const { conversation } = this;
+    const messages = models.map((model) => conversation.add({ role: "assistant", model, content: begun?.content ?? "" }, parent, false));
+    conversation.head = messages[0];
+    for (const message of messages) this.running.set(message, new AbortController());
+    this.page.changed();
+    this.draw();
+    this.goToEnd();
+    await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
+    this.draw();
+    this.follow();
+    this.page.changed();
+    this.page.loadRunning().catch(() => {});
+  }
+
+  async receive(message, parent, begun) {
+    const view = this.viewOf(message);
+    const { signal } = this.running.get(message);
+    view.begin(() => this.follow());
+    if (begun) view.growing.add(begun.content);
+    try {
+      for await (const part of lines("/api/chat", this.body(message, parent, begun), { signal, headers: { "X-Localrun-Progress": "1" } })) {
+        if (part.status) view.showState(loadText(part, message.model));
+        else this.take(message, view, part);
+      }
+    } catch (error) {
+      message.is_stopped = true;
+      if (error.name !== "AbortError") message.failure = error;
+    }
+    await view.end();
+    this.finish(message, view);  // before `running` forgets it: a reload would drop it
+    this.running.delete(message);
+  }
+
+  take(message, view, part) {
+    const { content = "", thinking = "", tool_calls: calls } = part.message ?? {};
+    if (view.state.textContent) view.showState("");
+    if (thinking) {
+      message.began ??= performance.now();
+      message.thinking = (message.thinking ?? "") + thinking;
+    }
+    if (content && message.thinking && !message.thinking_s) message.thinking_s = (performance.now() - message.began) / 1000;
+    message.content += content;
+    if (calls) message.tool_calls = [...message.tool_calls ?? [], ...calls];
+    if (part.logprobs) message.logprobs = [...message.logprobs ?? [], ...part.logprobs];
+    if (part.done) {
+      message.figures = part;
+      this.used = (part.prompt_eval_count ?? 0) + (part.eval_count ?? 0);
+      this.showContext();
+    }
+    view.add(content, thinking);
+  }
+
+  /** Keep an answer; of one that failed, what has come, and what to do. */
+  finish(message, view) {
+    const { conversation } = this;
+    const isEmpty = !message.content && !message.thinking && !message.tool_calls?.length;
+    if (!isEmpty) conversation.keep(message);
+    if (message.failure) {
+      const hint = message.failure.status === 0 ? " It is started by: localrun open. Your text is kept here." : "";
+      view.showState(message.failure.message + hint, "error");
+    } else if (isEmpty && message.is_stopped) {
+      conversation.drop(message);
+    } else if (isEmpty) view.showState("The answer is empty.");
+    if (isEmpty && message.failure) message.isUnsent = true;
+  }
+
+  body(message, parent, begun) {
+    const { settings } = this.conversation;
+    const messages = this.conversation.request(parent);
+    if (begun) messages.push({ role: "assistant", content: begun.content });
+    const body = { model: message.model, messages, stream: true, options: settings.sampling ?? {} };
+    if (settings.output_format) body.format = settings.output_format;
+    if (settings.think !== undefined && settings.think !== null) body.think = settings.think;
+    if (stored("logprobs", false)) Object.assign(body, { logprobs: true, top_logprobs: TOP });
+    return body;
+  }
+
+  /** Save what has come of answers when the page is closed. */
+  leave() {
+    for (const message of this.running.keys()) {
+      const { id } = this.conversation;
+      if (!id || !message.content || !message.parent?.id) continue;
+      const body = { role: "assistant", content: message.content, thinking: message.thinking, model: message.model, parent: message.parent.id };
+      fetch(`/api/localrun/chats/${id}/messages`, { method: "POST", keepalive: true, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }).catch(() => {});
+    }
+  }
+
+  /** Take what others wrote to this chat: the terminal, or another window. */
+  async refresh() {
+    if (this.running.size || !this.conversation.id) return;
+    const before = this.conversation.path().map((one) => one.id).join();
+    await this.conversation.reload();
+    if (this.conversation.path().map((one) => one.id).join() === before) {
+      this.title.textContent = this.conversation.title;
+      return;
+    }
+    const sticks = this.sticks;
+    this.draw();
+    await renderEnd(this.conversation.path().map((one) => this.viewOf(one)), 2);
+    if (sticks) this.goToEnd();
+  }
+}
+
+function loadText({ status, progress }, model) {
+  if (status !== "loading") return `Waiting for memory for ${shortName(model)}…`;
+  return `Loading ${shortName(model)}: ${Math.round(100 * progress)} %`;
+}
+
+/** Return the view of a kept chat. */
+export async function openChat(page, id) {
+  const { Conversation } = await import("./conversation.js");
+  try {
+    return new ChatView(page, await Conversation.open(id));
+  } catch (error) {
+    if (error instanceof ApiError) notify(error.message, "error");
+    throw error;
+  }
+}
+

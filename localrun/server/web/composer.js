@@ -1,0 +1,194 @@
+// The message that is being written: text, files, templates, and the keys that send it.
+
+import { post } from "./api.js";
+import { asked, bytes, fill, h, icon, iconButton, menuButton, notify, number } from "./dom.js";
+import { fileBlock } from "./conversation.js";
+import { stored, store } from "./storage.js";
+
+const MAX_TEXT = 2 << 20;  // bytes of a text file
+const MAX_IMAGE = 20 << 20;
+const MAX_FILES = 50;
+
+export class Composer {
+  /** `chat` has `model()`, `sees()`, `send(text, files)`, `stop()` and `editLast()`. */
+  constructor(chat) {
+    this.chat = chat;
+    this.files = [];  // { name, block, tokens, image }
+    this.input = h("textarea", {
+      id: "input", rows: 1, placeholder: "Message", "aria-label": "Message", dir: "auto", enterkeyhint: "send",
+      oninput: () => this.changed(), onkeydown: (event) => this.key(event), onpaste: (event) => this.paste(event),
+    });
+    this.chips = h("ul", { class: "chips", "aria-label": "Files of the message", hidden: true });
+    this.picker = h("input", { type: "file", multiple: true, hidden: true, "aria-label": "Files", onchange: () => { this.take(this.picker.files); this.picker.value = ""; } });
+    this.action = h("button", { type: "button", class: "send", onclick: () => (this.isBusy ? chat.stop() : this.submit()) });
+    this.imageButton = iconButton("image", "Attach an image", () => this.pick("image/*"), { hidden: true });
+    const [templates, menu] = menuButton("book", "Prompt templates", () => this.templates());
+    this.status = h("div", { class: "composer-status" });
+    this.element = h("form", { class: "composer", onsubmit: (event) => event.preventDefault() },
+      this.chips, this.input,
+      h("div", { class: "row" }, iconButton("clip", "Attach text files", () => this.pick("")), this.imageButton, templates, menu, this.picker,
+        h("span", { class: "space" }), this.status, this.action));
+    this.setBusy(false);
+  }
+
+  focus() {
+    this.input.focus();
+  }
+
+  /** Show the draft that a chat was left with. */
+  open(key) {
+    this.key_ = `draft:${key}`;
+    this.input.value = sessionStorage.getItem(this.key_) ?? "";
+    this.resize();
+    this.setBusy(this.isBusy);
+  }
+
+  changed() {
+    if (this.input.value) sessionStorage.setItem(this.key_, this.input.value);
+    else sessionStorage.removeItem(this.key_);
+    this.resize();
+    this.setBusy(this.isBusy);
+  }
+
+  resize() {
+    this.input.style.height = "auto";
+    this.input.style.height = `${Math.min(this.input.scrollHeight, innerHeight * 0.4)}px`;
+  }
+
+  setBusy(isBusy) {
+    this.isBusy = isBusy;
+    const label = isBusy ? "Stop the answer" : "Send";
+    this.action.setAttribute("aria-label", label);
+    this.action.title = label;
+    this.action.disabled = !isBusy && !this.input.value.trim() && !this.files.length;
+    this.action.classList.toggle("busy", isBusy);
+    fill(this.action, icon(isBusy ? "stop" : "send"));
+  }
+
+  submit() {
+    const text = this.input.value;
+    if (this.isBusy || !(text.trim() || this.files.length)) return;
+    const files = this.files;
+    this.input.value = "";
+    this.files = [];
+    this.changed();
+    this.showFiles();
+    this.chat.send(text, files);
+  }
+
+  /** Return a message that could not be sent to the field. */
+  restore(text) {
+    if (!this.input.value) this.input.value = text;
+    this.changed();
+  }
+
+  key(event) {
+    if (event.isComposing) return;  // of an input method: Enter chooses a word
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+      event.preventDefault();
+      this.submit();
+    } else if (event.key === "ArrowUp" && !this.input.value && !this.isBusy) {
+      event.preventDefault();
+      this.chat.editLast();
+    }
+  }
+
+  paste(event) {
+    if (!event.clipboardData.files.length) return;
+    event.preventDefault();
+    this.take(event.clipboardData.files);
+  }
+
+  pick(accept) {
+    this.picker.accept = accept;
+    this.picker.click();
+  }
+
+  showSees() {
+    this.imageButton.hidden = !this.chat.sees();
+  }
+
+  /** Attach files: images if the model sees, else text. */
+  async take(list) {
+    for (const file of [...list].slice(0, MAX_FILES - this.files.length)) {
+      try {
+        this.files.push(file.type.startsWith("image/") ? await this.image(file) : await this.text(file));
+      } catch (error) {
+        notify(`${file.name}: ${error.message}`, "error");
+      }
+      this.showFiles();
+    }
+    this.focus();
+  }
+
+  async text(file) {
+    if (file.size > MAX_TEXT) throw new Error(`it is larger than ${bytes(MAX_TEXT)}`);
+    const text = decoded(new Uint8Array(await file.arrayBuffer())).replace(/\r\n?/g, "\n");
+    const found = { name: file.name, block: fileBlock(file.name, text), tokens: null };
+    post("/v1/tokenize", { model: this.chat.model(), prompt: found.block }).then(
+      ({ count }) => { found.tokens = count; this.showFiles(); }, () => {});
+    return found;
+  }
+
+  async image(file) {
+    if (!this.chat.sees()) throw new Error("this model does not read images");
+    if (file.size > MAX_IMAGE) throw new Error(`it is larger than ${bytes(MAX_IMAGE)}`);
+    const url = await new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result);
+      reader.onerror = () => reject(new Error("it cannot be read"));
+      reader.readAsDataURL(file);
+    });
+    return { name: file.name, image: url.slice(url.indexOf(",") + 1) };
+  }
+
+  showFiles() {
+    this.chips.hidden = !this.files.length;
+    fill(this.chips, this.files.map((file) => h("li", { class: "chip" }, icon(file.image ? "image" : "file"),
+      h("span", { text: file.name, dir: "auto" }),
+      file.tokens === null || file.tokens === undefined ? null : h("small", { text: `${number(file.tokens)} tokens` }),
+      iconButton("close", `Remove ${file.name}`, () => { this.files.splice(this.files.indexOf(file), 1); this.showFiles(); }))));
+    this.setBusy(this.isBusy);
+  }
+
+  templates() {
+    const known = stored("templates", []);
+    return [
+      ...known.map(({ name, text }) => [name, () => this.insert(text)]),
+      ["Save the message as a template…", () => this.saveTemplate()],
+      ...known.length ? [["Delete a template…", () => this.deleteTemplate(), "danger"]] : [],
+    ];
+  }
+
+  insert(text) {
+    this.input.setRangeText(text, this.input.selectionStart, this.input.selectionEnd, "end");
+    this.changed();
+    const gap = /\{\{[^}]*\}\}/.exec(this.input.value);
+    this.focus();
+    if (gap) this.input.setSelectionRange(gap.index, gap.index + gap[0].length);
+  }
+
+  async saveTemplate() {
+    const text = this.input.value;
+    if (!text.trim()) return notify("Write the text of the template first; {{gaps}} are selected when it is used.");
+    const name = await asked("Save a template", "Name", text.trim().slice(0, 40));
+    if (name) store("templates", [...stored("templates", []).filter((one) => one.name !== name), { name, text }]);
+  }
+
+  async deleteTemplate() {
+    const name = await asked("Delete a template", "Name");
+    if (name) store("templates", stored("templates", []).filter((one) => one.name !== name));
+  }
+}
+
+function decoded(content) {
+  const encoding = content[0] === 0xff && content[1] === 0xfe ? "utf-16le" : content[0] === 0xfe && content[1] === 0xff ? "utf-16be" : "utf-8";
+  let text;
+  try {
+    text = new TextDecoder(encoding, { fatal: true }).decode(content);
+  } catch {
+    throw new Error("it is neither text nor an image");
+  }
+  if (text.includes("\0")) throw new Error("it is no text");
+  return text;
+}

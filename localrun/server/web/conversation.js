@@ -1,0 +1,185 @@
+// One chat: the tree of its messages, and how it is kept by the server. A message refers to its
+// parent, so that regenerating or editing adds a branch and nothing is overwritten. What could not
+// be written, because the server was away, is written when it is back.
+
+import { get, link, post } from "./api.js";
+
+const CHATS = "/api/localrun/chats";
+const SUMMARY = "Summary of the conversation so far:\n";
+const SETTINGS_MS = 300;
+const SENT = ["thinking", "tool_calls", "tool_name", "images"];
+
+export class Conversation extends EventTarget {
+  constructor(model = "", settings = {}) {
+    super();
+    this.id = null;
+    this.title = "";
+    this.model = model;
+    this.settings = settings;
+    this.messages = [];
+    this.head = null;
+    this.isKept = true;
+    this.whyNotKept = "";
+    this.writes = Promise.resolve();
+    this.numUnsaved = 0;
+    this.updated = 0;
+  }
+
+  static async open(id) {
+    const conversation = new Conversation();
+    conversation.id = id;
+    await conversation.reload();
+    return conversation;
+  }
+
+  /** Take what the server has; messages that are here already stay the same objects. */
+  async reload() {
+    const kept = await get(`${CHATS}/${this.id}?all=1`);
+    if (this.numUnsaved) return;
+    const unsent = this.messages.filter((one) => one.isUnsent);  // answers that failed before their first word
+    const byId = new Map(this.messages.filter((one) => one.id).map((one) => [one.id, one]));
+    this.messages = kept.messages.map((fields) => {
+      const message = byId.get(fields.id) ?? { children: [] };
+      Object.assign(message, fields, { children: [] });
+      byId.set(fields.id, message);
+      message.parent = byId.get(fields.parent) ?? null;
+      message.parent?.children.push(message);
+      return message;
+    });
+    this.head = byId.get(kept.head) ?? null;
+    for (const message of unsent) {
+      message.parent = byId.get(message.parent?.id) ?? null;
+      if (message.parent) this.messages.push(message);
+      message.parent?.children.push(message);
+      if (message.parent && this.head === message.parent) this.head = message;
+    }
+    this.title = kept.title;
+    this.model = kept.settings.model ?? kept.model;
+    this.settings = kept.settings;
+    this.updated = kept.updated_s;
+  }
+
+  /** Return the messages from the beginning to a message. */
+  path(end = this.head) {
+    const path = [];
+    for (let message = end; message; message = message.parent) path.unshift(message);
+    return path;
+  }
+
+  /** Return the messages that stand in the same place, the oldest first. */
+  siblings(message) {
+    const all = message.parent ? message.parent.children : this.messages.filter((one) => !one.parent);
+    return all.filter((one) => one.role === message.role);
+  }
+
+  /** Add a message behind another, and go there; it is kept unless it is still being written. */
+  add(fields, parent, isComplete = true) {
+    const message = { content: "", ...fields, parent, children: [], created_s: Date.now() / 1000 };
+    this.messages.push(message);
+    parent?.children.push(message);
+    this.head = message;
+    if (isComplete) this.keep(message);
+    return message;
+  }
+
+  /** Remove a message that was never kept. */
+  drop(message) {
+    this.messages.splice(this.messages.indexOf(message), 1);
+    const { parent } = message;
+    parent?.children.splice(parent.children.indexOf(message), 1);
+    if (this.head === message) this.head = parent;
+  }
+
+  /** Go to the newest end of the branch of a message. */
+  choose(message) {
+    let end = message;
+    while (end.children.length) end = end.children.at(-1);
+    this.head = end;
+    this.write(() => post(`${CHATS}/${this.id}/head`, { message: end.id ?? 0 }));
+  }
+
+  keep(message) {
+    if (!message.title && message.role === "user" && !this.title) this.title = message.content.trim().split("\n")[0].slice(0, 80);
+    this.write(async () => {
+      if (!this.id) {
+        const settings = { ...this.settings, model: this.model };
+        this.id = (await post(CHATS, { model: this.model, settings, title: this.title })).id;
+        this.dispatchEvent(new Event("named"));
+      }
+      const { role, content, thinking, tool_calls: calls, attachments, model } = message;
+      const body = { role, content, thinking, tool_calls: calls, attachments, model, parent: message.parent?.id ?? 0 };
+      message.id = (await post(`${CHATS}/${this.id}/messages`, body)).id;
+    });
+  }
+
+  /** Keep the settings, once the user pauses. */
+  keepSettings() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.id) this.write(() => post(`${CHATS}/${this.id}/settings`, { settings: { ...this.settings, model: this.model } }));
+    }, SETTINGS_MS);
+  }
+
+  async rename(title) {
+    this.title = title;
+    if (this.id) await post(`${CHATS}/${this.id}/title`, { title });
+  }
+
+  /** Write after all earlier writes; wait for a server that does not answer. */
+  write(act) {
+    this.numUnsaved += 1;
+    this.writes = this.writes.then(() => this.#written(act)).finally(() => { this.numUnsaved -= 1; });
+    return this.writes;
+  }
+
+  async #written(act) {
+    while (this.isKept) {
+      try {
+        await act();
+        return;
+      } catch (error) {
+        if (error.status === 0) {
+          await new Promise((resolve) => {
+            if (link.isUp) setTimeout(resolve, 500);
+            else link.addEventListener("change", resolve, { once: true });
+          });
+          continue;
+        }
+        this.isKept = false;
+        this.whyNotKept = error.message;
+        this.dispatchEvent(new Event("unkept"));
+      }
+    }
+  }
+
+  /** Return the messages of a request that ends with a message; a summary replaces those above. */
+  request(end) {
+    const path = this.path(end).filter((one) => one.role !== "system");
+    const start = path.findLastIndex((one) => one.role === "summary");
+    const sent = this.settings.system ? [{ role: "system", content: this.settings.system }] : [];
+    for (const message of start < 0 ? path : path.slice(start)) {
+      const isSummary = message.role === "summary";
+      const last = sent.at(-1);
+      const content = isSummary ? SUMMARY + message.content : message.content;
+      const body = { role: isSummary ? "user" : message.role, content };
+      for (const name of SENT) if (message[name]?.length) body[name] = message[name];
+      if (last?.role === "user" && body.role === "user") last.content += `\n\n${content}`;
+      else sent.push(body);
+    }
+    return sent;
+  }
+}
+
+/** Return a text file as the model gets it, as the chat in the terminal writes it. */
+export function fileBlock(name, text) {
+  const longest = Math.max(0, ...(text.match(/```+/g) ?? []).map((run) => run.length));
+  const fence = "`".repeat(Math.max(3, longest + 1));
+  return `File ${name}:\n${fence}\n${text}${text.endsWith("\n") || !text ? "" : "\n"}${fence}`;
+}
+
+/** Return what the user typed: the content without the files before it. */
+export function typedText(message) {
+  if (!message.attachments?.length) return message.content;
+  const at = message.content.lastIndexOf("```\n\n");
+  return at < 0 ? message.content : message.content.slice(at + 5);
+}

@@ -1,0 +1,178 @@
+// Elements without HTML text, icons, dialogs and notices: what all views of the page share.
+// Text only ever becomes text nodes here; `markdown.js` alone sets HTML, and only the server's.
+
+const SVG = "http://www.w3.org/2000/svg";
+const ICONS = {
+  plus: "M12 5v14M5 12h14",
+  send: "M12 19V5M6 11l6-6 6 6",
+  stop: "M7 7h10v10H7z",
+  copy: "M9 9h10v10H9zM5 15V5h10",
+  check: "M5 12.500l4.500 4.500L19 7.500",
+  edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
+  again: "M20 11a8 8 0 1 0-2.300 6.300M20 5v6h-6",
+  left: "M14.500 6l-6 6 6 6",
+  right: "M9.500 6l6 6-6 6",
+  menu: "M4 7h16M4 12h16M4 17h16",
+  more: "M5 11.500a.5.5 0 1 0 .01 0M12 11.500a.5.5 0 1 0 .01 0M19 11.500a.5.5 0 1 0 .01 0",
+  close: "M6 6l12 12M18 6L6 18",
+  clip: "M20 11.500l-8.200 8.200a5 5 0 0 1-7-7l8.500-8.500a3.300 3.300 0 0 1 4.700 4.700l-8.500 8.500a1.700 1.700 0 0 1-2.400-2.400l7.600-7.600",
+  image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01",
+  sliders: "M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4",
+  columns: "M4 5h16v14H4zM12 5v14",
+  search: "M11 18a7 7 0 1 1 0-14 7 7 0 0 1 0 14zM16 16l4.500 4.500",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  chat: "M5 5h14v11H11l-5 4v-4H5z",
+  cube: "M12 3l8 4.500v9L12 21l-8-4.500v-9zM12 12l8-4.500M12 12v9M12 12L4 7.500",
+  chip: "M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4",
+  sun: "M12 16a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.500 1.500M17.500 17.500L19 19M19 5l-1.500 1.500M6.500 17.500L5 19",
+  keys: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
+  book: "M5 4h12a2 2 0 0 1 2 2v14H7a2 2 0 0 1-2-2zM5 18a2 2 0 0 1 2-2h12M9 8h6",
+  down: "M12 5v14M6 13l6 6 6-6",
+  pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
+  file: "M6 3h8l4 4v14H6zM14 3v4h4",
+  bars: "M5 20V11M12 20V5M19 20v-6",
+  exit: "M14 4H5v16h9M10 12h10M16 8l4 4-4 4",
+};
+
+/** Return an element; `on...` are listeners, `class`, `text` and `data` as named, others attributes. */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else if (name === "text") element.textContent = value;
+    else if (name === "value") element.value = value;
+    else if (name === "data") Object.assign(element.dataset, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Return an icon, which no screen reader reads. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** Return a button that shows an icon alone; its label is read, and shown as a tip. */
+export function iconButton(name, label, onclick, properties = {}) {
+  return h("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...properties }, icon(name));
+}
+
+/** Return a labelled button. */
+export function button(label, onclick, properties = {}) {
+  return h("button", { type: "button", onclick, ...properties }, properties.icon ? icon(properties.icon) : null, label);
+}
+
+/** Replace the children of an element. */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Show a notice for some seconds; an error stays longer. */
+export function notify(text, kind = "note") {
+  const notices = document.getElementById("notices");
+  const dismiss = () => notice.remove();
+  const notice = h("div", { class: `notice ${kind}`, data: { text } }, h("span", { text, dir: "auto" }), iconButton("close", "Dismiss", dismiss));
+  for (const earlier of notices.children) if (earlier.dataset.text === text) earlier.remove();
+  notices.append(notice);
+  setTimeout(dismiss, kind === "error" ? 12000 : 4000);
+}
+
+/** Show a dialog with a title; return it. It is removed when it closes. */
+export function showDialog(title, content, actions = []) {
+  const close = () => dialog.close();
+  const dialog = h("dialog", { class: "dialog", "aria-label": title },
+    h("header", {}, h("h2", { text: title }), iconButton("close", "Close", close)),
+    h("div", { class: "dialog-body" }, content),
+    actions.length ? h("footer", {}, actions) : null);
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** Ask before something is lost; resolve to whether the user agrees. */
+export function confirmed(title, text, label) {
+  return new Promise((resolve) => {
+    let agrees = false;
+    const accept = button(label, () => { agrees = true; dialog.close(); }, { class: "danger" });
+    const dialog = showDialog(title, h("p", { text, dir: "auto" }), [button("Cancel", () => dialog.close()), accept]);
+    accept.focus();
+    dialog.addEventListener("close", () => resolve(agrees));
+  });
+}
+
+/** Ask for one line of text; resolve to it, or to null. */
+export function asked(title, label, value = "") {
+  return new Promise((resolve) => {
+    let answer = null;
+    const input = h("input", { id: "asked", value, maxlength: 200, dir: "auto" });
+    const accept = (event) => { event.preventDefault(); answer = input.value; dialog.close(); };
+    const form = h("form", { class: "stack", onsubmit: accept }, h("label", { for: "asked", text: label }), input);
+    const dialog = showDialog(title, form, [button("Cancel", () => dialog.close()), button("Save", accept, { class: "primary" })]);
+    input.select();
+    dialog.addEventListener("close", () => resolve(answer));
+  });
+}
+
+/** Return a button that opens a menu; `entries` returns pairs of a label and what it does. */
+export function menuButton(name, label, entries) {
+  const id = `menu-${Math.random().toString(36).slice(2)}`;
+  const menu = h("div", { class: "menu", id, popover: "auto", role: "menu", "aria-label": label });
+  const opener = iconButton(name, label, null, { popovertarget: id, "aria-haspopup": "menu" });
+  menu.addEventListener("beforetoggle", (event) => {
+    if (event.newState !== "open") return;
+    fill(menu, entries().map(([text, act, kind]) => h("button", {
+      type: "button", role: "menuitem", class: kind, onclick: () => { menu.hidePopover(); act(); },
+    }, text)));
+    const place = opener.getBoundingClientRect();
+    menu.style.top = `${Math.min(place.bottom + 4, innerHeight - 44 * entries().length - 16)}px`;
+    menu.style.left = `${Math.max(8, Math.min(place.left, innerWidth - 228))}px`;
+  });
+  menu.addEventListener("toggle", (event) => { if (event.newState === "open") menu.firstElementChild?.focus(); });
+  menu.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const items = [...menu.children];
+    items.at((items.indexOf(document.activeElement) + step) % items.length).focus();
+  });
+  return [opener, menu];
+}
+
+/** Copy a text; the button shows that it is done. */
+export async function copyText(text, from) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // not on an address without TLS beyond this machine
+    const area = h("textarea", { value: text, class: "unseen", "aria-hidden": "true" });
+    (from.closest("dialog") ?? document.body).append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  const before = [...from.childNodes];
+  from.replaceChildren(icon("check"));
+  setTimeout(() => from.replaceChildren(...before), 1200);
+}
+
+export function bytes(count) {
+  if (!count) return "0 B";
+  const power = Math.min(4, Math.floor(Math.log10(count) / 3));
+  const value = count / 1000 ** power;
+  return `${value < 10 && power ? value.toFixed(1) : Math.round(value)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+}
+
+export const number = (value) => Math.round(value).toLocaleString("en");
+export const shortName = (name) => (name ?? "").replace(/:latest$/, "");

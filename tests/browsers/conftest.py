@@ -1,0 +1,83 @@
+"""Browsers and a server for the tests of the chat page.
+
+The tests run in each browser that is installed. A server is the real one with fake runners, which
+answer what the message says: see ``tests/fakes/fake_runner.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.errors import ModelNotFoundError
+from localrun.services.stored_model import ModelIdentity, StoredModel
+from tests.browsers.bidi import CHROMIUM, FIREFOX, Browser, browsing, programs
+from tests.server import serving as servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.server.serving import Served
+
+NAMES = ("fake:latest", "other:latest")
+
+
+class TwoModels(servers.FakeCatalogue):
+    """The models ``fake`` and ``other``."""
+
+    def list_models(self) -> list[StoredModel]:
+        return [replace(self.model, name=name, digest="sha256:" + name[0] * 64) for name in NAMES]
+
+    def find_model(self, name: str) -> StoredModel:
+        for model in self.list_models():
+            if name in {model.name, model.name.removesuffix(":latest")}:
+                return model
+        raise ModelNotFoundError(f"model {name!r} is not on this machine", hint="localrun list")
+
+    def identify(self, name: str) -> ModelIdentity:
+        model = self.find_model(name)
+        return ModelIdentity(model.name, model.digest)
+
+
+@pytest.fixture(scope="session", params=[CHROMIUM, FIREFOX])
+def browser(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    if request.param not in programs():
+        pytest.skip(f"no {request.param} here: apt install chromium-driver firefox-esr")
+    with browsing(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Return a server with two models and chats of its own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LOCALRUN_CHATS", str(tmp_path_factory.mktemp("chats")))
+        monkeypatch.delenv("LOCALRUN_NOSAVE", raising=False)
+        monkeypatch.setattr(servers, "FakeCatalogue", TwoModels)
+        with servers.serving() as served:
+            yield served
+
+
+@pytest.fixture
+def page(browser: Browser, site: Served) -> Iterator[Browser]:
+    """Return the browser at a new chat; fail on any error of a script or a policy."""
+    browser.resize(1280, 900)
+    browser.open("about:blank")
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.open(f"{site.url}/")
+    browser.wait("document.querySelector('#input')")
+    browser.run("localStorage.clear(); sessionStorage.clear();")
+    yield browser
+    browser.open("about:blank")  # ends the requests that wait
+    assert [url for url in browser.requests if not url.startswith(inside(site.url))] == []
+    assert browser.errors == []
+
+
+def inside(url: str) -> tuple[str, ...]:
+    """Return how addresses begin that lead to no other server."""
+    return (f"{url}/", "about:", "data:", "blob:", "chrome:", "moz-extension:", "resource:")

@@ -1,0 +1,350 @@
+"""The chat page in real browsers: what people do, and what hostile text cannot do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.browsers.bidi import Browser
+    from tests.server.serving import Served
+
+LAST = "[...document.querySelectorAll('.message.assistant')].at(-1)"
+DONE = f"{LAST} && !{LAST}.hasAttribute('aria-busy') && {LAST}.querySelector('.actions button')"
+HOSTILE = [
+    "<script>hacked=1</script>",
+    "<img src=x onerror=hacked=1>",
+    "<svg onload=hacked=1>",
+    "<iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "[a](javascript:hacked=1)",
+    "[a](  JaVaScRiPt:hacked=1)",
+    "[a](data:text/html,<script>hacked=1</script>)",
+    "[a](vbscript:x)",
+    "<javascript:hacked=1>",
+    "![a](http://evil.example/x.png)",
+    '![a](x"onerror=hacked=1)',
+    '[a](http://x.example/"onmouseover=hacked=1)',
+    "```<img src=x onerror=hacked=1>\n<script>hacked=1</script>\n```",
+    '```"onmouseover=hacked=1\nx\n```',
+    "`<b onclick=hacked=1>`",
+    "$\\text{<img src=x onerror=hacked=1>}$",
+    "$\\text{&lt;script&gt;hacked=1&lt;/script&gt;}$",
+    "$$\n\\href{javascript:hacked=1}{x}\n$$",
+    "\\(\\style{background:url(http://evil.example)}{x}\\)",
+    "| <script>hacked=1</script> |\n|---|\n| <img src=x onerror=hacked=1> |",
+    "http://x.example/<script>hacked=1</script>",
+    "# <object data=javascript:hacked=1>",
+    '<a href="javascript&colon;hacked=1">x</a>',
+    "&lt;script&gt;hacked=1&lt;/script&gt;",
+    "<style>@import 'http://evil.example/x.css';</style>",
+    "<form action=http://evil.example><button>x</button></form>",
+    "<base href=http://evil.example>",
+    "<meta http-equiv=refresh content='0;url=http://evil.example'>",
+]
+
+
+GROWING = (
+    "# A\n\npara *one*\ntwo\n\n- x\n- y\n\n```py\nif 1:\n    pass\n```\n\n"
+    "| a | b |\n|--|--|\n| 1 | 2 |\n\n$$\na\n$$\n\nend"
+)
+FROM_END = "const s = document.querySelector('.scroller'); return s.scrollHeight - s.scrollTop"
+
+
+def say(page: Browser, text: str) -> None:
+    """Send a message, and wait for the end of its answer."""
+    begin(page, text)
+    page.wait(DONE)
+
+
+def begin(page: Browser, text: str) -> None:
+    """Send a message."""
+    page.click("#input")
+    page.type(text)
+    page.press("Enter")
+    page.wait(f"document.querySelector('#input').value === '' && {LAST}")
+
+
+def answers(page: Browser) -> list[str]:
+    found: list[str] = page.run(
+        "return [...document.querySelectorAll('.message.assistant .body')].map(e => e.innerText);"
+    )
+    return [text.strip() for text in found]
+
+
+def kept(site: Served, chat: str) -> Any:
+    url = f"{site.url}/api/localrun/chats/{chat}"
+    return httpx.get(url, params={"all": "1"}).json()
+
+
+def contents(site: Served, chat: str) -> list[str]:
+    return [one["content"] for one in kept(site, chat)["messages"]]
+
+
+def last_kept(page: Browser, site: Served, count: int) -> Any:
+    """Return the last message as soon as so many are kept."""
+    chat = chat_id(page)
+    wait_until(lambda: len(contents(site, chat)) == count)
+    return kept(site, chat)["messages"][-1]
+
+
+def chat_id(page: Browser) -> str:
+    found: str = page.wait("location.hash.startsWith('#/chat/') && location.hash.split('/')[2]")
+    return found
+
+
+def new_chat(site: Served, *contents: tuple[str, str], **settings: Any) -> str:
+    """Return a kept chat, as another program writes it."""
+    body = {"model": "fake:latest", "settings": {"model": "fake:latest", **settings}}
+    with httpx.Client(base_url=f"{site.url}/api/localrun/chats") as client:
+        chat: str = client.post("", json=body).json()["id"]
+        for role, content in contents:
+            client.post(f"/{chat}/messages", json={"role": role, "content": content})
+    return chat
+
+
+def go_to(page: Browser, chat: str) -> None:
+    page.run(f"location.hash = '#/chat/{chat}';")
+    page.wait(
+        f"document.querySelector('.chat-entry[aria-current]')?.hash === '#/chat/{chat}'"
+        " && document.querySelector('.message')"
+    )
+
+
+def test_a_message_is_answered_and_the_chat_is_kept(page: Browser, site: Served) -> None:
+    say(page, "say **good** `day`")
+
+    assert answers(page) == ["good day"]
+    assert page.run(f"return {LAST}.querySelector('strong').textContent;") == "good"
+    assert last_kept(page, site, 2)["content"] == "**good** `day`"
+    chat = kept(site, chat_id(page))
+    assert chat["title"] == "say **good** `day`"
+    page.wait("document.querySelector('.chat-entry[aria-current]')?.innerText.includes('good')")
+
+
+def test_answers_and_edits_are_branches(page: Browser, site: Served) -> None:
+    say(page, "say one")
+    page.click("[aria-label='Regenerate the answer']")
+    page.wait(f"document.querySelectorAll('.branches').length === 1 && {DONE}")
+    assert page.text(".message.assistant .branches") == "2 / 2"
+
+    page.click(".message.assistant [aria-label='Previous branch']")
+    page.wait("document.querySelector('.message.assistant .branches')?.innerText === '1 / 2'")
+    page.click(".message.user [aria-label='Edit message']")
+    page.run("document.querySelector('.edit').select();")
+    page.type("say two")
+    page.press("Enter")
+    page.wait(f"document.querySelector('.message.user .branches')?.innerText === '2 / 2' && {DONE}")
+
+    assert answers(page) == ["two"]
+    page.click(".message.user [aria-label='Previous branch']")
+    page.wait(f"{LAST}.querySelector('.body').innerText.trim() === 'one'")
+    page.wait("document.querySelector('.message.user .plain').innerText === 'say one'")
+    last_kept(page, site, 5)
+    assert contents(site, chat_id(page)) == ["say one", "one", "one", "say two", "two"]
+
+
+def test_an_answer_is_stopped_and_what_came_is_kept(page: Browser, site: Served) -> None:
+    begin(page, "hang")
+    page.wait(f"{LAST}?.querySelector('.body').innerText.includes('...')")
+
+    page.press("Escape")
+
+    page.wait(DONE)
+    assert last_kept(page, site, 2)["content"] == "..."
+    assert page.run(f"return {LAST}.querySelector('.actions').innerText;").strip() == "Continue"
+
+
+def test_thoughts_are_folded(page: Browser) -> None:
+    say(page, "say <think>I wonder</think>done")
+
+    assert answers(page) == ["done"]
+    assert page.run(f"return {LAST}.querySelector('.thought').open;") is False
+    assert page.run(f"return {LAST}.querySelector('.thought-text').textContent;") == "I wonder"
+
+
+def test_tool_calls_are_shown(page: Browser) -> None:
+    say(page, 'say <tool_call>{"name":"look","arguments":{"at":"<b>"}}</tool_call>')
+
+    assert page.run(f"return {LAST}.querySelector('.call summary').innerText;") == "Calls look"
+    assert "<b>" in page.run(f"return {LAST}.querySelector('.call pre').textContent;")
+
+
+def test_settings_reach_the_request_and_show_their_source(page: Browser, site: Served) -> None:
+    page.click("[aria-label='Settings of this chat']")
+    page.wait("document.querySelector('#parameter-temperature')")
+    before = "document.querySelector('label[for=parameter-temperature] .source').innerText"
+    assert page.run(f"return {before};") == "default"
+    page.click("#parameter-temperature")
+    page.type("0.25")
+    page.press("Enter")
+    page.wait(f"{before} === 'mine'")
+    page.click("#system")
+    page.type("Be brief.")
+    page.run(
+        "const f = document.querySelector('#format'); f.value = 'schema';"
+        "f.dispatchEvent(new Event('change'));"
+        "document.querySelector('#logprobs').click();"
+    )
+
+    say(page, "echo")
+
+    asked = json.loads(last_kept(page, site, 2)["content"])
+    assert asked["sampling"]["temperature"] == 0.25
+    assert asked["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert "answer" in json.dumps(asked["constraint"])
+    page.click("[aria-label='Show tokens']")
+    assert "%" in page.run(f"return {LAST}.querySelector('.token').title;")
+    assert kept(site, chat_id(page))["settings"]["system"] == "Be brief."
+
+
+def test_two_models_answer_side_by_side(page: Browser, site: Served) -> None:
+    page.click("[aria-label='Compare two models']")
+    page.wait("document.querySelector('[aria-label=\"Second model\"]').value === 'other:latest'")
+
+    say(page, "say both")
+
+    page.wait("document.querySelectorAll('.pair .message:not([aria-busy]) .figures').length === 2")
+    assert answers(page) == ["both", "both"]
+    last_kept(page, site, 3)
+    models = [one.get("model") for one in kept(site, chat_id(page))["messages"][1:]]
+    assert sorted(map(str, models)) == ["fake:latest", "other:latest"]
+
+
+def test_files_are_attached_as_text_with_their_tokens(
+    page: Browser, site: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "<img src=x onerror=hacked=1>.md"
+    file.write_text("line ```\n")
+    page.choose_files("input[type=file]", file)
+    page.wait("document.querySelector('.composer .chip small')?.innerText.endsWith(' tokens')")
+
+    say(page, "say seen")
+
+    last_kept(page, site, 2)
+    sent = kept(site, chat_id(page))["messages"][0]
+    assert sent["content"].startswith(f"File {file.name}:\n````\nline ```\n````\n\n")
+    assert sent["attachments"] == [file.name]
+    assert page.text(".message.user .plain") == "say seen"
+    assert page.run("return window.hacked ?? null;") is None
+
+
+def test_images_are_offered_only_if_the_model_sees(page: Browser) -> None:
+    assert page.run("return document.querySelector('[aria-label=\"Attach an image\"]').hidden;")
+
+
+def test_hostile_text_runs_nothing_and_loads_nothing(page: Browser, site: Served) -> None:
+    chat = new_chat(site, *(("assistant", text) for text in HOSTILE), ("user", HOSTILE[1]))
+    go_to(page, chat)
+    page.wait("document.querySelectorAll('.message').length > 5")
+    page.run(
+        "for (const one of document.querySelectorAll('.message.assistant')) {"
+        " one.scrollIntoView();"
+        " while (!one.querySelector('.block')) await new Promise(r => setTimeout(r, 10)); }"
+    )
+    page.run(
+        "for (const one of document.querySelectorAll('.markdown *'))"
+        " for (const kind of ['mouseover', 'focus', 'error', 'load'])"
+        "  one.dispatchEvent(new Event(kind));"
+        "for (const a of document.querySelectorAll('.markdown a'))"
+        " if (!/^https?:/.test(a.href)) a.click();"
+    )
+
+    assert page.run("return window.hacked ?? null;") is None
+    foreign = "script, img:not(.picture), iframe, object, style, form, base, meta, svg:not(.icon)"
+    assert page.run(f"return document.querySelectorAll('.markdown :is({foreign})').length;") == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["say <img src=x onerror=hacked=1>", "say [x](javascript:hacked=1)"]
+)
+def test_hostile_answers_run_nothing_while_they_stream(page: Browser, text: str) -> None:
+    say(page, text)
+
+    assert page.run("return window.hacked ?? null;") is None
+    assert page.run(f"return {LAST}.querySelectorAll('.body img, .body a').length;") == 0
+
+
+def test_chats_of_other_programs_appear_while_the_page_is_open(page: Browser, site: Served) -> None:
+    chat = new_chat(site, ("user", "from the terminal"))
+
+    page.wait(f"document.querySelector(\".chat-entry[href='#/chat/{chat}']\")")
+    go_to(page, chat)
+    page.wait("document.querySelector('.message.user')")
+    url = f"{site.url}/api/localrun/chats/{chat}/messages"
+    httpx.post(url, json={"role": "assistant", "content": "and *more*"})
+
+    page.wait(f"{LAST}?.querySelector('em')")
+    page.wait(
+        "document.querySelector('.chat-entry[aria-current]').innerText === 'from the terminal'"
+    )
+
+
+def test_chats_are_searched_and_the_message_is_shown(page: Browser, site: Served) -> None:
+    chat = new_chat(site, ("user", "hello"), ("assistant", "the zymurgy of beer"))
+
+    page.press("Control", "k")
+    page.type("zymurgy")
+    page.wait("document.querySelector('.chat-entry small')?.innerText.includes('zymurgy')")
+    page.click(".chat-entry")
+
+    page.wait("document.querySelector('.message.found')")
+    assert chat_id(page) == chat
+
+
+def test_the_chat_is_renamed_and_deleted(page: Browser, site: Served) -> None:
+    chat = new_chat(site, ("user", "hello"))
+    go_to(page, chat)
+    page.click("[aria-label='More']")
+    page.click(".menu:popover-open button", 1)
+    page.wait("document.querySelector('#asked') === document.activeElement")
+    page.type("renamed")
+    page.press("Enter")
+    page.wait("document.querySelector('.chat-entry[aria-current]')?.innerText === 'renamed'")
+
+    page.click("[aria-label='More']")
+    page.click(".menu:popover-open .danger")
+    page.click("dialog .danger")
+
+    page.wait("location.hash === '#/'")
+    assert httpx.get(f"{site.url}/api/localrun/chats/{chat}").status_code == 404
+
+
+def test_long_chats_show_their_end(page: Browser, site: Served) -> None:
+    turns = [
+        ("user" if n % 2 == 0 else "assistant", f"message **{n}**\n\n- a\n- b") for n in range(80)
+    ]
+    go_to(page, new_chat(site, *turns))
+
+    page.wait(f"{LAST}?.querySelector('strong')?.textContent === '79'")
+    assert page.run(f"{FROM_END} - s.clientHeight;") < 4
+    page.run("document.querySelector('.scroller').scrollTop = 0;")
+    page.wait("document.querySelectorAll('.message.assistant')[0].querySelector('strong')")
+
+
+def test_a_text_that_grows_is_rendered_like_a_whole_one(page: Browser) -> None:
+    text = GROWING
+    same = page.run(
+        f"""
+        const {{ GrowingMarkdown, renderAll }} = await import("/web/markdown.js");
+        const [grown, whole] = [document.createElement("div"), document.createElement("div")];
+        const growing = new GrowingMarkdown(grown);
+        for (const piece of {json.dumps(text)}.match(/[\\s\\S]{{1,3}}/g)) {{
+          growing.text += piece;
+          await growing.render();
+        }}
+        const before = [...grown.children];
+        await growing.finish();
+        await renderAll([[whole, {json.dumps(text)}]]);
+        return [grown.innerHTML === whole.innerHTML, grown.children.length,
+                before.every((one, at) => grown.children[at] === one)];
+        """
+    )
+
+    assert same == [True, 7, True]

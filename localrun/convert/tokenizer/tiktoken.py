@@ -39,6 +39,7 @@ SPLITTING = {  # llama.cpp's names, by those of the architectures
     "deepseek2": "kimi-k2",
 }
 LONGEST_TOKEN = 1024  # bytes
+MOST_WORK = 60_000_000  # sum of the squares of tokens' lengths; Llama 3's are 10 million
 FIRST = 8  # bytes of a file that are looked at
 
 
@@ -94,6 +95,8 @@ def _ranks(data: bytes, where: str) -> dict[bytes, int]:
         ranks[token] = index
     if len(set(ranks.values())) < len(ranks):
         raise IntegrityError(f"{where} has two tokens of one rank")
+    if sum(len(token) ** 2 for token in ranks) > MOST_WORK:
+        raise IntegrityError(f"{where} has too many long tokens")
     return ranks
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
+    from localrun.store.store import Store
 
 TRANSLATED = (Role.WEIGHTS, Role.PROJECTOR)
 LABEL = "translation"
@@ -54,6 +55,14 @@ class PublishedBlob:
         return self.role in TRANSLATED and is_old_layout(read_header(self.path))
 
 
+def current_translation(
+    store: Store, digest: str, lease: Lease | None = None
+) -> TranslationRecord | None:
+    """Return the translation of a published file by today's rules, or None if it is not here."""
+    record = find_translation(store, digest, lease)
+    return record if record is not None and is_current(record.rules) else None
+
+
 @dataclass(slots=True, kw_only=True)
 class Translator:
     """Translator of the files of one model, and how much disk its translations have taken."""
@@ -66,8 +75,7 @@ class Translator:
 
     def find(self, digest: str) -> TranslationRecord | None:
         """Return the translation of a published file that was made before, or None."""
-        record = find_translation(self.workspace.store, digest, self.lease)
-        return record if record is not None and is_current(record.rules) else None
+        return current_translation(self.workspace.store, digest, self.lease)
 
     def translate(self, blob: PublishedBlob) -> TranslationRecord:
         """Return the translation of a file that needs one.
@@ -128,7 +136,7 @@ class Translator:
             raise StorageError(
                 f"the translation of {self.ref} needs {_size(num_bytes)}, the disk has "
                 f"{_size(free)} free",
-                hint="localrun prune   deletes unused files",
+                hint="free some space and type the same command; it downloads nothing again",
             )
         cost = "shares most blocks with it" if is_shared else f"takes {_size(num_bytes)} of disk"
         self.report.note(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.hardware.architectures import unknown_architecture
+from localrun.names.parse import parse_name
+from localrun.names.ref import ModelSource
 from localrun.translation.rules import rules_for
 
 if TYPE_CHECKING:
@@ -19,10 +21,12 @@ NOT_TRANSLATED = "written for Ollama's old engine, which llama.cpp does not load
 def translation_hint(name: str, *, is_pulled: bool = False) -> str:
     """Return how a model of the store that llama.cpp does not load becomes one that it loads.
 
-    Such models were stored by a localrun that did not translate them.
+    Such models were stored by a localrun that did not translate them, or are files.
     """
     if is_pulled:
         return f"localrun pull {name}   translates it, without a download"
+    if parse_name(name).source is ModelSource.FILE:
+        return f"localrun import {name}   translates it"
     return f"localrun create NAME -f Modelfile   translates it, with the line FROM {name}"
 
 

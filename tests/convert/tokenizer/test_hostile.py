@@ -123,6 +123,32 @@ def test_pieces_of_gemma_4(tmp_path: Path) -> None:
     assert different(tmp_path / "made.gguf", description) == frozenset()
 
 
+def test_a_byte_level_tokenizer_of_an_encoder_adds_its_edges(tmp_path: Path) -> None:
+    description = byte_level(None, texts=HOSTILE)
+    description["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<|start|>", "type_id": 0}},
+                   {"Sequence": {"id": "A", "type_id": 0}},
+                   {"SpecialToken": {"id": "<|end|>", "type_id": 0}}],
+        "pair": [],
+        "special_tokens": {text: {"id": text, "ids": [index], "tokens": [text]}
+                           for index, text in enumerate(("<|start|>", "<|end|>"))},
+    }  # fmt: skip
+    known = json.loads((Path(oracle.__file__).parent / "golden" / "modernbert.json").read_text())
+    count = 1 + max(description["model"]["vocab"].values()) + 2  # and two added tokens
+    shapes = {
+        name: [count, *shape[1:]] if "tok_embeddings" in name else shape
+        for name, shape in known["shapes"].items()
+    }
+    config = {**known["config"], "vocab_size": count, "bos_token_id": 0, "eos_token_id": 1}
+    folder = write_checkpoint(tmp_path / "model", config, weights(shapes))
+    write(folder, description, {"cls_token": "<|start|>", "sep_token": "<|end|>"})
+
+    convert_folder(folder, tmp_path / "made.gguf")
+
+    assert different(tmp_path / "made.gguf", description) == frozenset()
+
+
 def test_unigram_tokenizers(tmp_path: Path) -> None:
     description = unigram(HOSTILE)
 
@@ -189,6 +215,18 @@ def test_a_damaged_tiktoken_file_is_an_error(tmp_path: Path, line: bytes) -> Non
     folder = write_tiktoken(tmp_path / "model", description, tiktoken(description) + line)
 
     with pytest.raises(IntegrityError, match=r"tiktoken file|wrong or repeated"):
+        convert_folder(folder, tmp_path / "made.gguf")
+
+
+def test_a_tiktoken_file_that_would_take_hours_is_refused(tmp_path: Path) -> None:
+    description = byte_level([splitting.LLAMA3])
+    long = b"".join(
+        base64.b64encode(index.to_bytes(1000, "big")) + b" %d\n" % (1000 + index)
+        for index in range(1, 100)
+    )
+    folder = write_tiktoken(tmp_path / "model", description, tiktoken(description) + long)
+
+    with pytest.raises(IntegrityError, match="too many long tokens"):
         convert_folder(folder, tmp_path / "made.gguf")
 
 

@@ -27,7 +27,7 @@ SCRIPT = "convert_lora_to_gguf.py"
 def main() -> None:
     sources = Path(sys.argv[1])
     sys.path[:0] = [str(sources / "gguf-py")]
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted(GOLDEN.glob("*.json")):
         known = json.loads(path.read_text())
         is_plain = "logits" in known and "quantization_config" not in known["config"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from benchmarks.peer import find_tool
 
+import tests
+from localrun.convert.model import convert_folder
 from localrun.engine.measuring.imatrix import compute_imatrix
 from localrun.engine.measuring.perplexity import MeasuredText, measure
 from localrun.engine.quantizing.choices import QuantizeOptions
@@ -19,10 +23,9 @@ from localrun.engine.quantizing.quantize import quantize
 from localrun.engine.quantizing.types import quantization
 from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import read_header
+from tests.convert.oracle.checkpoints import weights, write_checkpoint
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+GOLDEN = Path(tests.__file__).parent / "convert" / "oracle" / "golden" / "deepseek2.json"
 CHUNK, NUM_CHUNKS = 128, 6
 REQUANTIZING = QuantizeOptions(allows_quantized=True)
 FIGURE = r" *:? *([0-9.]+) ±"
@@ -77,14 +80,30 @@ def arguments(model: Path, text: Path) -> list[object]:
     return ["-m", model, "-f", text, "-c", CHUNK, "-b", CHUNK, "--chunks", NUM_CHUNKS, "-t", 2]
 
 
+@pytest.fixture(scope="module")
+def experts_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny mixture of experts with latent attention."""
+    folder = tmp_path_factory.mktemp("deepseek2")
+    known: dict[str, Any] = json.loads(GOLDEN.read_text())
+    write_checkpoint(folder / "source", known["config"], weights(known["shapes"]))
+    convert_folder(folder / "source", folder / "model.gguf")
+    return folder / "model.gguf"
+
+
+@pytest.fixture(params=["full_path", "experts_path"])
+def model_path(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
+
+
 def test_an_importance_matrix_is_that_of_llama_cpp(
-    full_path: Path, text_path: Path, tmp_path: Path
+    model_path: Path, text_path: Path, tmp_path: Path
 ) -> None:
     compute_imatrix(
-        [full_path], text_path, tmp_path / "ours.gguf", model_id="m", chunk_size=CHUNK,
+        [model_path], text_path, tmp_path / "ours.gguf", model_id="m", chunk_size=CHUNK,
         most_chunks=NUM_CHUNKS,
     )  # fmt: skip
-    run_tool("llama-imatrix", *arguments(full_path, text_path), "-o", tmp_path / "theirs.gguf")
+    run_tool("llama-imatrix", *arguments(model_path, text_path), "-o", tmp_path / "theirs.gguf")
 
     ours, theirs = read_index(tmp_path / "ours.gguf"), read_index(tmp_path / "theirs.gguf")
 

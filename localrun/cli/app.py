@@ -17,6 +17,7 @@ from localrun.cli.completion import completion
 from localrun.cli.connecting.connect import connect
 from localrun.cli.connecting.launch import launch
 from localrun.cli.deferred import Commands, build_commands
+from localrun.cli.deploying.commands import ABOUT_DEPLOY, DEPLOY_COMMANDS
 from localrun.cli.doctor import doctor
 from localrun.cli.eval.evaluate import evaluate_command
 from localrun.cli.help import help_command
@@ -121,6 +122,7 @@ class _Group(Commands):
         self.add(COMMANDS, hidden=False)
         self.add_group("chats", ABOUT_CHATS, CHATS_COMMANDS)
         self.add_group("remote", ABOUT_REMOTE, REMOTE_COMMANDS)
+        self.add_group("deploy", ABOUT_DEPLOY, DEPLOY_COMMANDS)
         self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
         self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
@@ -148,6 +150,7 @@ def build_all() -> None:
     build_commands(HIDDEN, hidden=True)
     build_commands(CHATS_COMMANDS, hidden=False)
     build_commands(REMOTE_COMMANDS, hidden=False)
+    build_commands(DEPLOY_COMMANDS, hidden=False)
     build_commands(BACKEND_COMMANDS, hidden=False)
     build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()

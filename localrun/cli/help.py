@@ -25,6 +25,7 @@ TOPICS = {
     **GENERATED,
     "gpu": "which device computes, and how to use a GPU",
     "remote": "models that another engine answers: vLLM, SGLang, another localrun",
+    "deploy": "files for Kubernetes, Compose, Quadlet and Ray Serve",
     "server": "the server, its settings, keys and TLS",
     "api": "HTTP APIs of the server",
     "connect": "connect and launch editors and agents",

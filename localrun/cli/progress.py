@@ -52,11 +52,13 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
         self._done: dict[str, int] = {}
         self._total: TaskID | None = None
+        self._total_bytes: int | None = None
 
     def note(self, text: str) -> None:
         self._progress.console.print(plain(text), markup=False, highlight=False)
 
     def begin(self, total_bytes: int | None, num_files: int) -> None:
+        self._total_bytes = total_bytes
         if num_files > 1:
             self._total = self._progress.add_task("total", total=total_bytes)
 
@@ -67,7 +69,8 @@ class _Bars:
         self._progress.update(task, completed=done, total=total)
         self._done[name] = done
         if self._total is not None:
-            self._progress.update(self._total, completed=sum(self._done.values()))
+            done = sum(self._done.values())  # and what is done after it, such as a translation
+            self._progress.update(self._total, completed=min(done, self._total_bytes or done))
 
 
 class _Lines:

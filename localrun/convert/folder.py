@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import stat
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError, NotFoundError
 
@@ -96,13 +96,14 @@ def read_json(path: Path) -> Json:
 def parse_json(data: bytes, where: str) -> Json:
     """Return the JSON object in ``data``.
 
+    ``Infinity`` and ``NaN`` are read, as published configurations have them for values without a
+    limit; who reads a number checks that it is finite.
+
     Raises:
         IntegrityError: not a JSON object, or a repeated key; the message names ``where``.
     """
     try:
-        value = json.loads(
-            data, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
-        )
+        value = json.loads(data, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{where} is not readable JSON: {error}") from error
     if not isinstance(value, dict):
@@ -122,7 +123,3 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> Json:
     if len(values) < len(pairs):
         raise ValueError("a key is repeated")
     return values
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")

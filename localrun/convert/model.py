@@ -21,6 +21,7 @@ from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.quantized.join import read_quantization
 from localrun.convert.safetensors import read_folder
 from localrun.convert.tensors import PACKED, TensorPart, plan
+from localrun.convert.tokenizer.bpe import as_gemma4
 from localrun.convert.tokenizer.description import read_description
 from localrun.convert.tokenizer.read import read_vocabulary
 from localrun.convert.tokenizer.special import read_special, read_templates, write_special
@@ -93,7 +94,7 @@ def convert_folder(
     parts += [TensorPart(name=name, source=array, kind="F32") for name, array in computed.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])
-    _describe_tokenizer(writer, folder, config, _num_tokens(parts))
+    _describe_tokenizer(writer, folder, config, family, _num_tokens(parts))
     write_file(path, writer, parts, on_progress)
     return ConvertedModel(
         path=path,
@@ -113,10 +114,12 @@ def _describe_pooling(writer: gguf.GGUFWriter, folder: Path, family: Architectur
 
 
 def _describe_tokenizer(
-    writer: gguf.GGUFWriter, folder: Path, config: Config, num_tokens: int
+    writer: gguf.GGUFWriter, folder: Path, config: Config, family: Architecture, num_tokens: int
 ) -> None:
     description = read_description(folder)
-    vocabulary = read_vocabulary(folder, description).resized(num_tokens)
+    vocabulary = read_vocabulary(folder, description, family.name).resized(num_tokens)
+    if family.tokenizer == "gemma4" and vocabulary.kind == "llama":
+        vocabulary = as_gemma4(vocabulary)
     writer.add_vocab_size(num_tokens)
     vocabulary.write(writer)
     write_special(writer, read_special(folder, vocabulary, config, description))

@@ -18,7 +18,7 @@ HEADS = ("lm_head.", "head.", "decoder.")  # of encoders that predict hidden wor
 SUFFIXES = (".weight", ".bias", ".scale", ".input_scale")
 WITHOUT_SUFFIX = (".ssm_a", ".ssm_d", ".ffn_norm")
 WHOLE_NAMES = ("model.", "backbone.", "mtp.", "lm_head.", "vision_tower.", "multi_modal_",
-               "visual.", "vision_model.")  # fmt: skip
+               "visual.", "vision_model.", "dense_")  # fmt: skip
 BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 SKIPPED = re.compile(
     r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."

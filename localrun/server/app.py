@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from localrun.server.routing.parts import Parts
 
 UNAVAILABLE = 503
+READY = "ready"
 RESUME_AFTER_S = 3.0
 OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare this text exactly
 CONTROL_HEADER = "x-localrun"  # browsers send it only with an Origin header
@@ -79,9 +80,8 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
     @router.head("/readyz")
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        if parts.deferred_pool.is_closing:
-            return JSONResponse({"status": "leaving"}, UNAVAILABLE)
-        return JSONResponse({"status": "ready"})
+        status = parts.readiness
+        return JSONResponse({"status": status}, 200 if status == READY else UNAVAILABLE)
 
     @router.head("/metrics")
     @router.get("/metrics")

@@ -1,4 +1,4 @@
-"""Log of the server: stderr, or ``server.log`` of the background server.
+"""Log of the server: stderr, or ``server.log`` of the background server, and its last lines.
 
 Only its owner may read the file, because it may contain prompts. It is rotated at `LOG_BYTES`.
 Files that an earlier version wrote with wider permissions are tightened.
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import logging.handlers
 import os
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,8 @@ LOG_FILE = "server.log"
 OWN_FILES = "server*.log*"  # also the output of a start before its log is open
 LOG_BYTES = 5 * 1024 * 1024
 KEPT_LOGS = 3
+RECENT_LINES = 500
+LONGEST_RECENT = 2000  # characters of a line
 
 
 def set_up_logging(settings: Settings, *, background: bool) -> None:
@@ -37,11 +40,33 @@ def set_up_logging(settings: Settings, *, background: bool) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if background:
         handler = PrivateLog.in_folder(settings.log_dir)
-    handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
-    handler.addFilter(RequestFilter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    handlers = [handler, RecentLog()]
+    for each in handlers:
+        each.setFormatter(HarmlessFormatter(LOG_FORMAT))
+        each.addFilter(RequestFilter())
+    logging.basicConfig(level=logging.INFO, handlers=handlers)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     set_debug_level(settings.debug)
+
+
+def recent_lines() -> list[str]:
+    """Return the last lines of this server's log, the oldest first."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RecentLog):
+            return list(handler.lines)
+    return []
+
+
+class RecentLog(logging.Handler):
+    """The last lines of the log, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=RECENT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append(self.format(record)[:LONGEST_RECENT])
 
 
 class PrivateLog(logging.handlers.RotatingFileHandler):

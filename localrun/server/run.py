@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from localrun.server.core.deferred_pool import DeferredPool
+    from localrun.server.core.preload import Preload
     from localrun.server.listening.tls import TlsOptions
     from localrun.server.listening.unix_socket import UnixListener
     from localrun.server.middleware.keys import Keys
@@ -68,6 +69,7 @@ class ServerOptions:
     warm: str | None  # the socket of the warm process
     unix: UnixListener | None
     notify: Callable[[str], None] = lambda _: None  # of a service manager
+    preload: Preload | None = None
 
 
 def serve(
@@ -76,10 +78,14 @@ def serve(
     """Serve on a listening socket until shutdown, which closes the pool."""
     use_one_arena()
     try:
-        _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
+        _serve(options, _parts(options, workspace, pool), listener)
     finally:
         pool.close()
     _log.info("exited")
+
+
+def _parts(options: ServerOptions, workspace: Workspace, pool: DeferredPool) -> Parts:
+    return Parts(pool, workspace, Metrics(), warm=options.warm, preload=options.preload)
 
 
 def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> None:

@@ -52,13 +52,15 @@ def run_server(
     """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
 
     ``start`` replaces the start of runners. ``start_warm`` forks the warm process that listens at
-    a path, once clients can connect to the server. ``early`` is loaded meanwhile.
+    a path, once clients can connect to the server. ``early`` is loaded meanwhile; if it
+    is kept, the server is not ready before.
 
     Raises:
         AddressInUseError: another program listens on the address.
         UsageError: other machines can reach the address, the server has no API key, and
             ``insecure`` is false; or the machine does not have the device of the settings.
         StorageError: the API keys or the certificate cannot be read.
+        LocalrunError: there is no model to keep, or it cannot be loaded.
     """
     activation = take_activation(os.environ)
     settings = _at_address_of(activation.listener, settings)
@@ -84,12 +86,20 @@ def run_server(
         )
         create = partial(create_pool, device=device, start=start, warm=warm_path)
         pool = DeferredPool(lambda: create(settings, workspace.models))
-        if early is not None:
+        preload = None
+        if early is not None and early.is_kept:
+            from localrun.server.core.preload import Preload  # imports messages of runners
+
+            preload = Preload(workspace.models.find_model(early.name))
+            preload.begin(pool.open)
+        elif early is not None:
             begin_early_load(early, pool.open, workspace.models.find_model)
         _import_uvicorn()
         from localrun.server.run import ServerOptions, serve
 
-        options = ServerOptions(settings, keys, tls, background, warm_path, unix, activation.notify)
+        options = ServerOptions(
+            settings, keys, tls, background, warm_path, unix, activation.notify, preload
+        )
         try:
             serve(options, workspace, pool, listener)
         finally:

@@ -133,13 +133,12 @@ def import_model(
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.tag(ref, manifest, lease, provenance)
-    made_bytes = sum(file.made_bytes for file in files)
+    copied_bytes = sum(blob.size_bytes for blob in sizes if blob.method is AdoptMethod.COPIED)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,
-        size_bytes=sum(blob.size_bytes for blob in sizes) + made_bytes,
-        copied_bytes=made_bytes
-        + sum(blob.size_bytes for blob in sizes if blob.method is AdoptMethod.COPIED),
+        size_bytes=sum(blob.size_bytes for blob in sizes) + sum(map(_translated_bytes, files)),
+        copied_bytes=copied_bytes + translator.copied_bytes,
     )
 
 
@@ -153,7 +152,6 @@ class _ImportedFile:
     digest: str
     adopted: Adopted | None = None
     record: TranslationRecord | None = None
-    made_bytes: int = 0  # by a translation
 
 
 def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _ImportedFile:
@@ -168,22 +166,23 @@ def _file(translator: Translator, model: ForeignModel, file: ForeignFile) -> _Im
             role=role, name=file.name, path=adopted.path, digest=adopted.digest, adopted=adopted
         )
     digest = file_digest(file.path, _advance(report, file.name, file.size_bytes))
-    is_new = translator.find(digest) is None
     record = translator.translate(replace(blob, digest=digest))
-    made_bytes = sum(made.size_bytes for made in record.files) if is_new else 0
     return _ImportedFile(
         role=role,
         name=file.name,
         path=file.path,
         digest=digest,
         record=record,
-        made_bytes=made_bytes,
     )
 
 
 def _facts(files: list[_ImportedFile]) -> Mapping[str, Any] | None:
     """Return the facts of weights that were translated, None of others."""
     return next((f.record.facts for f in files if f.record and f.role is Role.WEIGHTS), None)
+
+
+def _translated_bytes(file: _ImportedFile) -> int:
+    return 0 if file.record is None else sum(made.size_bytes for made in file.record.files)
 
 
 def _translated(published: bytes, files: list[_ImportedFile]) -> bytes:

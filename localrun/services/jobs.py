@@ -1,4 +1,4 @@
-"""Jobs that a server runs in child processes: pull, push, create.
+"""Jobs that a server runs in child processes: pull, push, create, and those of `inspection`.
 
 A child process, because it hashes, converts and quantizes: none of that may slow down or end the
 server's answers, and a client that disconnects ends it at once. The order is one line of JSON; the
@@ -26,6 +26,7 @@ from localrun.registry.http import OfflineError
 from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.parts import BLOB, looks_like_path
 from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.inspection import INSPECTIONS
 from localrun.services.progress import JobReport
 from localrun.services.pulling.offline import complete_here, embedded_here
 from localrun.services.pulling.plan import make_plan
@@ -49,8 +50,12 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     """
     workspace = workspace.for_clients()
     kinds = {"pull": _pull, "push": _push, "create": _create}
+    kind = order["kind"]
     try:
-        result = kinds[order["kind"]](workspace, order, JobReport(write))
+        if kind in kinds:
+            result = kinds[kind](workspace, order, JobReport(write))
+        else:
+            result = INSPECTIONS[kind](workspace, order)
     except LocalrunError as error:
         failed = {"code": error.code, "message": error.message, "hint": error.hint}
         write({"failed": failed})

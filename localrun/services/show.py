@@ -120,7 +120,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         revision=entry.ref.revision if entry else None,
         kept_tensors=kept_in(model),
         projector_types=tuple(read_header(path).file_type for path in model.projectors),
-        layout=None if entry is None or model.remote else _layout(model, entry),
+        layout=None if model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
     )
 
@@ -211,16 +211,16 @@ def entry_of(workspace: Workspace, name: str) -> Entry | None:
     return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
 
 
-def _layout(model: StoredModel, entry: Entry) -> str | None:
+def _layout(model: StoredModel, entry: Entry | None) -> str | None:
     """Return a sentence about weights in the layout of Ollama's old engine, before or now."""
-    if is_translated(entry.manifest):
+    if entry is not None and is_translated(entry.manifest):
         return SHOWN
     if len(model.shards) != 1:
         return None
     header = read_header(model.shards[0], array_ends=dict(model.array_ends))
     if not is_old_layout(header):
         return None
-    hint = translation_hint(model.name, is_pulled=entry.ref.origin is not None)
+    hint = translation_hint(model.name, is_pulled=model.is_pulled)
     return f"{NOT_TRANSLATED}: {hint}"
 
 

@@ -85,12 +85,19 @@ class TranslationRecord:
         )
 
 
-def find_translation(store: Store, published: str, lease: Lease) -> TranslationRecord | None:
-    """Return the record of a published file if its blobs are here; they are leased first."""
-    record = _read(store.layout, published)
+def find_translation(
+    store: Store, published: str, lease: Lease | None = None
+) -> TranslationRecord | None:
+    """Return the record of a published file if its blobs are here.
+
+    With a lease they are leased first; without one they may be collected meanwhile.
+    """
+    records = (_read(layout, published) for layout in store.layouts)
+    record = next((found for found in records if found is not None), None)
     if record is None:
         return None
-    lease.add(file.digest for file in record.files)
+    if lease is not None:
+        lease.add(file.digest for file in record.files)
     is_here = all(store.blobs.find(file.digest, file.size_bytes) for file in record.files)
     return record if is_here else None
 

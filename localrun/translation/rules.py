@@ -30,7 +30,7 @@ file that is translated:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ def rules_for(header: Header) -> Rules | None:
     """
     if PADDING in header.metadata:
         return None
-    for rules in _all_rules().get(header.architecture, ()):
+    for rules in _rules_of(header.architecture):
         if rules.recognizes(header):
             return rules
     return None
@@ -143,28 +143,25 @@ def rules_for(header: Header) -> Rules | None:
 
 def is_translatable(architecture: str) -> bool:
     """Return whether files of an architecture that llama.cpp lacks can be translated."""
-    return any(rules.becomes != architecture for rules in _all_rules().get(architecture, ()))
+    return any(rules.becomes != architecture for rules in _rules_of(architecture))
 
 
 def is_current(label: str) -> bool:
     """Return whether the rules with a label are still those of their family."""
-    return any(rules.label == label for family in _all_rules().values() for rules in family)
+    return any(rules.label == label for rules in _rules_of(label.partition(" ")[0]))
 
 
-@cache
-def _all_rules() -> Mapping[str, list[Rules]]:
-    """Return the rules of all families by architecture, special cases first."""
+@lru_cache(maxsize=256)
+def _rules_of(architecture: str) -> list[Rules]:
+    """Return the rules for files of an architecture, special cases first."""
     import tomllib  # few models need it
 
-    found: dict[str, list[Rules]] = {}
     folder = resources.files("localrun.translation").joinpath("families")
-    for file in sorted(folder.iterdir(), key=lambda each: each.name):
-        if file.name.endswith(".toml"):
-            rules = parse_rules(tomllib.loads(file.read_text(encoding="utf-8")))
-            found.setdefault(rules.architecture, []).append(rules)
-    for rules_of_one in found.values():
-        rules_of_one.sort(key=lambda rules: (rules.needs == Marks(), rules.marks == Marks()))
-    return found
+    files = sorted(folder.iterdir(), key=lambda each: each.name)
+    texts = [file.read_text(encoding="utf-8") for file in files if file.name.endswith(".toml")]
+    line = f'\narchitecture = "{architecture}"\n'  # only these are parsed, which takes longer
+    found = [parse_rules(tomllib.loads(text)) for text in texts if line in text]
+    return sorted(found, key=lambda rules: (rules.needs == Marks(), rules.marks == Marks()))
 
 
 def parse_rules(table: Mapping[str, Any]) -> Rules:

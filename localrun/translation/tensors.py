@@ -121,6 +121,8 @@ class _Builder:
     def _rows(self, name: str, names: list[str]) -> NewTensor:
         """Put the rows of tensors one behind the other; a list of numbers is one row."""
         tensors = [self._old(each) for each in names]
+        if not all(tensor.sizes for tensor in tensors):
+            raise IntegrityError(f"a part of {name} has no shape")
         check_alike(name, {tensor.sizes[:-1] for tensor in tensors})
         sizes = (*tensors[0].sizes[:-1], sum(tensor.sizes[-1] for tensor in tensors))
         blocks = tuple(map(self._block, tensors))
@@ -139,7 +141,7 @@ class _Builder:
 
     def _one_row(self, new_name: str, name: str, row: int) -> NewTensor:
         tensor = self._header.tensors[name]
-        columns, *others = tensor.sizes
+        columns, *others = tensor.sizes or (0,)
         if not others or row >= math.prod(others) or tensor_bytes(tensor) is None:
             raise IntegrityError(f"tensor {name} has no row {row}")
         num_bytes = row_bytes(tensor.kind, columns)
@@ -200,8 +202,10 @@ class _Builder:
 
     def _cut(self, tensor: NewTensor, name: str) -> NewTensor:
         other = self._header.tensors.get(name)
-        columns, rows = (*tensor.sizes, 1, 1)[:2]
-        if other is None or len(other.sizes) < len(tensor.sizes) or other.sizes[1] >= rows:
+        if other is None or len(other.sizes) != len(tensor.sizes) or len(tensor.sizes) != 2:  # noqa: PLR2004
+            return tensor
+        columns, rows = tensor.sizes
+        if other.sizes[1] >= rows:
             return tensor
         block = replace(
             tensor.blocks[0], num_bytes=other.sizes[1] * row_bytes(tensor.kind, columns)

@@ -65,10 +65,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def page(browser: Browser, site: Served) -> Iterator[Browser]:
     """Return the browser at a new chat; fail on any error of a script or a policy."""
-    browser.requests.clear()
-    browser.errors.clear()
     browser.resize(1280, 900)
     browser.open("about:blank")
+    browser.requests.clear()
+    browser.errors.clear()
     browser.open(f"{site.url}/")
     browser.wait("document.querySelector('#input')")
     browser.run("localStorage.clear(); sessionStorage.clear();")

@@ -111,7 +111,10 @@ def new_chat(site: Served, *contents: tuple[str, str], **settings: Any) -> str:
 
 def go_to(page: Browser, chat: str) -> None:
     page.run(f"location.hash = '#/chat/{chat}';")
-    page.wait(f"document.querySelector('.chat-entry[aria-current]')?.hash === '#/chat/{chat}'")
+    page.wait(
+        f"document.querySelector('.chat-entry[aria-current]')?.hash === '#/chat/{chat}'"
+        " && document.querySelector('.message')"
+    )
 
 
 def test_a_message_is_answered_and_the_chat_is_kept(page: Browser, site: Served) -> None:

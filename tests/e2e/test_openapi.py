@@ -28,7 +28,10 @@ CHECKS = (
     "response_schema_conformance"
 )
 # they reach into the network, start a process each, or take away what the others need
-LEFT_OUT = ("/api/pull", "/api/push", "/api/create", "/api/delete", "/api/localrun/shutdown")
+LEFT_OUT = (
+    *("/api/pull", "/api/push", "/api/create", "/api/delete", "/api/localrun/shutdown"),
+    *(f"/api/localrun/{name}" for name in ("plan", "search", "lint", "doctor")),
+)
 FEW = {"type": "integer", "minimum": 1, "maximum": 3}
 NARROWER: dict[str, Any] = {  # so that most cases get as far as the model, and soon back
     "model": {"enum": ["guide", "guide:latest"]},

@@ -39,7 +39,8 @@ def import_command(
 ) -> None:
     """Import models that are already on this machine, without copying if possible.
 
-    Files of other tools are neither moved nor changed. With --from and no name,
+    Files of other tools are neither moved nor changed. A file that was written
+    for Ollama's old engine is translated into a copy. With --from and no name,
     all models of the tool are imported. localrun asks before it replaces a
     model, or if an archive contains the name of a registry (hf.co/...).
 

@@ -13,7 +13,7 @@ from localrun.cli.output import Output
 
 def plan(
     model: Annotated[
-        str, Argument(help="Name of a model, local or remote.", autocompletion=complete_model)
+        str, Argument(help="Name of a model, here or elsewhere.", autocompletion=complete_model)
     ],
     *,
     ctx: ContextOption = None,
@@ -24,7 +24,7 @@ def plan(
 ) -> None:
     """Show how much memory a model needs and whether it fits, without loading it.
 
-    For a remote model only the header is downloaded.
+    For a model that is not here only the header is downloaded.
 
     Example: localrun plan qwen3:8b --ctx 32k
     """

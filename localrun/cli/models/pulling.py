@@ -108,14 +108,15 @@ def _run(
 
 def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:
     """Print the files that a pull would download."""
-    find = workspace.store.blobs.find
+    from localrun.services.pulling.translated import is_here
+
     files = [
         {
             "file": planned.file.name,
             "role": planned.role.value,
             "size_bytes": planned.file.size_bytes,
             "digest": planned.file.digest,
-            "is_here": planned.file.digest is not None and find(planned.file.digest) is not None,
+            "is_here": is_here(workspace, planned),
         }
         for planned in plan.files
     ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import DeviceOption
 
 
@@ -26,6 +27,14 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     tls_key: Annotated[
         str | None,
         Option(help="Key of the certificate if not in its file (env: LOCALRUN_TLS_KEY)."),
+    ] = None,
+    load: Annotated[
+        str | None,
+        Option(
+            metavar="MODEL",
+            help="Load a model at the start and keep it; /readyz waits for it.",
+            autocompletion=complete_model,
+        ),
     ] = None,
     log_prompts: Annotated[
         bool, Option("--log-prompts", help="Write prompts and answers to the log.")
@@ -53,6 +62,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.cli.internal.warm import start
+    from localrun.server.core.early_load import EarlyLoad
     from localrun.server.start import run_server
     from localrun.settings import load_settings
 
@@ -66,4 +76,5 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_NO_WEB": "1" if no_web else None,
     }
     settings = load_settings(os.environ, flags)
-    run_server(settings, background=False, insecure=insecure, start_warm=start)
+    early = None if load is None else EarlyLoad(name=load, is_kept=True)
+    run_server(settings, background=False, insecure=insecure, start_warm=start, early=early)

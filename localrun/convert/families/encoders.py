@@ -56,7 +56,7 @@ def _adjust_nomic(config: Config) -> Config:
     values = dict(config.values)
     for old, new in NOMIC_NAMES.items():
         if values.get(old) is not None:
-            values.setdefault(new, values[old])
+            values[new] = values[old]
     values.setdefault("rope_theta", config.inner("rope_parameters").raw("rope_theta") or 1000.0)
     if config.has("n_positions"):
         said = config.count("n_positions")

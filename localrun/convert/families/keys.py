@@ -42,7 +42,7 @@ def head_size(config: Config) -> int:
 
 def describe_experts(writer: gguf.GGUFWriter, config: Config) -> None:
     """Write the numbers of experts and their groups, if the model has experts."""
-    count = next((key for key in COUNTS if config.has(key)), None)
+    count = next((key for key in COUNTS if count_if(config, key)), None)
     if count is None:
         return
     writer.add_expert_count(config.count(count))

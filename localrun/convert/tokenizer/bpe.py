@@ -11,6 +11,7 @@ text that begins with a space, and behind control tokens.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.convert.tokenizer.splitting import splitting_name
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from localrun.convert.config import Config
     from localrun.convert.tokenizer.description import Description
 
+SHOWN = frozenset({"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>",
+                   "<tool_response|>", '<|"|>'})  # fmt: skip
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")
 SPACE_TO_LETTER = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 FIRST_LETTER = {"type": "Prepend", "prepend": SPACE}
@@ -89,7 +92,21 @@ def _pieces(description: Description) -> TokenizerVocabulary:
         types=tuple(types.get(index, UNUSED) for index in range(len(tokens))),
         scores=tuple(_scores(tokens, _merges(description.model))),
         flags={"add_space_prefix": has_prefix},
+        pairs=tuple(_merges(description.model)),
     )
+
+
+def as_gemma4(vocabulary: TokenizerVocabulary) -> TokenizerVocabulary:
+    """Return the pieces of Gemma 4, which llama.cpp merges by the list of merges.
+
+    The tokens of thoughts and tool calls are shown, because the answer's reader looks for them.
+    """
+    types = [
+        USER_DEFINED if text in SHOWN else kind
+        for text, kind in zip(vocabulary.tokens, vocabulary.types, strict=True)
+    ]
+    merges = tuple(f"{left} {right}" for left, right in vocabulary.pairs)
+    return replace(vocabulary, kind="gemma4", types=tuple(types), merges=merges)
 
 
 def _piece_type(text: str, unknown: str) -> int:

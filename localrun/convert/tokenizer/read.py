@@ -12,6 +12,9 @@ from localrun.convert.config import read_config
 from localrun.convert.tokenizer.bpe import read_bpe
 from localrun.convert.tokenizer.description import TOKENIZER_FILE
 from localrun.convert.tokenizer.sentencepiece import read_sentencepiece
+from localrun.convert.tokenizer.tiktoken import FILES as TIKTOKEN_FILES
+from localrun.convert.tokenizer.tiktoken import is_tiktoken, read_tiktoken
+from localrun.convert.tokenizer.unigram import read_unigram
 from localrun.convert.tokenizer.wordpiece import read_vocab_txt, read_wordpiece
 from localrun.errors import NotFoundError, UsageError
 
@@ -23,10 +26,12 @@ if TYPE_CHECKING:
 
 PIECES_FILE = "tokenizer.model"
 WORDS_FILE = "vocab.txt"
-READERS = {"BPE": read_bpe, "WordPiece": read_wordpiece}
+READERS = {"BPE": read_bpe, "WordPiece": read_wordpiece, "Unigram": read_unigram}
 
 
-def read_vocabulary(folder: Path, description: Description | None) -> TokenizerVocabulary:
+def read_vocabulary(
+    folder: Path, description: Description | None, architecture: str
+) -> TokenizerVocabulary:
     """Return the vocabulary of the folder's tokenizer.
 
     Raises:
@@ -36,13 +41,19 @@ def read_vocabulary(folder: Path, description: Description | None) -> TokenizerV
     """
     if description is not None:
         return _described(description)
+    settings = read_config(folder, "tokenizer_config.json")
+    for name in TIKTOKEN_FILES:
+        path = folders.find(folder, name)
+        if path is not None:
+            data = folders.read_bytes(path)
+            if is_tiktoken(data):
+                return read_tiktoken(data, settings, architecture, str(folder / name))
     pieces = folders.find(folder, PIECES_FILE)
     if pieces is not None:
         return read_sentencepiece(folders.read_bytes(pieces), str(folder / PIECES_FILE))
     words = folders.find(folder, WORDS_FILE)
     if words is not None:
         lines = folders.read_text(words).removesuffix("\n").split("\n")
-        settings = read_config(folder, "tokenizer_config.json")
         return read_vocab_txt(lines, settings, str(folder / WORDS_FILE))
     raise NotFoundError(
         f"{folder} has no {TOKENIZER_FILE}, {PIECES_FILE} or {WORDS_FILE}",

@@ -5,7 +5,8 @@ checked against the remaining bytes before it is used.
 
     1: piece, repeated     1: text   2: score (float)   3: type (1 normal ... 6 byte)
     2: trainer             3: model (1 unigram, 2 BPE)
-    3: normalizer          3: whether a space is prepended (default true)
+    3: normalizer          2: compiled table of characters   3: whether a space is prepended
+                           4: whether spaces are joined (3 and 4 are true by default)
 
 Format: https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
 """
@@ -33,8 +34,8 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
 PIECE, TRAINER, NORMALIZER = 1, 2, 3
 TEXT, SCORE, TYPE = 1, 2, 3
-MODEL_TYPE, BPE = 3, 2
-DUMMY_PREFIX = 3
+MODEL_TYPE, UNIGRAM, BPE = 3, 1, 2
+CHARSMAP, DUMMY_PREFIX, EXTRA_SPACES = 2, 3, 4
 TYPES = range(1, 7)  # the numbers are the same in GGUF
 
 FieldValue = int | bytes
@@ -55,7 +56,7 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
         UsageError: the model is not BPE.
     """
     pieces: list[_SentencePiece] = []
-    has_prefix, model_type = True, 1
+    has_prefix, removes, table, model_type = True, True, b"", UNIGRAM
     try:
         for number, value in _fields(data):
             if number == PIECE and isinstance(value, bytes):
@@ -64,19 +65,24 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
                 model_type = _number(value, MODEL_TYPE, model_type)
             elif number == NORMALIZER and isinstance(value, bytes):
                 has_prefix = bool(_number(value, DUMMY_PREFIX, 1))
+                removes = bool(_number(value, EXTRA_SPACES, 1))
+                table = _bytes(value, CHARSMAP)
     except (ValueError, struct.error) as error:
         raise IntegrityError(f"{where} is not a sentencepiece model: {error}") from error
     if not pieces or len(pieces) > MAX_TOKENS:
         raise IntegrityError(f"{where} has {len(pieces):,} pieces")
-    if model_type != BPE:
-        raise UsageError(f"{where} is not of the kind BPE, the only one that can be converted")
+    if model_type not in {BPE, UNIGRAM}:
+        raise UsageError(f"{where} is not of the kind BPE or unigram, which can be converted")
     texts = {index: _text(piece) for index, piece in enumerate(pieces)}
+    is_unigram = model_type == UNIGRAM
+    spaces = {"remove_extra_whitespaces": removes} if is_unigram else {}
     return TokenizerVocabulary(
-        kind="llama",
+        kind="t5" if is_unigram else "llama",
         tokens=tuple(filled(texts, where)),
         types=tuple(piece.type for piece in pieces),
         scores=tuple(piece.score for piece in pieces),
-        flags={"add_space_prefix": has_prefix},
+        flags={"add_space_prefix": has_prefix, **spaces},
+        charsmap=table if is_unigram else b"",
     )
 
 
@@ -104,6 +110,12 @@ def _number(data: bytes, wanted: int, default: int) -> int:
         if number == wanted and isinstance(value, int):
             default = value
     return default
+
+
+def _bytes(data: bytes, wanted: int) -> bytes:
+    """Return the bytes of a field, none without it."""
+    values = [value for number, value in _fields(data) if number == wanted]
+    return values[-1] if values and isinstance(values[-1], bytes) else b""
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, FieldValue]]:

@@ -15,7 +15,7 @@ from localrun.errors import IntegrityError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["gpt2", "llama", "bert"]
+Kind = Literal["gpt2", "llama", "bert", "t5", "gemma4"]
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (
     int(kind)
     for kind in (
@@ -36,7 +36,9 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # replaces a space in pieces
 class TokenizerVocabulary:
     """Texts and types of the tokens by id. ``scores`` and ``merges`` are None if not used.
 
-    ``pre`` is llama.cpp's name of the pre-tokenizer, ``flags`` are further boolean keys.
+    ``pre`` is llama.cpp's name of the pre-tokenizer, ``flags`` are further boolean keys,
+    ``charsmap`` is the compiled table by which sentencepiece normalizes characters, ``pairs`` are
+    the merges that became scores.
     """
 
     kind: Kind
@@ -46,6 +48,8 @@ class TokenizerVocabulary:
     scores: tuple[float, ...] | None = None
     merges: tuple[str, ...] | None = None
     flags: Mapping[str, bool]
+    charsmap: bytes = b""
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def write(self, writer: gguf.GGUFWriter) -> None:
         """Write the keys of the tokenizer."""
@@ -57,6 +61,8 @@ class TokenizerVocabulary:
             writer.add_token_scores(self.scores)
         if self.merges is not None:
             writer.add_token_merges(self.merges)
+        if self.charsmap:
+            writer.add_precompiled_charsmap(self.charsmap)
         for key, value in self.flags.items():
             writer.add_bool(f"tokenizer.ggml.{key}", value)
 

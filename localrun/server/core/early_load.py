@@ -30,6 +30,7 @@ class EarlyLoad:
 
     name: str
     num_ctx: int | None = None  # as in the request that follows
+    is_kept: bool = False  # see `preload.py`
 
 
 def begin_early_load(

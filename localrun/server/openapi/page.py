@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from localrun.server.management.routes import LINT
 from localrun.server.openapi.operation import Operation, operation
-from localrun.server.parsing.json_schema import COUNT, OBJECT, TEXT, listed, record
+from localrun.server.parsing.json_schema import COUNT, FLAG, OBJECT, TEXT, listed, record
 from localrun.server.rendering.routes import RENDER
 
 FORM = {"type": "object", "properties": {"key": TEXT}, "required": ["key"]}
@@ -15,7 +16,9 @@ def operations() -> dict[str, Operation]:
     rendered = record({"blocks": listed(block)})
     return {
         "GET /web/{file}": _file("Return a file of the chat page", "text/javascript"),
-        "GET /login": _file("Return the login page of a server with API keys", "text/html"),
+        "GET /login": _file(
+            "Return the login page; without API keys, go to the page", "text/html", "text/plain"
+        ),
         "POST /login": _login(),
         "POST /logout": _redirect("End the session of a browser"),
         "POST /api/localrun/render": operation(
@@ -27,15 +30,38 @@ def operations() -> dict[str, Operation]:
             "List the parameters of requests to a model, with the source of each value",
             answer=record({"model": TEXT, "system": TEXT, "parameters": listed(OBJECT)}),
         ),
+        "GET /api/localrun/plan": operation(
+            "Plan the memory of a model, here or elsewhere",
+            answer=record({"name": TEXT, "summary": TEXT, "fits": FLAG, "devices": listed(OBJECT)}),
+        ),
+        "GET /api/localrun/search": operation(
+            "Search the hubs for models",
+            answer=record({"hits": listed(OBJECT), "problems": listed(TEXT)}),
+        ),
+        "POST /api/localrun/lint": operation(
+            "List the problems of a recipe",
+            body=LINT,
+            answer=record({"problems": listed(OBJECT)}),
+        ),
+        "GET /api/localrun/doctor": operation(
+            "Check the installation", answer=record({"findings": listed(OBJECT)})
+        ),
+        "GET /api/localrun/machine": operation(
+            "List the devices with their memory", answer=record({"devices": listed(OBJECT)})
+        ),
+        "GET /api/localrun/log": operation(
+            "Return the last lines of the log", answer=record({"lines": listed(TEXT)})
+        ),
         "POST /api/localrun/presence": operation(
             "Report that a page is in use", answer=record({"status": TEXT})
         ),
     }
 
 
-def _file(summary: str, media_type: str) -> Operation:
+def _file(summary: str, *media_types: str) -> Operation:
     described = operation(summary)
-    described["responses"]["200"]["content"] = {media_type: {"schema": TEXT}}
+    content = {media_type: {"schema": TEXT} for media_type in media_types}
+    described["responses"]["200"]["content"] = content
     return described
 
 

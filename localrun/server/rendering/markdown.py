@@ -36,12 +36,7 @@ HIGHLIGHT_S = 0.5  # and for its code
 ADDRESS = re.compile(r"https?://[^\s<>\"'`]{3,2000}", re.IGNORECASE)
 LINK = re.compile(r"(?:https?://|mailto:)[^\s]+", re.IGNORECASE)
 AFTER_ADDRESS = ".,;:!?)]}*_"
-DIRECTED = frozenset(
-    {
-        "paragraph_open", "heading_open", "list_item_open", "blockquote_open", "th_open",
-        "td_open", "bullet_list_open", "ordered_list_open",
-    }
-)  # fmt: skip
+CELLS = frozenset({"th_open", "td_open"})
 LOWER_HEADINGS = 2  # the page has headings of its own
 LOWEST_HEADING = 6
 BOXES = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
@@ -143,8 +138,8 @@ def _keep_long(state: StateCore) -> None:
 def _dress(state: StateCore) -> None:
     """Add directions, classes and links; lower the headings."""
     for token in state.tokens:
-        if token.type in DIRECTED:
-            token.attrSet("dir", "auto")
+        if token.nesting == 1 and (token.level == 0 or token.type in CELLS):
+            token.attrSet("dir", "auto")  # of the whole block: inner ones follow it
         if token.type in {"heading_open", "heading_close"}:
             level = min(int(token.tag[1]) + LOWER_HEADINGS, LOWEST_HEADING)
             token.tag = f"h{level}"

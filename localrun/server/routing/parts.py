@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localrun.server.core.embedding import Embedding
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
     from localrun.server.core.metrics import Metrics
+    from localrun.server.core.preload import Preload
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.tokens import TokenService
     from localrun.services.creating.uploads import Uploads
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 class Parts:
     """Objects of one server; the models are the workspace's own unless others are given.
 
-    ``warm`` is the socket of the warm process, if there is one.
+    ``warm`` is the socket of the warm process, if there is one; ``preload`` the model that the
+    server loads before it is ready.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Parts:
         catalogue: Catalogue | None = None,
         *,
         warm: str | None = None,
+        preload: Preload | None = None,
     ) -> None:
         self.deferred_pool = deferred_pool
         self.workspace = workspace
         self.metrics = metrics
         self.warm = warm
+        self.preload = preload
         self.activity = Activity()
         self.open_own_requests: Callable[[], OwnRequests] | None = None  # set by the application
         self._catalogue = catalogue
@@ -57,6 +61,13 @@ class Parts:
     def settings(self) -> Settings:
         """Return the settings of the server."""
         return self.workspace.settings
+
+    @property
+    def readiness(self) -> str:
+        """Return "ready", or why the server takes no requests: "leaving", "loading", "failed"."""
+        if self.deferred_pool.is_closing:
+            return "leaving"
+        return "ready" if self.preload is None else self.preload.status
 
     @property
     def pool(self) -> RunnerPool:

@@ -111,9 +111,11 @@ def _chats(parts: Parts) -> Routes:
 
 
 def _management(parts: Parts) -> Routes:
+    from localrun.server.jobs import Jobs, job_environ
     from localrun.server.management.routes import management_routes
 
-    return management_routes(parts.catalogue)
+    jobs = Jobs(job_environ(parts.workspace), parts.warm)
+    return management_routes(parts.catalogue, parts.pool, jobs)
 
 
 def _render(_parts: Parts) -> Routes:
@@ -178,7 +180,16 @@ TABLE: dict[Load, tuple[str, ...]] = {
         "/api/localrun/renamed",
     ),
     _chats: ("/api/localrun/chats",),
-    _management: ("/api/localrun/parameters", "/api/localrun/presence"),
+    _management: (
+        "/api/localrun/parameters",
+        "/api/localrun/plan",
+        "/api/localrun/search",
+        "/api/localrun/lint",
+        "/api/localrun/doctor",
+        "/api/localrun/machine",
+        "/api/localrun/log",
+        "/api/localrun/presence",
+    ),
     _render: ("/api/localrun/render",),
     _web: ("/web", "/login", "/logout"),
     _transfers: ("/api/pull", "/api/push", "/api/create", "/api/blobs"),

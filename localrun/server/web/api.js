@@ -8,7 +8,7 @@ export class ApiError extends Error {
 }
 
 export const link = Object.assign(new EventTarget(), { isUp: true });
-const RETRY_MS = [500, 1000, 2000, 3000];
+const RETRY_MS = [300, 700, 1000, 2000];
 
 function setUp(isUp) {
   if (link.isUp === isUp) return;

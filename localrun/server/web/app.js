@@ -13,7 +13,7 @@ const SHORTCUTS = [
   ["Enter", "send the message"], ["Shift+Enter", "new line"], ["Esc", "stop the answer; close what is open"],
   ["↑ in an empty message", "edit the last message"], ["Ctrl+K", "search chats"], ["Alt+N", "new chat"],
   ["Alt+M", "choose the model"], ["Alt+S", "settings of the chat"], ["Alt+R", "regenerate the last answer"],
-  ["Alt+C", "copy the last answer"], ["Ctrl+/", "these shortcuts"],
+  ["Alt+C", "copy the last answer"], ["Alt+1, 2, 3", "chat, models, machine"], ["Ctrl+/", "these shortcuts"],
 ];
 
 const page = {
@@ -97,7 +97,10 @@ async function route() {
   sidebar.drawViews();
   sidebar.draw();
   try {
-    if (view === "chat" && id) {
+    if (view === "models" || view === "machine") {
+      const { View } = await import(`./${view}.js`);
+      if (page.view === view) show(new View(page));
+    } else if (view === "chat" && id) {
       await showChat(id, Number(message));
     } else show(new ChatView(page, newConversation()));
   } catch (error) {
@@ -165,6 +168,8 @@ const KEYS = {
   "alt+r": () => lastAnswer("Regenerate the answer"),
   "alt+c": () => lastAnswer("Copy message"),
   "alt+1": () => page.newChat(),
+  "alt+2": () => { location.hash = "#/models"; },
+  "alt+3": () => { location.hash = "#/machine"; },
   "ctrl+/": () => page.showShortcuts(),
   "ctrl+k": () => { page.toggleSidebar(true); sidebar.input.focus(); },
 };

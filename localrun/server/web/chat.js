@@ -274,7 +274,7 @@ export class ChatView {
 
   ask(content, attachments, images, parent) {
     const { model, settings } = this.conversation;
-    if (!model) return notify("Choose a model first. localrun pull gets one.", "error");
+    if (!model) return notify("Choose a model first. The view Models has more.", "error");
     const message = this.conversation.add({ role: "user", content, attachments, images }, parent);
     this.goToEnd();
     return this.answer(message, settings.compare ? [model, settings.compare] : [model]);
@@ -315,9 +315,9 @@ export class ChatView {
       message.is_stopped = true;
       if (error.name !== "AbortError") message.failure = error;
     }
-    this.running.delete(message);
     await view.end();
-    this.finish(message, view);
+    this.finish(message, view);  // before `running` forgets it: a reload would drop it
+    this.running.delete(message);
   }
 
   take(message, view, part) {

@@ -36,6 +36,7 @@ export class Conversation extends EventTarget {
   async reload() {
     const kept = await get(`${CHATS}/${this.id}?all=1`);
     if (this.numUnsaved) return;
+    const unsent = this.messages.filter((one) => one.isUnsent);  // answers that failed before their first word
     const byId = new Map(this.messages.filter((one) => one.id).map((one) => [one.id, one]));
     this.messages = kept.messages.map((fields) => {
       const message = byId.get(fields.id) ?? { children: [] };
@@ -46,6 +47,12 @@ export class Conversation extends EventTarget {
       return message;
     });
     this.head = byId.get(kept.head) ?? null;
+    for (const message of unsent) {
+      message.parent = byId.get(message.parent?.id) ?? null;
+      if (message.parent) this.messages.push(message);
+      message.parent?.children.push(message);
+      if (message.parent && this.head === message.parent) this.head = message;
+    }
     this.title = kept.title;
     this.model = kept.settings.model ?? kept.model;
     this.settings = kept.settings;

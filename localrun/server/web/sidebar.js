@@ -6,7 +6,7 @@ import { button, fill, h, icon, iconButton, notify } from "./dom.js";
 const PAGE = 60;
 const SEARCH_MS = 200;
 const DAY_MS = 86400000;
-const VIEWS = [];
+const VIEWS = [["models", "cube", "Models"], ["machine", "chip", "Machine"]];
 
 export class Sidebar {
   /** `page` has `chatId`, `view`, `newChat()`, `toggleTheme()` and `showShortcuts()`. */

@@ -7,6 +7,7 @@ the server must not import it.
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +21,13 @@ from localrun.gguf.role import gguf_role
 from localrun.modelfile.lint import LintFinding
 from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
+from localrun.modelfile.problems import shown
 from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MAX_BYTES, folder_reader
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.remote.source import is_remote_source, parse_sources
-from localrun.services.creating.parts import BLOB, is_path
+from localrun.services.creating.parts import BLOB, is_path, looks_like_path
 from localrun.services.recipes import to_jinja
 
 if TYPE_CHECKING:
@@ -76,6 +78,26 @@ def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> li
         read=None if file == STDIN else folder_reader(folder),
         checks=(checks.source, checks.adapter, checks.template),
     )
+
+
+def lint_for_clients(workspace: Workspace, content: bytes) -> list[Problem]:
+    """Return all problems of a recipe that a client of a server wrote.
+
+    Only the text decides about paths, so that the problems reveal nothing about the disk.
+    """
+    checks = _Checks(workspace, Path(os.devnull))
+
+    def source(use: Use) -> LintFinding | None:
+        is_named_file = use.value.startswith("file:") or looks_like_path(use.value)
+        is_file = use.keyword == "ADAPTER" or is_named_file
+        if use.keyword in {"FROM", "DRAFT", "ADAPTER"} and is_file:
+            if BLOB.fullmatch(use.value):
+                return None
+            message = f"{shown(use.value)} is a path; a server reads no files for its clients"
+            return LintFinding(code="path", message=message, hint="localrun create reads files")
+        return checks.source(use)
+
+    return lint_text(content, "recipe", checks=(source, checks.template))
 
 
 def check_template(text: str) -> None:

@@ -16,6 +16,7 @@ from localrun.services.pulling.plan import is_elsewhere
 from localrun.services.pulling.plan import make_plan as make_pull_plan
 from localrun.services.pulling.remote_header import remote_header
 from localrun.services.runner_models import runner_model
+from localrun.services.translating.notes import cannot_load
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.load_settings import fill_open_values, fill_options
@@ -83,7 +84,7 @@ def plan_memory(
         return MemoryPlan(
             name=str(ref),
             is_here=False,
-            unknown=unknown_architecture(header.architecture),
+            unknown=cannot_load(header),
             shape=shape,
             plan=make_plan(shape, request, devices()),
         )

@@ -21,6 +21,7 @@ from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
 from localrun.services.pulling.translated import PulledFiles
 from localrun.services.translating.blobs import Translator
 from localrun.services.translating.manifests import published_model
+from localrun.services.translating.notes import other_file_hint
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import Role, parse_manifest
 
@@ -124,7 +125,8 @@ def _note_unknown(
         header = read_header(workspace.store.blobs.path(layer.digest))
         unknown = unknown_architecture(header.architecture)
         if unknown is not None:
-            report.note(f"{plan.ref} cannot be loaded: {unknown}")
+            hint = other_file_hint(workspace, plan.ref)
+            report.note(f"{plan.ref} cannot be loaded: {unknown}; {hint}")
 
 
 def _before(store: Store, plan: PullPlan) -> Entry | None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, StorageError
 from localrun.services.creating.manifests import layer_of, make_manifest
-from localrun.services.translating.blobs import TRANSLATED, PublishedBlob
+from localrun.services.translating.blobs import (
+    TRANSLATED,
+    PublishedBlob,
+    current_translation,
+)
 from localrun.services.translating.manifests import translated_manifest
 from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import MEDIA_TYPES, Descriptor, Role, parse_manifest
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from localrun.services.pulling.fetch import FetchedBlob
     from localrun.services.pulling.plan import PlannedFile, PullPlan
     from localrun.services.translating.blobs import Translator
+    from localrun.services.workspace import Workspace
     from localrun.store.translations import TranslationRecord
 
 _log = logging.getLogger(__name__)
@@ -33,6 +38,10 @@ class PulledFiles:
         self._records = self._known_records()
         self.missing = [each for each in plan.files if each.file.digest not in self._records]
         self.known_bytes = sum(record.size_bytes for record in self._records.values())
+        for planned in plan.files:
+            record = self._records.get(planned.file.digest or "")
+            if record is not None:
+                translator.report.advance(planned.file.name, record.size_bytes, record.size_bytes)
 
     def make_manifest(self, fetched: Sequence[FetchedBlob]) -> bytes:
         """Make the manifest of files from a hub or a URL, as they were published."""
@@ -83,6 +92,14 @@ class PulledFiles:
         ]
         found = {digest: self._translator.find(digest) for digest in digests}
         return {digest: record for digest, record in found.items() if record is not None}
+
+
+def is_here(workspace: Workspace, planned: PlannedFile) -> bool:
+    """Return whether a file of a plan, or its translation, is in the store."""
+    digest, store = planned.file.digest, workspace.store
+    if digest is None:
+        return False
+    return store.blobs.find(digest) is not None or current_translation(store, digest) is not None
 
 
 def _layer_of_record(planned: PlannedFile, record: TranslationRecord) -> Descriptor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 USUAL: dict[str, Any] = {
@@ -128,6 +129,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         **MAMBA, **MULTIPLIERS, **LOCAL, "shared_intermediate_size": 48,
         "layer_types": ["mamba", "attention", "mamba", "mamba"], "position_embedding_type": None,
     }),
+    "granite4micro": ("GraniteMoeHybrid", {
+        **MAMBA, **MULTIPLIERS, "num_local_experts": 0, "num_experts_per_tok": 0,
+        "shared_intermediate_size": 96, "layer_types": ["mamba", "attention", "mamba", "mamba"],
+        "position_embedding_type": "nope",
+    }),
     "granitemoeshared": ("GraniteMoeShared", {
         **LOCAL, **MULTIPLIERS, "shared_intermediate_size": 48,
     }),
@@ -170,6 +176,32 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     }),
     "nomicbert": ("NomicBert", {"num_key_value_heads": 4}),
 }  # fmt: skip
+# transformers has no class for it: a dense layer and one of experts, with biases
+NOMIC_MOE: dict[str, Any] = {
+    "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "n_embd": 64, "n_layer": 2,
+    "n_head": 4, "n_inner": 96, "n_positions": 2048, "max_trained_positions": 2048,
+    "layer_norm_epsilon": 1e-5, "rotary_emb_base": 10000.0, "activation_function": "gelu",
+    "causal": False, "qkv_proj_bias": True, "mlp_fc1_bias": True, "mlp_fc2_bias": True,
+    "prenorm": False, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False,
+    "rotary_emb_scale_base": None, "moe_every_n_layers": 2, "moe_top_k": 2, "num_experts": 4,
+    "vocab_size": 300, "type_vocab_size": 1,
+}  # fmt: skip
+NOMIC_SHAPES = {
+    "embeddings.word_embeddings.weight": [300, 64],
+    "embeddings.token_type_embeddings.weight": [1, 64],
+    **{f"{norm}.{end}": [64] for end in ("weight", "bias") for norm in (
+        "emb_ln", *(f"encoder.layers.{at}.norm{side}" for at in (0, 1) for side in (1, 2)))},
+    **{f"encoder.layers.{at}.attn.{name}": shape for at in (0, 1) for name, shape in (
+        ("Wqkv.weight", [192, 64]), ("Wqkv.bias", [192]), ("out_proj.weight", [64, 64]),
+        ("out_proj.bias", [64]))},
+    "encoder.layers.0.mlp.fc1.weight": [96, 64], "encoder.layers.0.mlp.fc1.bias": [96],
+    "encoder.layers.0.mlp.fc2.weight": [64, 96], "encoder.layers.0.mlp.fc2.bias": [64],
+    "encoder.layers.1.mlp.router.layer.weight": [4, 64],
+    "encoder.layers.1.mlp.experts.mlp.w1": [384, 64],
+    "encoder.layers.1.mlp.experts.mlp.w2": [384, 64],
+    "encoder.layers.1.mlp.experts.bias": [64],
+}  # fmt: skip
+HANDMADE = {"nomicbertmoe": (NOMIC_MOE, NOMIC_SHAPES)}
 TEXT = {key: value for key, value in USUAL.items() if key != "dtype"}
 VISION = {"depth": 3, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
           "out_hidden_size": 64}  # fmt: skip
@@ -243,7 +275,10 @@ QUANTIZED: dict[str, dict[str, Any]] = {
 # published files have other keys than those that transformers 5 writes, and llama.cpp reads them
 PUBLISHED: dict[str, dict[str, Any]] = {
     "granite4": {"layer_types": ["attention"] * 4, "mamba_n_heads": 128},
-    "granite4hybrid": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
+    "granite4hybrid": {
+        "layer_types": ["mamba", "attention", "mamba", "mamba"], "time_step_limit": [0.0, math.inf],
+    },
+    "granite4micro": {"layer_types": ["mamba", "attention", "mamba", "mamba"]},
     "nemotronh": {
         "layers_block_type": None, "hybrid_override_pattern": "M-*-", "num_hidden_layers": 4,
         "num_experts_per_tok": None, "n_routed_experts": None, "n_group": None, "topk_group": None,

@@ -23,6 +23,7 @@ from tests.convert.oracle.families import (
     CONFIGS,
     ENCODERS,
     FAMILIES,
+    HANDMADE,
     PACKED,
     PREDICTING,
     PUBLISHED,
@@ -47,11 +48,18 @@ def main() -> None:
     os.environ["NO_LOCAL_GGUF"] = "1"
     sys.path[:0] = [sources, str(Path(sources, "gguf-py"))]
     GOLDEN.mkdir(exist_ok=True)
-    for name in wanted or (*FAMILIES, *SEEING, *ENCODERS):
+    for name in wanted or (*FAMILIES, *SEEING, *ENCODERS, *HANDMADE):
         with tempfile.TemporaryDirectory() as scratch:
-            known = _expected(name, Path(scratch))
+            known = (_handmade if name in HANDMADE else _expected)(name, Path(scratch))
         (GOLDEN / f"{name}.json").write_text(json.dumps(known, indent=0, sort_keys=True) + "\n")
         sys.stdout.write(f"{name}\n")
+
+
+def _handmade(name: str, scratch: Path) -> dict[str, Any]:
+    config, shapes = HANDMADE[name]
+    folder = write_checkpoint(scratch / "model", config, weights(shapes))
+    keys, tensors = _converted(folder, is_raw=True, mtp=False)
+    return {"config": config, "shapes": shapes, "keys": keys, "tensors": tensors}
 
 
 def _expected(name: str, scratch: Path) -> dict[str, Any]:

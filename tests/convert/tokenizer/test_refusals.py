@@ -29,7 +29,7 @@ PIECES = {"type": "BPE", "vocab": {"a": 0}, "merges": [], "byte_fallback": True}
 
 def read(folder: Path, description: object) -> TokenizerVocabulary:
     (folder / "tokenizer.json").write_text(json.dumps(description))
-    return read_vocabulary(folder, read_description(folder))
+    return read_vocabulary(folder, read_description(folder), "llama")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -39,7 +39,10 @@ def changed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("description", "reason"),
     [
-        (changed(model={"type": "Unigram"}), "of the kind Unigram; BPE, WordPiece can be"),
+        (
+            changed(model={"type": "WordLevel"}),
+            "of the kind WordLevel; BPE, WordPiece, Unigram can",
+        ),
         (changed(normalizer={"type": "Lowercase"}), "changes text by 'Lowercase'"),
         (changed(pre_tokenizer={**BYTES, "add_prefix_space": True}), "puts a space before every"),
         (
@@ -175,9 +178,18 @@ def test_a_damaged_tokenizer_model_is_refused(data: bytes, reason: str) -> None:
         read_sentencepiece(data, "tokenizer.model")
 
 
-def test_a_unigram_tokenizer_model_is_refused() -> None:
-    with pytest.raises(UsageError, match="not of the kind BPE"):
-        read_sentencepiece(PIECE, "tokenizer.model")
+def test_a_tokenizer_model_of_another_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="not of the kind BPE or unigram"):
+        read_sentencepiece(PIECE + b"\x12\x02\x18\x03", "tokenizer.model")
+
+
+def test_a_unigram_tokenizer_model_is_read() -> None:
+    normalizer = b"\x1a\x07\x12\x03abc\x20\x00"
+
+    vocabulary = read_sentencepiece(PIECE + b"\x12\x02\x18\x01" + normalizer, "tokenizer.model")
+
+    assert (vocabulary.kind, vocabulary.charsmap) == ("t5", b"abc")
+    assert vocabulary.flags == {"add_space_prefix": True, "remove_extra_whitespaces": False}
 
 
 @given(st.binary(max_size=60), st.integers(0, 15))

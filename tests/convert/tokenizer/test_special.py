@@ -38,7 +38,7 @@ def special(
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     description = read_description(folder)
-    vocabulary = read_vocabulary(folder, description)
+    vocabulary = read_vocabulary(folder, description, "llama")
     return read_special(folder, vocabulary, Config(config or {}, "config.json"), description)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from tokenizers import Regex, normalizers, pre_tokenizers
 
@@ -24,6 +26,7 @@ from tests.convert.tokenizer.training import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.convert.tiny import Tiny
@@ -33,17 +36,18 @@ GEMMA_LIKE = (
     normalizers.Replace(" ", SPACE),
     pre_tokenizers.Split(" ", "merged_with_previous"),
 )
-BYTE_LEVEL = {
-    "qwen2": lambda: byte_level([splitting.QWEN2]),
-    "qwen35": lambda: byte_level([splitting.QWEN35]),
-    "llama-bpe": lambda: byte_level([splitting.LLAMA3], ignore_merges=True, starts=True),
-    "dbrx": lambda: byte_level([splitting.LLAMA3]),
-    "tekken": lambda: byte_level([splitting.TEKKEN], ignore_merges=True),
-    "gpt-4o": lambda: byte_level([splitting.GPT4O]),
-    "deepseek-v3": lambda: byte_level(list(splitting.DEEPSEEK3)),
-    "seed-coder": lambda: byte_level([splitting.SEED]),
-    "gpt-2": lambda: byte_level(None),
-    "smollm": lambda: byte_level(None, digits=True),
+BYTE_LEVEL: dict[str, Callable[..., dict[str, Any]]] = {
+    "qwen2": partial(byte_level, [splitting.QWEN2]),
+    "qwen35": partial(byte_level, [splitting.QWEN35]),
+    "llama-bpe": partial(byte_level, [splitting.LLAMA3], ignore_merges=True, starts=True),
+    "dbrx": partial(byte_level, [splitting.LLAMA3]),
+    "tekken": partial(byte_level, [splitting.TEKKEN], ignore_merges=True),
+    "gpt-4o": partial(byte_level, [splitting.GPT4O]),
+    "deepseek-llm": partial(byte_level, list(splitting.DEEPSEEK[:-1]), digits=True),
+    "deepseek-v3": partial(byte_level, list(splitting.DEEPSEEK3)),
+    "seed-coder": partial(byte_level, [splitting.SEED]),
+    "gpt-2": partial(byte_level, None),
+    "smollm": partial(byte_level, None, digits=True),
 }
 SPECIAL = {"bos_token": "<|start|>", "eos_token": {"content": "<|end|>"}}
 PIECES = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -54,12 +58,12 @@ def converted(
     tiny: Tiny, folder: Path, description: dict[str, Any], settings: dict[str, Any]
 ) -> Path:
     """Convert a model that has a row for each token of this tokenizer."""
-    highest = max(
-        *description["model"]["vocab"].values(), *(t["id"] for t in description["added_tokens"])
-    )
+    vocab = description["model"]["vocab"]
+    numbers = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
+    highest = max(*numbers, *(token["id"] for token in description["added_tokens"]))
     for name, array in tiny.tensors.items():
         if "word_embeddings" in name or "embed_tokens" in name:
-            tiny.tensors[name] = array.repeat(3, axis=0)[: highest + 1]
+            tiny.tensors[name] = np.resize(array, (highest + 1, array.shape[1]))
     tiny.write(folder)
     write(folder, description, settings)
     convert_folder(folder, folder.with_suffix(".gguf"))

@@ -18,6 +18,7 @@ from tokenizers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SPACE = "\u2581"
@@ -52,8 +53,12 @@ def byte_level(
     digits: bool = False,
     ignore_merges: bool = False,
     starts: bool = False,
+    texts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a byte-level tokenizer.json that splits by these expressions, or by its own."""
+    """Return a byte-level tokenizer.json that splits by these expressions, or by its own.
+
+    With ``texts``, it has long tokens of their words, so that each wrong split shows.
+    """
     tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     steps: list[Any] = [pre_tokenizers.Split(Regex(each), "isolated") for each in rule or []]
     if digits:
@@ -62,12 +67,13 @@ def byte_level(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=500,
+        vocab_size=6000 if texts else 500,
+        min_frequency=1 if texts else 0,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator([*CORPUS, *texts, *texts], trainer)
     tokenizer.add_tokens(["<think>", "</think>"])
     if starts:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -76,9 +82,9 @@ def byte_level(
     return dict(json.loads(tokenizer.to_str()))
 
 
-def pieces(normalizer: Any, splitter: Any = None) -> dict[str, Any]:
+def pieces(normalizer: Any, splitter: Any = None, texts: Sequence[str] = ()) -> dict[str, Any]:
     """Return a tokenizer.json like those made from sentencepiece: every way to make a piece."""
-    tokens, merges = _pieces_and_merges()
+    tokens, merges = _pieces_and_merges(texts)
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(
         models.BPE(vocab, merges, unk_token=UNKNOWN, byte_fallback=True, fuse_unk=True)
@@ -94,15 +100,38 @@ def pieces(normalizer: Any, splitter: Any = None) -> dict[str, Any]:
     return dict(json.loads(tokenizer.to_str()))
 
 
-def wordpiece(*, lowercase: bool) -> dict[str, Any]:
+def wordpiece(*, lowercase: bool, texts: Sequence[str] = ()) -> dict[str, Any]:
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN_WORD))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    size = 4000 if texts else 400
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator([*CORPUS, *texts, *texts], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return dict(json.loads(tokenizer.to_str()))
+
+
+def unigram(texts: Sequence[str]) -> dict[str, Any]:
+    """Return a tokenizer.json like that of XLM-RoBERTa, with another score for each piece."""
+    found, _ = _pieces_and_merges(texts)
+    known = [piece for piece in found[3:] if not piece.startswith("<0x")]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    scored = [(piece, 0.0) for piece in special]
+    known = [piece for piece in known if piece not in special]
+    scored += [
+        (piece, -5 - 0.0007 * index) for index, piece in enumerate(dict.fromkeys([*known, SPACE]))
+    ]
+    tokenizer = Tokenizer(models.Unigram(scored, 3, byte_fallback=False))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, "always")
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     return dict(json.loads(tokenizer.to_str()))
 
@@ -118,10 +147,10 @@ def write(folder: Path, description: dict[str, Any], settings: dict[str, Any]) -
     return folder
 
 
-def _pieces_and_merges() -> tuple[list[str], list[tuple[str, str]]]:
-    words = [SPACE + word for text in CORPUS for word in text.split()]
+def _pieces_and_merges(texts: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    words = [SPACE + word for text in (*CORPUS, *texts, *texts) for word in text.split()]
     trained = Tokenizer(models.BPE())
-    trainer = trainers.BpeTrainer(vocab_size=400, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=4000 if texts else 400, show_progress=False)
     trained.train_from_iterator(words, trainer)
     model = json.loads(trained.to_str())["model"]
     joined = ["".join(pair) for pair in model["merges"]]

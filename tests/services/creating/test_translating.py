@@ -88,3 +88,13 @@ def put_as_published(workspace: Workspace, file: Path, name: str) -> None:
         layer = layer_of(Role.WEIGHTS, file.name, blob.path, blob.digest)
         manifest = make_manifest(workspace.store, [layer], lease)
         workspace.store.tag(parse_name(name), manifest, lease)
+
+
+def test_a_file_says_how_it_becomes_loadable(workspace: Workspace, old_file: Path) -> None:
+    with pytest.raises(LoadError) as caught:
+        check_can_answer(workspace.models.find_model(str(old_file)))
+
+    assert caught.value.hint == f"localrun import {old_file}   translates it"
+    layout = describe_model(workspace, str(old_file)).layout
+    assert layout is not None
+    assert layout.endswith(f"localrun import {old_file}   translates it")

@@ -68,7 +68,7 @@ def test_an_imported_file_is_translated_and_stays_as_it_is(
 def test_the_costs_are_said_before_the_translation(workspace: Workspace, old_file: Path) -> None:
     class Ordered(Told):
         def note(self, text: str) -> None:
-            assert "translating" not in self.ended
+            assert "translation" not in self.ended
             super().note(text)
 
     told = Ordered()

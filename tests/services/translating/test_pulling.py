@@ -12,7 +12,9 @@ from localrun.names.parse import parse_name
 from localrun.services.capabilities import check_can_answer
 from localrun.services.pulling.lock import make_lock, plans_of
 from localrun.services.pulling.outdated import find_outdated
+from localrun.services.pulling.plan import make_plan
 from localrun.services.pulling.pull import Pulled, PullOptions, pull_model, run_plan
+from localrun.services.pulling.translated import is_here
 from localrun.services.push import push_model
 from localrun.services.show import describe_model
 from localrun.services.verify import verify_models
@@ -92,7 +94,7 @@ def test_a_pulled_model_computes_what_the_original_does(
         logits(model.shards[0], None, TOKENS), logits(published.ours, None, TOKENS)
     )
     assert "was written for Ollama's old engine" in told.notes[-1]
-    assert told.ended["translating"][0] == told.ended["translating"][1]
+    assert told.ended["translation"][0] == told.ended["translation"][1]
     assert describe_model(workspace, pulled.name).layout == (
         "written for Ollama's old engine, translated"
     )
@@ -122,12 +124,17 @@ def test_it_is_fetched_once_also_for_another_tag(
     num_requests = fetched(published.web, published.weights)
     publish(published.registry, published.weights, tag="20b", system="Be kind.")
 
-    again = pull(workspace, published.name)
+    told = Told()
+    again = pull(workspace, published.name, told)
+    plan = make_plan(workspace, parse_name(f"{published.name}:20b"))
+    are_here = [is_here(workspace, planned) for planned in plan.files]
     other = pull(workspace, f"{published.name}:20b")
 
     assert (again.is_changed, again.fetched_bytes) == (False, 0)
     assert again.manifest == first.manifest
+    assert sum(done for done, _ in told.ended.values()) == told.begun[0][0]
     assert other.fetched_bytes == len("Be kind.")
+    assert are_here == [True, True, False]  # config, weights, system prompt
     assert fetched(published.web, published.weights) == num_requests > 0
 
 

@@ -1,0 +1,118 @@
+// The machine: memory by device, requests, tokens a second over the last minutes, log, health.
+
+import { get } from "./api.js";
+import { button, bytes, fill, h, iconButton, number, shortName } from "./dom.js";
+
+const EVERY_MS = 2000;
+const NUM_POINTS = 150;  // five minutes
+const WIDTH = 600;
+const HEIGHT = 120;
+const SVG = "http://www.w3.org/2000/svg";
+const rates = [];  // tokens a second, the newest last; kept while other views are shown
+
+export class View {
+  constructor(page) {
+    this.page = page;
+    this.memory = h("div", { class: "stack" });
+    this.requests = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Loaded models" });
+    this.chart = h("div", { class: "chart" });
+    this.now = h("p", { class: "dim" });
+    this.log = h("pre", { class: "log", tabindex: "0", "aria-label": "Log of the server" });
+    this.health = h("div", { class: "stack", role: "status" });
+    this.title = h("h1", { class: "title view-title", text: "Machine" });
+    const check = button("Check this machine", () => this.doctor(check), {});
+    this.element = h("section", { class: "view", "aria-label": "Machine" },
+      h("header", { class: "bar" }, iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }), this.title),
+      h("div", { class: "scroller" }, h("div", { class: "page-body" },
+        card("Memory", this.memory), card("Tokens per second", this.now, this.chart), card("Requests", this.requests),
+        card("Health", check, this.health), card("Log", this.log))));
+  }
+
+  shown() {
+    this.refresh();
+    this.timer = setInterval(() => { if (!document.hidden) this.refresh(); }, EVERY_MS);
+  }
+
+  hide() {
+    clearInterval(this.timer);
+  }
+
+  async refresh() {
+    try {
+      const [{ devices }, { models }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/ps"), get("/api/localrun/log")]);
+      rates.push(models.reduce((sum, model) => sum + (model.shared_with || !model.running ? 0 : model.tokens_per_s), 0));
+      rates.splice(0, rates.length - NUM_POINTS);
+      fill(this.memory, devices.map(deviceView));
+      this.drawRequests(models);
+      this.drawChart();
+      this.drawLog(lines);
+    } catch (error) {
+      fill(this.memory, h("p", { class: "state", text: error.message }));
+    }
+  }
+
+  drawRequests(models) {
+    if (!models.length) return fill(this.requests, h("p", { class: "dim", text: "No model is loaded." }));
+    const heads = ["Model", "State", "Running", "Waiting", "Tokens/s", "Context in use", "Until"];
+    const rows = models.map((model) => [
+      shortName(model.name), model.state, model.running, model.waiting, model.tokens_per_s.toFixed(1),
+      `${number(model.context_used)} / ${number(model.context_total)}`,
+      model.pinned ? "pinned" : model.until ? new Date(model.until).toLocaleTimeString() : "",
+    ]);
+    return fill(this.requests, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { text, scope: "col" })))),
+      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((text) => h("td", { text: String(text), dir: "auto" })))))));
+  }
+
+  drawChart() {
+    const most = Math.max(1, ...rates);
+    const x = (at) => WIDTH - (rates.length - 1 - at) * (WIDTH / (NUM_POINTS - 1));
+    const y = (rate) => HEIGHT - 2 - (HEIGHT - 10) * (rate / most);
+    const points = rates.map((rate, at) => `${x(at).toFixed(1)},${y(rate).toFixed(1)}`);
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `Tokens per second in the last minutes, ${most.toFixed(0)} at most`);
+    const area = document.createElementNS(SVG, "polygon");
+    area.setAttribute("points", `${x(0).toFixed(1)},${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`);
+    const line = document.createElementNS(SVG, "polyline");
+    line.setAttribute("points", points.join(" "));
+    svg.append(area, line);
+    fill(this.chart, svg);
+    this.now.textContent = `${rates.at(-1).toFixed(1)} now, ${Math.max(...rates).toFixed(1)} at most in the last five minutes`;
+  }
+
+  drawLog(lines) {
+    const text = lines.join("\n");
+    if (this.log.textContent === text) return;
+    const isAtEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 30;
+    this.log.textContent = text;
+    if (isAtEnd) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  async doctor(check) {
+    check.disabled = true;
+    fill(this.health, h("p", { class: "dim", text: "Checking…" }));
+    try {
+      const { findings } = await get("/api/localrun/doctor");
+      fill(this.health, h("ul", { class: "findings" }, findings.map((one) => h("li", { class: one.health },
+        h("strong", { text: one.what }), h("span", { text: one.detail, dir: "auto" }), one.health !== "ok" && one.fix ? h("code", { text: one.fix }) : null))));
+    } catch (error) {
+      fill(this.health, h("p", { class: "state error", text: error.message }));
+    }
+    check.disabled = false;
+  }
+}
+
+function card(title, ...content) {
+  return h("section", { class: "card", "aria-label": title }, h("h2", { text: title }), content);
+}
+
+function deviceView({ device, description, total_bytes: total, free_bytes: free, models }) {
+  const used = total - free;
+  const parts = Object.entries(models).map(([name, size]) => `${shortName(name)} ${bytes(size)}`);
+  return h("div", { class: "stack" }, h("div", { class: "row wrap" }, h("strong", { text: device === description ? device : `${device} · ${description}` }),
+    h("span", { class: "space" }), h("span", { class: "dim", text: `${bytes(free)} of ${bytes(total)} free` })),
+    h("meter", { min: 0, max: total, value: used, "aria-label": `Memory of ${device} in use` }),
+    parts.length ? h("p", { class: "dim", text: parts.join(" · ") }) : null);
+}

@@ -1,0 +1,263 @@
+// The models of this machine: what they can do, whether they fit, and all that is done with them.
+
+import { ApiError, get, lines, post, query, remove } from "./api.js";
+import { asked, button, bytes, confirmed, fill, h, iconButton, notify, number, shortName, showDialog } from "./dom.js";
+
+const LINT_MS = 400;
+const NEW_RECIPE = "FROM guide\nSYSTEM You are brief.\nPARAMETER temperature 0.3\n";
+const pulls = new Map();  // by name, also while another view is shown
+
+export class View {
+  constructor(page) {
+    this.page = page;
+    this.list = h("div", { class: "cards" });
+    this.jobs = h("div", { class: "cards", role: "status" });
+    this.found = h("div", { class: "cards" });
+    this.input = h("input", { type: "search", "aria-label": "Name or search text", placeholder: "Pull by name, such as qwen3:0.6b, or search", maxlength: 200 });
+    const form = h("form", { class: "row pull", onsubmit: (event) => { event.preventDefault(); this.pull(this.input.value.trim()); } },
+      this.input, button("Pull", () => this.pull(this.input.value.trim()), { class: "primary", icon: "down" }),
+      button("Search", () => this.search(this.input.value.trim()), { icon: "search" }));
+    this.title = h("h1", { class: "title view-title", text: "Models" });
+    this.element = h("section", { class: "view", "aria-label": "Models" },
+      h("header", { class: "bar" }, iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }), this.title,
+        h("span", { class: "space" }), button("New recipe", () => this.edit(), { icon: "plus" })),
+      h("div", { class: "scroller" }, h("div", { class: "page-body" }, form, this.jobs, this.found, this.list)));
+  }
+
+  shown() {
+    this.drawJobs();
+    this.refresh();
+    this.timer = setInterval(() => { if (!document.hidden) this.page.loadRunning().then(() => this.drawStates()).catch(() => {}); }, 2000);
+  }
+
+  hide() {
+    clearInterval(this.timer);
+  }
+
+  async refresh() {
+    try {
+      await this.page.loadModels();
+    } catch (error) {
+      notify(error.message, "error");
+    }
+    this.draw();
+  }
+
+  draw() {
+    this.states = new Map();
+    fill(this.list, this.page.models.length ? this.page.models.map((model) => this.card(model)) : h("p", { class: "state", text: "No model is here yet. Pull one above." }));
+    this.drawStates();
+  }
+
+  card(model) {
+    const { details } = model;
+    const state = h("div", { class: "row model-state" });
+    const plan = h("p", { class: "state", role: "status" });
+    this.states.set(model.name, state);
+    const facts = [details.parameter_size, details.quantization_level, bytes(model.size), details.context_length ? `${number(details.context_length)} tokens` : "", details.family];
+    return h("article", { class: "card", "aria-label": model.name },
+      h("header", { class: "row" }, h("h2", { text: shortName(model.name), dir: "auto" }), h("span", { class: "space" }),
+        (model.capabilities ?? []).map((name) => h("span", { class: "source", text: name }))),
+      h("p", { class: "dim", text: facts.filter(Boolean).join(" · ") }), state, plan,
+      h("footer", { class: "row wrap" },
+        button("Chat", () => this.chat(model.name), { class: "small", icon: "chat" }),
+        button("Does it fit?", () => this.plan(model.name, plan), { class: "small" }),
+        button("Details", () => this.details(model.name), { class: "small" }),
+        button("Recipe", () => this.edit(model.name), { class: "small" }),
+        button("Copy…", () => this.copy(model.name), { class: "small" }),
+        button("Delete…", () => this.remove(model.name), { class: "small danger" })));
+  }
+
+  drawStates() {
+    for (const [name, element] of this.states ?? []) {
+      const row = this.page.loaded.find((one) => one.name === name);
+      const focused = element.contains(document.activeElement) ? document.activeElement.textContent : "";
+      fill(element, h("span", { class: `lamp ${row?.state ?? ""}` }), h("span", { text: stateText(row) }), h("span", { class: "space" }),
+        row && row.state !== "failed" ? button("Unload", () => this.unload(name), { class: "small" }) : button("Load", () => this.load(name, false), { class: "small" }),
+        row?.pinned ? null : button("Pin", () => this.load(name, true), { class: "small", icon: "pin" }));
+      if (focused) [...element.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
+    }
+  }
+
+  chat(name) {
+    localStorage.setItem("localrun:model", JSON.stringify(name));
+    this.page.newChat();
+  }
+
+  async load(name, pin) {
+    try {
+      for await (const part of lines("/api/localrun/load", { model: name, pin })) {
+        if (part.progress !== undefined) fill(this.states.get(name), h("progress", { value: part.progress, max: 1, "aria-label": `Load of ${name}` }));
+      }
+    } catch (error) {
+      notify(error.message, "error");
+    }
+    await this.page.loadRunning();
+    this.drawStates();
+  }
+
+  async unload(name) {
+    await post("/api/generate", { model: name, keep_alive: 0, stream: false }).catch((error) => notify(error.message, "error"));
+    await this.page.loadRunning();
+    this.drawStates();
+  }
+
+  async plan(name, element) {
+    element.textContent = "Planning…";
+    try {
+      element.textContent = (await get(`/api/localrun/plan${query({ model: name })}`)).summary;
+    } catch (error) {
+      element.textContent = error.message;
+    }
+  }
+
+  async details(name) {
+    try {
+      const shown = await post("/api/show", { model: name });
+      const info = Object.entries(shown.model_info).filter(([, value]) => value !== null && typeof value !== "object");
+      const part = (title, text) => (text ? h("details", {}, h("summary", { text: title }), h("pre", { class: "result", text, tabindex: "0" })) : null);
+      showDialog(shortName(name), h("div", { class: "stack" }, part("Recipe", shown.modelfile), part("Chat template", shown.template), part("Licence", shown.license),
+        part("Metadata", info.map(([key, value]) => `${key}: ${value}`).join("\n"))));
+    } catch (error) {
+      notify(error.message, "error");
+    }
+  }
+
+  async copy(name) {
+    const destination = await asked("Copy the model", "New name");
+    if (!destination) return;
+    await post("/api/copy", { source: name, destination }).catch((error) => notify(error.message, "error"));
+    this.refresh();
+  }
+
+  async remove(name) {
+    if (!await confirmed("Delete this model?", `${shortName(name)} is removed from this machine.`, "Delete")) return;
+    await remove("/api/delete", { model: name }).catch((error) => notify(error.message, "error"));
+    this.refresh();
+  }
+
+  // --- pull and search
+
+  async pull(name) {
+    if (!name || pulls.has(name)) return;
+    const job = { stopper: new AbortController(), text: "asking", done: 0, total: 0 };
+    pulls.set(name, job);
+    this.drawJobs();
+    try {
+      for await (const part of lines("/api/pull", { model: name }, { signal: job.stopper.signal })) {
+        Object.assign(job, { text: part.status, done: part.completed ?? job.done, total: part.total ?? job.total });
+        this.drawJob(name);
+      }
+      notify(`${name} is here.`);
+    } catch (error) {
+      if (error.name !== "AbortError") notify(`${name}: ${error.message}`, "error");
+    }
+    pulls.delete(name);
+    this.drawJobs();
+    this.refresh();
+  }
+
+  drawJobs() {
+    fill(this.jobs, [...pulls].map(([name, job]) => {
+      job.bar = h("progress", { max: 1, "aria-label": `Pull of ${name}` });
+      job.label = h("span", { class: "dim" });
+      return h("article", { class: "card row" }, h("strong", { text: name }), job.bar, job.label, h("span", { class: "space" }),
+        button("Cancel", () => job.stopper.abort(), { class: "small" }));
+    }));
+    for (const name of pulls.keys()) this.drawJob(name);
+  }
+
+  drawJob(name) {
+    const { bar, label, text, done, total } = pulls.get(name);
+    if (total) bar.value = done / total;
+    label.textContent = total ? `${bytes(done)} of ${bytes(total)}` : text;
+  }
+
+  async search(text) {
+    if (!text) return;
+    fill(this.found, h("p", { class: "state", text: "Searching…" }));
+    try {
+      const { hits, problems } = await get(`/api/localrun/search${query({ text })}`);
+      fill(this.found, problems.map((problem) => h("p", { class: "state", text: problem })),
+        hits.length ? hits.map((hit) => h("article", { class: "card row wrap" },
+          h("strong", { text: hit.name, dir: "auto" }), h("span", { class: "dim", text: [hit.quantization, hit.size_bytes ? bytes(hit.size_bytes) : "", `${number(hit.downloads)} downloads`].filter(Boolean).join(" · ") }),
+          h("span", { class: "space" }), hit.fits === null ? null : h("span", { class: `source ${hit.fits ? "recipe" : ""}`, text: hit.fits ? "fits" : "too large" }),
+          button("Pull", () => this.pull(hit.name), { class: "small" }))) : h("p", { class: "state", text: "Nothing is found." }));
+    } catch (error) {
+      fill(this.found, h("p", { class: "state error", text: error.message }));
+    }
+  }
+
+  // --- recipes
+
+  async edit(base = "") {
+    const shown = base ? (await post("/api/show", { model: base }).catch(() => null)) : null;
+    const start = base ? recipeText(base, shown) : NEW_RECIPE;
+    const name = h("input", { id: "recipe-name", placeholder: "Name of the model", value: base ? shortName(base) : "", maxlength: 200 });
+    const area = h("textarea", { class: "code-field recipe", rows: 12, spellcheck: "false", "aria-label": "Recipe", value: start, wrap: "off", oninput: () => later() });
+    const gutter = h("div", { class: "gutter", "aria-hidden": "true" });
+    const marks = h("ul", { class: "marks", role: "status", "aria-label": "Problems" });
+    const state = h("p", { class: "state" });
+    let timer = null;
+    const lint = async () => {
+      try {
+        const { problems } = await post("/api/localrun/lint", { modelfile: area.value });
+        const lines_ = area.value.split("\n").length;
+        fill(gutter, Array.from({ length: lines_ }, (_, at) => {
+          const found = problems.find((one) => one.line === at + 1);
+          return h("div", { class: found?.severity ?? "", text: found ? `${at + 1} ●` : String(at + 1) });
+        }));
+        fill(marks, problems.map((one) => h("li", { class: one.severity }, h("button", { type: "button", class: "small", onclick: () => goTo(area, one) }, `${one.line}:${one.column}`),
+          h("span", { text: one.message + (one.hint ? ` (${one.hint})` : ""), dir: "auto" }))));
+      } catch (error) {
+        state.textContent = error.message;
+      }
+    };
+    const later = () => { clearTimeout(timer); timer = setTimeout(lint, LINT_MS); };
+    area.addEventListener("scroll", () => { gutter.scrollTop = area.scrollTop; });
+    const create = async () => {
+      if (!name.value.trim()) return name.focus();
+      try {
+        for await (const part of lines("/api/create", { model: name.value.trim(), modelfile: area.value })) state.textContent = part.status;
+        dialog.close();
+        notify(`${name.value} is created.`);
+        return this.refresh();
+      } catch (error) {
+        state.className = "state error";
+        state.textContent = error instanceof ApiError ? error.message : String(error);
+        return null;
+      }
+    };
+    const dialog = showDialog(base ? `Recipe from ${shortName(base)}` : "New recipe",
+      h("div", { class: "stack" }, h("label", { for: "recipe-name", text: "Name" }), name, h("div", { class: "recipe-frame" }, gutter, area), marks, state),
+      [button("Cancel", () => dialog.close()), button("Create", create, { class: "primary" })]);
+    dialog.classList.add("wide");
+    lint();
+  }
+}
+
+/** Return the recipe of a stored model, based on it, as text to edit. */
+function recipeText(name, shown) {
+  const quoted = (text) => (text.includes("\n") || text.includes('"') ? `"""${text}"""` : text);
+  const rows = [`FROM ${shortName(name)}`];
+  if (shown?.system) rows.push(`SYSTEM ${quoted(shown.system)}`);
+  for (const line of shown?.parameters?.split("\n") ?? []) rows.push(`PARAMETER ${line.replace(/\s+/, " ")}`);
+  return `${rows.join("\n")}\n`;
+}
+
+function goTo(area, { line, column }) {
+  const before = area.value.split("\n").slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+  area.focus();
+  area.setSelectionRange(before + column - 1, before + column - 1);
+}
+
+function stateText(row) {
+  if (!row) return "Not loaded";
+  if (row.state === "failed") return `Failed: ${row.reason}`;
+  if (row.state === "loading") return `Loading, ${Math.round(100 * row.progress)} %`;
+  const parts = [row.pinned ? "Pinned" : "Loaded", bytes(row.size_bytes), `${number(row.context)} tokens`];
+  if (row.running) parts.push(`${row.running} running`);
+  if (row.waiting) parts.push(`${row.waiting} waiting`);
+  return parts.join(" · ");
+}
+

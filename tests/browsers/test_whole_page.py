@@ -1,0 +1,182 @@
+"""The page of the whole program in real browsers: models and machine, on the embedded model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.browsers.conftest import inside
+from tests.e2e.conftest import Home, make_home
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.browsers.bidi import Browser
+
+CARD = "document.querySelector('.card[aria-label=\"{}\"]')"
+AXE = os.environ.get("LOCALRUN_TEST_AXE", "")
+VIEWS = ("#/", "#/models", "#/machine")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    found = make_home(tmp_path_factory.mktemp("home"))
+    assert found.run("load", "guide").returncode == 0
+    yield found
+    found.run("stop", "--server")
+
+
+@pytest.fixture
+def page(browser: Browser, home: Home) -> Iterator[Browser]:
+    browser.resize(1280, 900)
+    browser.open("about:blank")
+    browser.requests.clear()
+    browser.errors.clear()
+    browser.open(f"{home.url}/")
+    browser.wait("document.querySelector('#input')")
+    yield browser
+    browser.open("about:blank")
+    assert [url for url in browser.requests if not url.startswith(inside(home.url))] == []
+    assert browser.errors == []
+
+
+def go_to(page: Browser, view: str) -> None:
+    page.run(f"location.hash = '#/{view}';")
+    page.wait(f"document.querySelector('.view-title')?.innerText.toLowerCase() === '{view}'")
+
+
+def names(home: Home) -> list[str]:
+    return [model["name"] for model in httpx.get(f"{home.url}/api/tags").json()["models"]]
+
+
+def test_guide_answers_and_the_terminal_has_the_chat(page: Browser, home: Home) -> None:
+    page.click("#input")
+    page.type("What is a Modelfile?")
+    page.press("Enter")
+
+    page.wait("document.querySelector('.message.assistant .figures')?.innerText.includes('/s')")
+    page.wait(
+        "/^\\d+ \\/ 2,048 tokens$/.test(document.querySelector('.composer-status').innerText)"
+    )
+    chat = page.run("return location.hash.split('/')[2];")
+    wait_until(lambda: "Modelfile" in home.run("chats", "show", chat).stdout.partition("guide")[2])
+
+
+def test_a_model_is_planned_loaded_pinned_and_unloaded(page: Browser, home: Home) -> None:
+    go_to(page, "models")
+    card = CARD.format("guide:latest")
+    page.wait(f"{card}?.innerText.includes('Loaded')")
+    selector = ".card[aria-label='guide:latest']"
+
+    page.click(f"{selector} footer button", 1)
+    page.wait(f"{card}.innerText.includes('fits: on the processor')")
+    page.click(f"{selector} .model-state button", 0)
+    page.wait(f"{card}.innerText.includes('Not loaded')")
+    page.click(f"{selector} .model-state button", 1)
+    page.wait(f"{card}.innerText.includes('Pinned')")
+    assert "guide" in home.run("ps").stdout
+
+
+def test_a_recipe_is_checked_created_and_deleted(page: Browser, home: Home) -> None:
+    go_to(page, "models")
+    page.click(".view .bar button", -1)
+    page.wait("document.querySelector('.gutter div')")
+    page.run(
+        "const area = document.querySelector('.recipe');"
+        "area.value = 'FROM guide\\nPARAMETER temprature 1\\nADAPTER /etc/passwd';"
+        "area.dispatchEvent(new Event('input'));"
+    )
+    page.wait("document.querySelectorAll('.marks .error').length === 2")
+    assert page.run("return document.querySelector('.gutter').innerText;").split() == [
+        "1", "2", "●", "3", "●",
+    ]  # fmt: skip
+    page.run(
+        "const area = document.querySelector('.recipe');"
+        "area.value = 'FROM guide\\nSYSTEM Be brief.';"
+        "area.dispatchEvent(new Event('input'));"
+    )
+    page.wait("document.querySelectorAll('.marks .error').length === 0")
+    page.click("#recipe-name")
+    page.type(f"mine-{page.name}")
+    page.click("dialog .primary")
+    wait_until(lambda: f"mine-{page.name}:latest" in names(home))
+
+    page.wait(CARD.format(f"mine-{page.name}:latest"))
+    page.click(f".card[aria-label='mine-{page.name}:latest'] footer .danger")
+    page.click("dialog .danger")
+    wait_until(lambda: f"mine-{page.name}:latest" not in names(home))
+
+
+def test_a_pull_that_fails_says_why(page: Browser) -> None:
+    go_to(page, "models")
+    page.click(".pull input")
+    page.type("../nosuch")
+    page.press("Enter")
+
+    page.wait("document.querySelector('.notice.error')?.innerText.includes('../nosuch')")
+
+
+def test_the_machine_is_shown(page: Browser) -> None:
+    go_to(page, "machine")
+
+    page.wait("document.querySelector('.log')?.innerText.includes('listening on')")
+    page.wait("document.querySelector('tbody')?.innerText.includes('guide')")
+    assert page.run("return document.querySelector('meter').value;") > 0
+    page.click(".card > button")
+    page.wait("document.querySelector('.findings')?.innerText.includes('store')")
+
+
+def test_the_page_goes_on_after_a_restart_of_the_server(page: Browser, home: Home) -> None:
+    page.click("#input")
+    page.type("What is ")
+    home.run("stop", "--server")
+    page.type("a LoRA?")
+    page.press("Enter")
+    page.wait("document.body.classList.contains('away')")
+
+    assert home.run("load", "guide").returncode == 0
+
+    page.wait("!document.body.classList.contains('away')")
+    assert page.text(".message.user .plain") == "What is a LoRA?"
+    chat = page.wait("location.hash.startsWith('#/chat/') && location.hash.split('/')[2]")
+    wait_until(lambda: "What is a LoRA?" in home.run("chats", "show", chat).stdout)
+    page.wait("document.querySelector('[aria-label=\"Regenerate the answer\"]:not(:disabled)')")
+    page.click("[aria-label='Regenerate the answer']")
+    page.wait("document.querySelector('.message.assistant .figures')")
+
+
+@pytest.mark.skipif(not AXE, reason="no axe-core: scripts/test fetches it by npm")
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing_serious(page: Browser, width: int) -> None:
+    page.resize(width, 844)
+    page.run(Path(AXE).read_text() + "\nwindow.axe = axe;")
+    for theme in ("light", "dark"):
+        for view in VIEWS:
+            page.run(
+                f"document.documentElement.dataset.theme = '{theme}'; location.hash = '{view}';"
+            )
+            page.wait("document.querySelector('#main > section')")
+            if view == "#/" and width > 400:
+                page.click("[aria-label='Settings of this chat']")
+                page.wait("document.querySelector('.parameter')")
+            found = page.run(
+                "await new Promise(r => setTimeout(r, 200));"
+                "const { violations } = await axe.run({ resultTypes: ['violations'] });"
+                "return violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+                " .map(v => [v.id, ...v.nodes.map(n => n.html.slice(0, 120))]);"
+            )
+            assert found == [], (theme, view)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440, 3840])
+def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
+    page.resize(width, 900)
+    for view in VIEWS:
+        page.run(f"location.hash = '{view}'; await new Promise(r => setTimeout(r, 100));")
+        wide = page.run("return document.documentElement.scrollWidth;")
+        assert wide <= width

@@ -25,6 +25,8 @@ from localrun.terminal import harmless, harmless_line, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from localrun.services.stored_model import ModelSummary
+
 BROKEN_PIPE_EXIT = 141  # the status that a shell reports for SIGPIPE
 JSON_CONTROL = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 Item = TypeVar("Item")
@@ -170,6 +172,13 @@ def human_bytes(count: int) -> str:
         if value < 999.95:  # noqa: PLR2004 - a value that rounds to 1000.0 gets the next unit
             return f"{value:.1f} {unit}"
     return f"{value / 1000:.1f} TB"
+
+
+def model_size(model: ModelSummary) -> str:
+    """Return the size of a model's files, or where it is answered if it has none."""
+    if model.remote is not None:
+        return f"remote at {model.remote.first.host}"
+    return human_bytes(model.size_bytes)
 
 
 def human_seconds(seconds: float) -> str:

@@ -37,12 +37,18 @@ def compose_files(deployment: Deployment, api_key: str | None) -> list[DeployFil
     """Return the files.
 
     Raises:
-        UsageError: several replicas, or a maximum of them, which one host's port cannot serve.
+        UsageError: several replicas, or a maximum of them, which one host's port cannot serve; or
+            the model is in an image.
     """
     if deployment.num_replicas > 1 or deployment.max_replicas is not None:
         raise UsageError(
             "compose runs one replica: a second one would need another port and another GPU",
             hint="localrun deploy kubernetes   or   ray   for several",
+        )
+    if deployment.model.image is not None:
+        raise UsageError(
+            "compose cannot mount --model-image: its older versions know no such volumes",
+            hint="localrun deploy quadlet   or   kubernetes   can",
         )
     services: dict[str, Any] = {}
     server = _server(deployment)

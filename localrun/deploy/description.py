@@ -15,6 +15,7 @@ from localrun.errors import UsageError
 PORT = 11435
 USER = 10001  # of the image that scripts/build-image writes
 PROGRAM = "/usr/bin/localrun"  # there, too
+MODEL_IMAGE = "/model-image"  # where an image with the model is mounted
 MODELS, CACHE, LOCK_FOLDER = "/models", "/models/.cache", "/lock"
 LOCK_FILE = "models.lock"
 HEALTH, READY, METRICS = "/healthz", "/readyz", "/metrics"
@@ -40,7 +41,8 @@ class DeployedModel:
     needed_bytes: int  # memory of the plan: weights, KV cache, buffers
     num_ctx: int
     num_parallel: int
-    lock: str | None  # the lock file of a pulled model; None if it comes with localrun
+    lock: str | None  # the lock file of a pulled model; None if no download is needed
+    image: str | None = None  # that `push --as-image` made, mounted as a read-only store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,8 @@ class Deployment:
     @property
     def disk_bytes(self) -> int:
         """Return the size of a volume for the model's files, with room for a download."""
-        return math.ceil(self.model.files_bytes * 1.1 / MIB) * MIB + CACHE_BYTES
+        files_bytes = self.model.files_bytes if self.pulls else 0
+        return math.ceil(files_bytes * 1.1 / MIB) * MIB + CACHE_BYTES
 
     @property
     def pulls(self) -> bool:
@@ -76,7 +79,9 @@ class Deployment:
     @property
     def environment(self) -> dict[str, str]:
         """Return the variables of the server, but its key."""
+        extra = {"LOCALRUN_EXTRA_MODELS": MODEL_IMAGE} if self.model.image else {}
         return {
+            **extra,
             "HOME": MODELS,
             "LOCALRUN_CACHE": CACHE,
             "LOCALRUN_CONTEXT_LENGTH": str(self.model.num_ctx),
@@ -130,8 +135,10 @@ def check_deployment(deployment: Deployment) -> None:
             f"--name {deployment.name[:100]} is no DNS label of at most {LONGEST_NAME} characters",
             hint=f"--name {object_name(deployment.name)}",
         )
-    if not IMAGE.fullmatch(deployment.image):
-        raise UsageError(f"--image {deployment.image[:100]!r} is no reference of an image")
+    images = (("--image", deployment.image), ("--model-image", deployment.model.image))
+    for option, image in images:
+        if image is not None and not IMAGE.fullmatch(image):
+            raise UsageError(f"{option} {image[:100]!r} is no reference of an image")
     if not 1 <= deployment.num_replicas <= MAX_REPLICAS:
         raise UsageError(f"--replicas must be from 1 to {MAX_REPLICAS}")
     most = deployment.max_replicas

@@ -21,6 +21,7 @@ from localrun.deploy.description import (
     LOCK_FOLDER,
     METRICS,
     MIB,
+    MODEL_IMAGE,
     MODELS,
     PORT,
     READY,
@@ -115,6 +116,9 @@ def _pod(deployment: Deployment) -> JsonObject:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
     }
+    if deployment.model.image is not None:
+        image = {"reference": deployment.model.image, "pullPolicy": "IfNotPresent"}
+        volumes.append({"name": "model-image", "image": image})
     if deployment.pulls:
         volumes.append({"name": "lock", "configMap": {"name": _lock_name(deployment)}})
         pod["initContainers"] = [_puller(deployment)]
@@ -145,10 +149,14 @@ def _server(deployment: Deployment) -> JsonObject:
         "livenessProbe": {**_probe(HEALTH), "periodSeconds": 10, "failureThreshold": 6},
         "readinessProbe": {**_probe(READY), "periodSeconds": 5, "failureThreshold": 2},
         "securityContext": _locked_down(),
-        "volumeMounts": [
-            {"name": "models", "mountPath": MODELS},
-        ],
+        "volumeMounts": [{"name": "models", "mountPath": MODELS}, *_image_mounts(deployment)],
     }
+
+
+def _image_mounts(deployment: Deployment) -> list[JsonObject]:
+    if deployment.model.image is None:
+        return []
+    return [{"name": "model-image", "mountPath": MODEL_IMAGE, "readOnly": True}]
 
 
 def _puller(deployment: Deployment) -> JsonObject:

@@ -18,6 +18,7 @@ from localrun.deploy.description import (
     LOCK_FILE,
     LOCK_FOLDER,
     MIB,
+    MODEL_IMAGE,
     MODELS,
     PORT,
     PROGRAM,
@@ -76,6 +77,9 @@ def _server(deployment: Deployment) -> str:
         ("PodmanArgs", f"--memory={deployment.memory_bytes // MIB}m"),
         *_gpus(deployment),
     ]
+    if deployment.model.image is not None:
+        mount = f"type=image,source={deployment.model.image},destination={MODEL_IMAGE}"
+        container.append(("Mount", mount))
     return _unit(
         [
             ("Unit", [("Description", f"localrun with {deployment.model.name}"), *order]),

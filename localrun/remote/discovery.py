@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
 from localrun.remote.engines import RemoteEngines
 from localrun.remote.errors import malformed
 from localrun.remote.http import EngineHttp
-from localrun.remote.model import LARGEST_CONTEXT, LONGEST_MODEL, EngineKind
+from localrun.remote.model import (
+    KNOWN_CAPABILITIES,
+    LARGEST_CONTEXT,
+    LONGEST_MODEL,
+    EngineKind,
+    checked_capabilities,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +43,7 @@ class OfferedModel:
     id: str
     context_length: int | None
     engine: EngineKind
+    capabilities: tuple[str, ...] | None = None  # if the engine says them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +104,40 @@ async def _report(
     try:
         answer = await engines.models_of(name, address, key)
         models = offered_models(answer, name, address)
+        models = await _with_details(engines, name, address, key, models)
     except LocalrunError as error:
         return AddressReport(address=address, seconds=time.monotonic() - begun_s, error=error)
     return AddressReport(address=address, seconds=time.monotonic() - begun_s, models=models)
+
+
+async def _with_details(
+    engines: RemoteEngines,
+    name: str,
+    address: RemoteAddress,
+    key: str | None,
+    models: tuple[OfferedModel, ...],
+) -> tuple[OfferedModel, ...]:
+    """Return the models with what only localrun says of each: ``/api/tags`` beside ``/v1``."""
+    root = address.url.removesuffix("/v1")
+    if root == address.url or not any(each.engine is EngineKind.LOCALRUN for each in models):
+        return models
+    try:
+        answer = await engines.get(name, replace(address, url=f"{root}/api"), key, "tags")
+        known = {each["name"].removesuffix(":latest"): each for each in answer["models"]}
+        return tuple(_detailed(model, known.get(model.id, {})) for model in models)
+    except (LocalrunError, KeyError, TypeError, AttributeError):
+        return models  # an older localrun, or a proxy in front of one
+
+
+def _detailed(model: OfferedModel, tag: Mapping[str, Any]) -> OfferedModel:
+    stated = [each for each in tag.get("capabilities", ()) if each in KNOWN_CAPABILITIES]
+    length = tag.get("details", {}).get("context_length")
+    is_length = type(length) is int and 0 < length <= LARGEST_CONTEXT
+    return replace(
+        model,
+        capabilities=checked_capabilities(stated) if stated else None,
+        context_length=length if is_length else model.context_length,
+    )
 
 
 def _offered(item: Mapping[str, Any]) -> OfferedModel | None:

@@ -154,7 +154,15 @@ class RemoteEngines:
         Raises:
             LocalrunError: it does not answer within `PROBE_S`, or refuses.
         """
-        request = EngineRequest(name=name, address=address, path=MODELS, key=key, silence_s=PROBE_S)
+        return await self.get(name, address, key, MODELS)
+
+    async def get(self, name: str, address: RemoteAddress, key: str | None, path: str) -> Any:  # noqa: ANN401 - any JSON
+        """Return the JSON below an address.
+
+        Raises:
+            LocalrunError: it does not answer within `PROBE_S`, or refuses.
+        """
+        request = EngineRequest(name=name, address=address, path=path, key=key, silence_s=PROBE_S)
         try:
             async with asyncio.timeout(PROBE_S), self._http.open(request) as response:
                 return await parse_json(await response.body(), request)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Descriptor
+    from localrun.store.store import Entry
 
 PRIVATE = 0o600
 LONGEST_ADDRESS = 1 << 14
@@ -59,6 +60,32 @@ def push_model(
         NetworkError: the registry refuses or does not answer; the same command resumes.
         IntegrityError: a file of the model is damaged.
     """
+    entry = find_pushed(workspace, ref, target)
+    store = workspace.store
+    is_insecure = is_insecure or store.allows_plain_http(target)
+    store.check_whole(entry)
+    registry = workspace.registry(target.host or "", is_insecure=is_insecure)
+    blobs = entry.manifest.blobs
+    report.begin(entry.manifest.size_bytes, len(blobs))
+    content = store.blobs.read(entry.ref.manifest, max_bytes=MAX_BYTES)
+    with store.lease([entry.ref.manifest, *(blob.digest for blob in blobs)]):
+        sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
+        digest = registry.push_manifest(target.repo, target.tag, content, entry.manifest.media_type)
+    return Pushed(
+        name=str(target),
+        manifest=digest,
+        size_bytes=entry.manifest.size_bytes,
+        sent_bytes=sent,
+    )
+
+
+def find_pushed(workspace: Workspace, ref: ModelRef, target: ModelRef) -> Entry:
+    """Return the entry of a model that can be pushed to a target.
+
+    Raises:
+        ModelNotFoundError: the model does not exist.
+        UsageError: the target is no registry, or the model is not in the store or is remote.
+    """
     if target.source is not ModelSource.REGISTRY:
         raise UsageError(
             f"{target} is not in an OCI registry",
@@ -75,21 +102,7 @@ def push_model(
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
     refuse_entry(entry, "pushed")
-    is_insecure = is_insecure or store.allows_plain_http(target)
-    store.check_whole(entry)
-    registry = workspace.registry(target.host or "", is_insecure=is_insecure)
-    blobs = entry.manifest.blobs
-    report.begin(entry.manifest.size_bytes, len(blobs))
-    content = store.blobs.read(entry.ref.manifest, max_bytes=MAX_BYTES)
-    with store.lease([entry.ref.manifest, *(blob.digest for blob in blobs)]):
-        sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
-        digest = registry.push_manifest(target.repo, target.tag, content, entry.manifest.media_type)
-    return Pushed(
-        name=str(target),
-        manifest=digest,
-        size_bytes=entry.manifest.size_bytes,
-        sent_bytes=sent,
-    )
+    return entry
 
 
 def _send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.deploy.compose import compose_files
@@ -41,7 +42,10 @@ def deployment(model: DeployedModel = PULLED, **changed: Any) -> Deployment:
 def printed() -> dict[str, list[DeployFile]]:
     """Return the files of every target, with everything that can be stated."""
     scaled = deployment(num_replicas=2, max_replicas=4, num_gpus=1)
+    in_image = replace(PULLED, name="mine", lock=None, image="registry.example/me/mine:1")
     return {
+        "kubernetes-image": kubernetes_files(deployment(in_image, name="mine"), None),
+        "quadlet-image": quadlet_files(deployment(in_image, name="mine")),
         "kubernetes": kubernetes_files(scaled, KEY),
         "kubernetes-plain": kubernetes_files(deployment(OWN, name="guide"), None),
         "compose": compose_files(deployment(num_gpus=1), KEY),

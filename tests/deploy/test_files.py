@@ -48,7 +48,7 @@ def test_the_files_are_as_reviewed(target: str, golden: Callable[[str, str], Non
             golden(f"deploy/{target}/{file.name}", file.text)
 
 
-@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain"])
+@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain", "kubernetes-image"])
 def test_selectors_match_the_pods(target: str) -> None:
     objects = named(target)
     spec = objects["deployment.yaml"]["spec"]
@@ -59,7 +59,7 @@ def test_selectors_match_the_pods(target: str) -> None:
         assert "app.kubernetes.io/instance" in selector
 
 
-@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain"])
+@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain", "kubernetes-image"])
 def test_probes_and_ports_are_of_the_server(target: str) -> None:
     objects = named(target)
     pod = objects["deployment.yaml"]["spec"]["template"]
@@ -82,7 +82,7 @@ def test_the_routes_and_the_metric_exist() -> None:
     assert f'"{WAITING_METRIC}"' in Path(metrics.__file__).read_text()
 
 
-@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain"])
+@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain", "kubernetes-image"])
 def test_pods_have_no_privileges_and_all_volumes_they_mount(target: str) -> None:
     objects = named(target)
     pod = objects["deployment.yaml"]["spec"]["template"]["spec"]
@@ -170,7 +170,7 @@ def test_compose_mounts_only_what_is_beside_it(target: str) -> None:
     assert document["secrets"]["api-key"]["file"] == "./api-key.txt"
 
 
-@pytest.mark.parametrize("target", ["quadlet", "quadlet-plain"])
+@pytest.mark.parametrize("target", ["quadlet", "quadlet-plain", "quadlet-image"])
 def test_units_name_each_other(target: str) -> None:
     beside = {file.name: file.text for file in TARGETS[target]}
     for name, text in beside.items():
@@ -223,7 +223,7 @@ def written(target: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain"])
+@pytest.mark.parametrize("target", ["kubernetes", "kubernetes-plain", "kubernetes-image"])
 def test_kubernetes_knows_every_field(target: str, tmp_path: Path) -> None:
     program = validator("LOCALRUN_TEST_KUBERNETES_VALIDATE", "kubernetes-validate")
 
@@ -244,7 +244,7 @@ def test_compose_knows_every_field(target: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("target", ["quadlet", "quadlet-plain"])
+@pytest.mark.parametrize("target", ["quadlet", "quadlet-plain", "quadlet-image"])
 def test_quadlet_knows_every_key(target: str, tmp_path: Path) -> None:
     program = validator("LOCALRUN_TEST_QUADLET", "quadlet")
 
@@ -254,6 +254,19 @@ def test_quadlet_knows_every_key(target: str, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "ExecStart=/usr/bin/podman run" in done.stdout
+
+
+def test_a_model_in_an_image_is_mounted_as_a_store_and_not_pulled() -> None:
+    pod = named("kubernetes-image")["deployment.yaml"]["spec"]["template"]["spec"]
+    (server,) = pod["containers"]
+    mount = next(each for each in server["volumeMounts"] if each["name"] == "model-image")
+    volume = next(each for each in pod["volumes"] if each["name"] == "model-image")
+    environment = {each["name"]: each.get("value") for each in server["env"]}
+
+    assert "initContainers" not in pod
+    assert volume["image"]["reference"] == "registry.example/me/mine:1"
+    assert environment["LOCALRUN_EXTRA_MODELS"] == mount["mountPath"]
+    assert mount["readOnly"] is True
 
 
 def test_no_key_and_no_lock_are_no_objects() -> None:

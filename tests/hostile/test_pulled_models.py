@@ -281,7 +281,7 @@ def test_tokenizers(growth: Growth, kind: str, tmp_path: Path) -> None:
         steps = {"type": "Sequence", "pretokenizers": [split, level]}
         described = {"model": model, "pre_tokenizer": steps}
         (tmp_path / "tokenizer.json").write_text(json.dumps(described))
-        return lambda: read_vocabulary(tmp_path, read_description(tmp_path))
+        return lambda: read_vocabulary(tmp_path, read_description(tmp_path), "llama")
 
     growth.check(make)
 

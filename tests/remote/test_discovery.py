@@ -40,6 +40,31 @@ def test_engines_say_what_they_are_and_how_long_prompts_may_be() -> None:
     assert engine.asked[0].headers["authorization"] == "Bearer key"
 
 
+def test_localrun_says_what_its_models_do() -> None:
+    tag = {
+        "name": "guide:latest",
+        "capabilities": ["completion", "tools", "thinking", "flying"],
+        "details": {"context_length": 2048},
+    }
+
+    def script(asked: Asked, wire: Wire) -> None:
+        if asked.path == "/api/tags":
+            wire.json({"models": [tag]})
+        else:
+            wire.json({"data": [{"id": id_, "owned_by": "localrun"} for id_ in ("guide", "x")]})
+
+    with fake_engine(script) as engine:
+        (report,) = ask_addresses(
+            "big", [remote_address(engine.url, "guide")], "key", {}, is_offline=True
+        )
+
+    guide, other = report.models
+    assert guide.capabilities == ("completion", "tools", "thinking")
+    assert guide.context_length == 2048
+    assert (other.capabilities, other.context_length) == (None, None)
+    assert all(each.headers["authorization"] == "Bearer key" for each in engine.asked)
+
+
 def test_each_address_has_its_own_report() -> None:
     def no_list(_: Asked, wire: Wire) -> None:
         wire.json({"hello": "world"})

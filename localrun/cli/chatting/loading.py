@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.session import ContextUse
-from localrun.cli.output import human_bytes
+from localrun.cli.output import model_size
 from localrun.cli.serving.answer import load_status
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def load(chat: Chat) -> None:
     for frame in client.load({"model": model, **body}):
         chat.transcript.status("" if frame["done"] else load_status(frame, model))
     state = next((one for one in client.states() if one["name"] == model), {})
-    chat.session.context = ContextUse(chat.session.context.used, state.get("context") or 0)
+    chat.session.context = ContextUse(chat.session.context.used, _context(chat, state))
     chat.transcript.aside(first_line(chat, state))
 
 
@@ -35,7 +35,7 @@ def first_line(chat: Chat, state: dict[str, Any]) -> str:
     """Return the model, its size, quantization and device, and the context."""
     stored = chat.workspace.models.find_model(chat.session.settings.request_model)
     details = stored.details
-    parts = [stored.name.removesuffix(LATEST), human_bytes(stored.size_bytes)]
+    parts = [stored.name.removesuffix(LATEST), model_size(stored)]
     parts += [one for one in (details.parameter_size, details.quantization_level) if one]
     if state.get("size_bytes"):
         parts.append(_device(state["size_bytes"], state.get("size_gpu_bytes", 0)))
@@ -43,6 +43,14 @@ def first_line(chat: Chat, state: dict[str, Any]) -> str:
         note = f" ({state['context_note']})" if state.get("context_note") else ""
         parts.append(f"context {state['context']} tokens{note}")
     return " · ".join(parts)
+
+
+def _context(chat: Chat, state: dict[str, Any]) -> int:
+    """Return the context in tokens, 0 if it is not known; of a remote model, what was stated."""
+    if not state.get("context"):
+        stored = chat.workspace.models.find_model(chat.session.settings.request_model)
+        return (stored.details.context_length or 0) if stored.remote else 0
+    return int(state["context"])
 
 
 def _device(size_bytes: int, on_gpu_bytes: int) -> str:

@@ -24,6 +24,9 @@ Name = Annotated[str | None, Option(help="Name of the objects; default: from the
 Image = Annotated[
     str, Option(help="Image that scripts/build-image wrote, where the machines pull it.")
 ]
+ModelImage = Annotated[
+    str | None, Option(metavar="IMAGE", help="Image with the model, of `push --as-image`.")
+]
 Gpus = Annotated[int, Option("--gpu", metavar="N", help="NVIDIA GPUs of each replica.")]
 Replicas = Annotated[int, Option(metavar="N", help="Number of replicas.")]
 MaxReplicas = Annotated[
@@ -48,6 +51,7 @@ def deploy_kubernetes(  # noqa: PLR0913 - one parameter a flag
     image: Image = DEFAULT_IMAGE,
     replicas: Replicas = 1,
     max_replicas: MaxReplicas = None,
+    model_image: ModelImage = None,
     gpu: Gpus = 0,
     ctx: ContextOption = None,
     parallel: Parallel = None,
@@ -67,7 +71,15 @@ def deploy_kubernetes(  # noqa: PLR0913 - one parameter a flag
     from localrun.deploy.kubernetes import SECRET_KEY, kubernetes_files, secret_name
 
     deployment = _described(
-        model, name, image, gpu, ctx, parallel, replicas=replicas, max_replicas=max_replicas
+        model,
+        name,
+        image,
+        gpu,
+        ctx,
+        parallel,
+        replicas=replicas,
+        max_replicas=max_replicas,
+        model_image=model_image,
     )
     key = _key(key_file)
     notes = [_image_note(deployment)]
@@ -119,6 +131,7 @@ def deploy_quadlet(  # noqa: PLR0913 - one parameter a flag
     *,
     name: Name = None,
     image: Image = LOCAL_IMAGE,
+    model_image: ModelImage = None,
     gpu: Gpus = 0,
     ctx: ContextOption = None,
     parallel: Parallel = None,
@@ -134,7 +147,7 @@ def deploy_quadlet(  # noqa: PLR0913 - one parameter a flag
     """
     from localrun.deploy.quadlet import quadlet_files, secret_of
 
-    deployment = _described(model, name, image, gpu, ctx, parallel)
+    deployment = _described(model, name, image, gpu, ctx, parallel, model_image=model_image)
     notes = [
         _image_note(deployment),
         f"the key: openssl rand -hex 32 | podman secret create {secret_of(deployment)} -",
@@ -186,6 +199,7 @@ def _described(  # noqa: PLR0913 - one parameter a flag
     *,
     replicas: int = 1,
     max_replicas: int | None = None,
+    model_image: str | None = None,
 ) -> Deployment:
     import os
 
@@ -201,6 +215,7 @@ def _described(  # noqa: PLR0913 - one parameter a flag
         num_gpus=gpu,
         num_ctx=parse_context(ctx),
         num_parallel=parallel,
+        model_image=model_image,
     )
     return describe_deployment(open_workspace(os.environ), model, options)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.cli.fit import fit_note
-from localrun.cli.output import human_bytes
+from localrun.cli.output import human_bytes, model_size
 from localrun.names.ref import DEFAULT_TAG
 from localrun.terminal import plain
 
@@ -84,8 +84,8 @@ def _models(content: MenuContent) -> Iterator[MenuEntry]:
         parts = (
             details.parameter_size,
             details.quantization_level,
-            human_bytes(model.size_bytes),
-            fit_note(model.size_bytes, content.memory_bytes),
+            model_size(model),
+            "" if model.remote else fit_note(model.size_bytes, content.memory_bytes),
         )
         name = model.name.removesuffix(f":{DEFAULT_TAG}")
         yield MenuEntry(

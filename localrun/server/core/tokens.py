@@ -68,7 +68,7 @@ class TokenService:
 
     def _prepare(self, request: TokenRequest) -> PoolRequest:
         model = self._find_model(request.model)
-        refuse_remote(model, "its tokens are counted")
+        refuse_remote(model, "its tokens are not counted")
         message = request.message
         if isinstance(message, Tokenize):
             message = replace(message, prompt=prompt_of(model, message.prompt))

@@ -39,6 +39,7 @@ class DeployOptions:
     num_gpus: int = 0
     num_ctx: int | None = None
     num_parallel: int | None = None
+    model_image: str | None = None
 
 
 def describe_deployment(workspace: Workspace, name: str, options: DeployOptions) -> Deployment:
@@ -63,7 +64,8 @@ def describe_deployment(workspace: Workspace, name: str, options: DeployOptions)
             needed_bytes=plan.total_bytes,
             num_ctx=plan.num_ctx,
             num_parallel=plan.setup.num_slots,
-            lock=_lock(workspace, model),
+            lock=None if options.model_image else _lock(workspace, model),
+            image=options.model_image,
         ),
         image=options.image,
         num_replicas=options.num_replicas,
@@ -109,7 +111,7 @@ def _lock(workspace: Workspace, model: StoredModel) -> str | None:
         short = short_name(model.name)
         raise UsageError(
             f"{model.name} was made on this machine, so that no other one can pull it",
-            hint=f"localrun push {short} HOST/{short}; localrun pull HOST/{short}   and deploy it",
+            hint=f"localrun push {short} HOST/{short} --as-image   for --model-image HOST/{short}",
         ) from error
     return json.dumps(lock, indent=2, sort_keys=True) + "\n"
 

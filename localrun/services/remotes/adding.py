@@ -148,7 +148,8 @@ def _completed(
     model = options.model or _only_model(stated, reports)
     addresses = tuple(replace(address, model=model) for address in stated.addresses)
     offered = [each for report in reports for each in report.models if each.id == model]
-    capabilities = options.capabilities or _capabilities_by_name(model)
+    said = next((each.capabilities for each in offered if each.capabilities), None)
+    capabilities = options.capabilities or said or _capabilities_by_name(model)
     return replace(
         stated,
         addresses=addresses,

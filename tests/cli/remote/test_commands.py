@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from localrun.cli.output import model_size
+from localrun.remote.model import RemoteModel, remote_address
 from tests.fakes.engine import fake_engine, refused_url, says
+from tests.server.serving import FakeCatalogue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +110,11 @@ def test_commands_that_need_weights_say_so(localrun_alone: Localrun, tmp_path: P
         assert done.returncode == 2, words
         assert "big:latest is a remote model" in done.stderr, words
         assert "hint: localrun" in done.stderr, words
+
+
+def test_a_chat_and_the_menu_say_where_a_model_is_answered() -> None:
+    remote = RemoteModel(addresses=(remote_address("http://gpu1:8000", "m"),))
+    local = FakeCatalogue().model
+
+    assert model_size(local) == "1.0 KB"
+    assert model_size(replace(local, remote=remote)) == "remote at gpu1:8000"

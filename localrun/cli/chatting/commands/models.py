@@ -11,7 +11,7 @@ from localrun.cli.chatting.commands.settings import usage_of
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.loading import load
 from localrun.cli.chatting.prompt.sources import ArgumentKind
-from localrun.cli.output import human_bytes
+from localrun.cli.output import model_size
 from localrun.names.adapters import split_adapters
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def list_models(chat: Chat, argument: str) -> None:
     rows = [
         (
             model.name.removesuffix(LATEST),
-            human_bytes(model.size_bytes),
+            model_size(model),
             model.details.parameter_size,
             model.details.quantization_level,
         )
@@ -85,7 +85,7 @@ def show_info(chat: Chat, argument: str) -> None:
         ("parameters", details.parameter_size),
         ("quantization", details.quantization_level),
         ("context length", str(details.context_length or "")),
-        ("size", human_bytes(model.size_bytes)),
+        ("size", model_size(model)),
         ("capabilities", ", ".join(details.capabilities)),
     ]
     rows += [("parameter", f"{name} {value}") for name, value in model.recipe.parameters]

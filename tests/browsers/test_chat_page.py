@@ -132,15 +132,17 @@ def test_answers_and_edits_are_branches(page: Browser, site: Served) -> None:
     say(page, "say one")
     page.click("[aria-label='Regenerate the answer']")
     page.wait(f"document.querySelectorAll('.branches').length === 1 && {DONE}")
-    assert page.text(".message.assistant .branches") == "2 / 2"
+    page.wait("document.querySelector('.message.assistant .branches').textContent === '2 / 2'")
 
     page.click(".message.assistant [aria-label='Previous branch']")
-    page.wait("document.querySelector('.message.assistant .branches')?.innerText === '1 / 2'")
+    page.wait("document.querySelector('.message.assistant .branches')?.textContent === '1 / 2'")
     page.click(".message.user [aria-label='Edit message']")
     page.run("document.querySelector('.edit').select();")
     page.type("say two")
     page.press("Enter")
-    page.wait(f"document.querySelector('.message.user .branches')?.innerText === '2 / 2' && {DONE}")
+    page.wait(
+        f"document.querySelector('.message.user .branches')?.textContent === '2 / 2' && {DONE}"
+    )
 
     assert answers(page) == ["two"]
     page.click(".message.user [aria-label='Previous branch']")
@@ -158,7 +160,9 @@ def test_an_answer_is_stopped_and_what_came_is_kept(page: Browser, site: Served)
 
     page.wait(DONE)
     assert last_kept(page, site, 2)["content"] == "..."
-    assert page.run(f"return {LAST}.querySelector('.actions').innerText;").strip() == "Continue"
+    assert page.run(f"return {LAST}.querySelector('.actions').textContent;").strip() == "Continue"
+    page.click(".message.assistant .actions .small", -1)
+    assert last_kept(page, site, 3)["content"] == "......"
 
 
 def test_thoughts_are_folded(page: Browser) -> None:

@@ -72,7 +72,8 @@ export class ChatView {
     const path = this.conversation.path();
     this.title.textContent = this.conversation.title;
     const rows = path.map((message) => this.row(message));
-    fill(this.list, rows.length ? rows : this.welcome());
+    const isSame = rows.length === this.list.children.length && rows.every((row, at) => row === this.list.children[at]);
+    if (!isSame || !rows.length) fill(this.list, rows.length ? rows : this.welcome());
     for (const message of path) this.drawActions(message);
     this.showBanner();
     this.composer.setBusy(this.running.size > 0);
@@ -377,9 +378,10 @@ export class ChatView {
   /** Take what others wrote to this chat: the terminal, or another window. */
   async refresh() {
     if (this.running.size || !this.conversation.id) return;
-    const before = this.conversation.path().map((one) => one.id).join();
+    const before = this.conversation.path();
     await this.conversation.reload();
-    if (this.conversation.path().map((one) => one.id).join() === before) {
+    const after = this.conversation.path();
+    if (after.length === before.length && after.every((one, at) => one === before[at])) {
       this.title.textContent = this.conversation.title;
       return;
     }

@@ -221,6 +221,9 @@ def test_two_models_answer_side_by_side(page: Browser, site: Served) -> None:
     last_kept(page, site, 3)
     models = [one.get("model") for one in kept(site, chat_id(page))["messages"][1:]]
     assert sorted(map(str, models)) == ["fake:latest", "other:latest"]
+    page.wait("document.querySelector('.side.chosen .author').innerText === 'fake'")
+    page.click(".side:not(.chosen) > .small")
+    page.wait("document.querySelector('.side.chosen .author').innerText === 'other'")
 
 
 def test_files_are_attached_as_text_with_their_tokens(

@@ -299,6 +299,7 @@ export class ChatView {
     const timer = setInterval(() => this.page.loadRunning().catch(() => {}), RATE_MS);
     await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
     clearInterval(timer);
+    if (messages.length > 1 && conversation.messages.includes(messages[0])) conversation.choose(messages[0]);
     this.draw();
     this.follow();
     this.page.changed();

@@ -9,6 +9,7 @@ import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
 
 const NEAR_END = 80;  // pixels
+const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
 
 export class ChatView {
@@ -295,7 +296,10 @@ export class ChatView {
     this.page.changed();
     this.draw();
     this.goToEnd();
+    const timer = setInterval(() => this.page.loadRunning().catch(() => {}), RATE_MS);
     await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
+    clearInterval(timer);
+    if (messages.length > 1 && conversation.messages.includes(messages[0])) conversation.choose(messages[0]);
     this.draw();
     this.follow();
     this.page.changed();

@@ -81,9 +81,16 @@ class SafetensorsTensor:
 
 
 def widened(data: Array, dtype: str) -> Array:
-    """Return stored values as float32."""
+    """Return stored values as float32.
+
+    Raises:
+        UsageError: the type is a part of a quantized format.
+    """
     if dtype not in STORED:
-        raise ValueError(f"values of the type {dtype} are not numbers by themselves")
+        raise UsageError(
+            f"values of the type {dtype} are not numbers by themselves; F32, F16 and BF16 are",
+            hint="take the unquantized model or adapter",
+        )
     if dtype == "BF16":
         return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return data.astype(np.float32, copy=False)

@@ -38,6 +38,7 @@ class RemoteCompletion:
     echo: str | None = field(default=None, repr=False)  # the prompt, if the answer repeats it
     keeps_thoughts: bool = False  # in the text, with their tags
     most_calls: int | None = None  # of tools; None: any number
+    is_background: bool = False  # gives way to others
 
     @property
     def is_chat(self) -> bool:
@@ -57,6 +58,7 @@ class CompletionOptions:
     num_predict: int | None = None  # None: until the engine's context is full
     stop: tuple[str, ...] = ()
     keeps_thoughts: bool = False
+    is_background: bool = False
 
 
 def remote_completion(
@@ -95,6 +97,7 @@ def remote_completion(
         echo=generation.prompt.text if generation.echo else None,
         keeps_thoughts=options.keeps_thoughts,
         most_calls=None if generation.parallel_tool_calls else 1,
+        is_background=options.is_background and target.model.engine is EngineKind.LOCALRUN,
     )
 
 

@@ -189,7 +189,12 @@ class RemoteEngines:
     ) -> _Begun:
         body = call.body_for(address)
         request = EngineRequest(
-            name=call.target.name, address=address, path=call.path, body=body, key=call.target.key
+            name=call.target.name,
+            address=address,
+            path=call.path,
+            body=body,
+            key=call.target.key,
+            is_background=call.is_background,
         )
         stack.enter_context(self._addresses.in_use(address, call.prefixes))
         response = await stack.enter_async_context(self._http.open(request))

@@ -45,6 +45,7 @@ class EngineRequest:
     body: bytes | None = field(default=None, repr=False)  # JSON; None is a GET
     key: str | None = field(default=None, repr=False)
     silence_s: float | None = None  # in place of the client's
+    is_background: bool = False  # gives way to others, at an engine that knows how
 
     @property
     def url(self) -> str:
@@ -57,6 +58,8 @@ class EngineRequest:
         headers = dict(HEADERS)
         if self.body is not None:
             headers["Content-Type"] = JSON
+        if self.is_background:
+            headers["X-Localrun-Priority"] = "background"
         if self.key is not None:
             headers["Authorization"] = f"Bearer {self.key}"
         return headers

@@ -156,6 +156,15 @@ class RemoteTarget:
     key: str | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteTokens:
+    """A conversation whose tokens an engine counts."""
+
+    target: RemoteTarget
+    messages: tuple[dict[str, Any], ...] = field(repr=False)
+    tools: tuple[dict[str, Any], ...] = ()
+
+
 def remote_address(url: str, model: str) -> RemoteAddress:
     """Return a checked address; a URL without a path gets `DEFAULT_PATH`.
 

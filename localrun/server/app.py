@@ -87,7 +87,9 @@ def _own_routes(parts: Parts, lazy: Sequence[LazyRoutes], shut_down: Callable[[]
     @router.get("/metrics")
     async def read_metrics() -> PlainTextResponse:
         pool = await asyncio.to_thread(parts.deferred_pool.open)
-        return PlainTextResponse(parts.metrics.text(pool), media_type=CONTENT_TYPE)
+        return PlainTextResponse(
+            parts.metrics.text(pool, parts.remotes.open_requests), media_type=CONTENT_TYPE
+        )
 
     @router.get("/openapi.json")
     async def openapi() -> Response:

@@ -1,4 +1,4 @@
-"""Numbers of tensors as F32: of any type that gguf decodes, and resized on a square."""
+"""Numbers of tensors: widened to F32, resized on a square, or in ggml's order of MXFP4."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gguf.quants import dequantize
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import TENSOR_TYPES
+from localrun.translation.pieces import MXFP4, new_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +23,23 @@ CHUNK_BYTES = 8 << 20
 LARGEST_RESIZED = 1 << 26  # numbers: 64 million
 
 
-def float_chunks(descriptor: int, tensor: NewTensor, read: Any) -> Iterator[bytes]:  # noqa: ANN401
-    """Yield the data of a tensor in F32.
+def new_chunks(descriptor: int, tensor: NewTensor, read: Any) -> Iterator[bytes]:  # noqa: ANN401
+    """Yield the data of a tensor: as it is, in F32, or in ggml's MXFP4.
 
     ``read(descriptor, offset, num_bytes)`` returns bytes of the file.
 
     Raises:
         IntegrityError: gguf decodes no such type.
     """
-    chunks = _chunks(descriptor, tensor, read)
+    if tensor.is_copied:
+        yield from (content for _, content in _contents(descriptor, tensor, read))
+        return
+    if tensor.kind == MXFP4:
+        for _, content in _contents(descriptor, tensor, read):
+            yield regrouped(content)
+        return
+    plus = np.float32(tensor.plus)
+    chunks = (floats(*each) + plus for each in _contents(descriptor, tensor, read))
     if tensor.side is None:
         yield from (chunk.tobytes() for chunk in chunks)
         return
@@ -50,12 +59,11 @@ def floats(kind: int, content: bytes) -> Floats:
         return np.frombuffer(content, np.float32)
     if kind == GGMLQuantizationType.F16:
         return np.frombuffer(content, np.float16).astype(np.float32)
-    block = TENSOR_TYPES[kind].num_bytes
     try:
-        blocks = np.frombuffer(content, np.uint8).reshape(-1, block)
+        blocks = np.frombuffer(content, np.uint8).reshape(-1, TENSOR_TYPES[kind].num_bytes)
         decoded: Floats = dequantize(blocks, GGMLQuantizationType(kind))
-    except (NotImplementedError, ValueError) as error:
-        name = TENSOR_TYPES[kind].name
+    except (KeyError, NotImplementedError, ValueError) as error:
+        name = TENSOR_TYPES[kind].name if kind in TENSOR_TYPES else str(kind)
         raise IntegrityError(f"numbers of the type {name} cannot be translated") from error
     return decoded.reshape(-1)
 
@@ -77,12 +85,33 @@ def resized(rows: Floats, side: int) -> Floats:
     return made.reshape(side * side, columns)
 
 
-def _chunks(descriptor: int, tensor: NewTensor, read: Any) -> Iterator[Floats]:  # noqa: ANN401
+def regrouped(content: bytes) -> bytes:
+    """Return blocks of MXFP4 in ggml's order.
+
+    A block is a scale and 16 bytes of two numbers each. In the file the numbers 2i and 2i + 1 are
+    the low and the high half of byte i; in ggml numbers i and i + 16 are those.
+    """
+    blocks = np.frombuffer(content, np.uint8).reshape(-1, TENSOR_TYPES[MXFP4].num_bytes).copy()
+    first, second = blocks[:, 1:9].copy(), blocks[:, 9:17].copy()
+    blocks[:, 1::2] = (first & 0x0F) | (second << 4)
+    blocks[:, 2::2] = (first >> 4) | (second & 0xF0)
+    return blocks.tobytes()
+
+
+def _contents(descriptor: int, tensor: NewTensor, read: Any) -> Iterator[tuple[int, bytes]]:  # noqa: ANN401
+    """Yield the types and the bytes of parts of a tensor's pieces, several small ones together."""
     for block in tensor.blocks:
-        unit = TENSOR_TYPES[block.kind].num_bytes
+        unit = TENSOR_TYPES[new_kind(block.kind)].num_bytes
         longest = CHUNK_BYTES // unit * unit
+        parts, size = [], 0
         for offset in block.offsets():
             for start in range(0, block.num_bytes, longest):
-                size = min(longest, block.num_bytes - start)
-                chunk = floats(block.kind, read(descriptor, offset + start, size))
-                yield chunk + np.float32(tensor.plus) if tensor.plus else chunk
+                parts.append(
+                    read(descriptor, offset + start, min(longest, block.num_bytes - start))
+                )
+                size += len(parts[-1])
+                if size >= longest:
+                    yield block.kind, b"".join(parts)
+                    parts, size = [], 0
+        if parts:
+            yield block.kind, b"".join(parts)

@@ -1,6 +1,9 @@
 """Pieces of a file that make up a tensor of the new file.
 
 A block is many pieces of equal length at regular distances, so that their number takes no memory.
+
+ggml once had a type with the number 4 and removed it. Ollama's old engine stored MXFP4 under it,
+with the halves of a block's numbers in another order.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.gguf.data import TENSOR_TYPES
+from localrun.gguf.data import TENSOR_TYPES, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-F32 = 0
+    from localrun.gguf.header import GgufTensor
+
+F32, OLD_MXFP4, MXFP4 = 0, 4, 39
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,25 @@ class NewTensor:
         )
 
 
+def new_kind(kind: int) -> int:
+    """Return ggml's number of a type in the file that is translated."""
+    return MXFP4 if kind == OLD_MXFP4 else kind
+
+
+def type_of(kind: int) -> TensorType | None:
+    """Return a type in the file that is translated, or None if it is not known."""
+    return TENSOR_TYPES.get(new_kind(kind))
+
+
+def bytes_of(tensor: GgufTensor) -> int | None:
+    """Return the bytes of a tensor of that file, or None if its type is not known."""
+    known = type_of(tensor.kind)
+    return None if known is None else tensor.num_elements // known.num_numbers * known.num_bytes
+
+
 def row_bytes(kind: int, columns: int) -> int:
     """Return the bytes of a row."""
-    known = TENSOR_TYPES[kind]
+    known = TENSOR_TYPES[new_kind(kind)]
     return columns // known.num_numbers * known.num_bytes
 
 

@@ -7,7 +7,10 @@ Most tensors are one piece under another name. Rules make the others:
     stack = "mtp.layers.*.mlp.experts.#.up_proj.weight"         a third axis of the numbers at #
     row = ["token_embd.weight", 12]      one row
     mixed = "F32"                        of the new tensor if the parts differ; else an error
-    [split."v.patch_embed.weight"]       by the old name
+    [split."blk.*.ffn_gate_up_exps.weight"]    by the old name
+    alternate = ["blk.{*}.ffn_gate_exps.weight", "blk.{*}.ffn_up_exps.weight"]    every second row
+    axis = 1                             whose items alternate: 0 for lists of numbers
+    [split."v.patch_embed.weight"]
     frames = ["v.patch_embd.weight", "v.patch_embd.weight.1"]   the two parts of the third axis
     channels = "key"                     within the fourth axis; 3 if the file lacks the key
     [change."v.blk.*.attn_q.weight"]     by the new name, or the old one
@@ -27,9 +30,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError
-from localrun.gguf.data import tensor_bytes
 from localrun.translation.patterns import match, number_in, numbers_of, renamed
-from localrun.translation.pieces import F32, Block, NewTensor, check_alike, row_bytes
+from localrun.translation.pieces import (
+    F32,
+    Block,
+    NewTensor,
+    bytes_of,
+    check_alike,
+    new_kind,
+    row_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,9 +74,9 @@ class _Builder:
     def build(self) -> list[NewTensor]:
         for template, spec in self._rules.join.items():
             self._join(template, spec)
-        for name, spec in self._rules.split.items():
-            if name in self._header.tensors:
-                self._split(name, spec)
+        for pattern, spec in self._rules.split.items():
+            for name in [name for name in self._header.tensors if match(pattern, name)]:
+                self._split(pattern, name, spec)
         for name in self._header.tensors:
             if name not in self._used and self._rules.has(name):
                 self._made.append(self._whole(name, self._new_name(name)))
@@ -84,7 +94,7 @@ class _Builder:
         tensor = self._header.tensors.get(name)
         if tensor is None:
             raise IntegrityError(f"the file lacks the tensor {name}")
-        if tensor_bytes(tensor) is None:
+        if bytes_of(tensor) is None:
             raise IntegrityError(f"tensor {name} has the unknown type {tensor.kind}")
         self._used.add(name)
         return tensor
@@ -93,11 +103,12 @@ class _Builder:
         return self._header.data_start + tensor.offset
 
     def _block(self, tensor: GgufTensor) -> Block:
-        return Block(tensor.kind, (self._start(tensor),), tensor_bytes(tensor) or 0)
+        return Block(tensor.kind, (self._start(tensor),), bytes_of(tensor) or 0)
 
     def _whole(self, name: str, new_name: str) -> NewTensor:
         tensor = self._old(name)
-        return NewTensor(new_name, tensor.sizes, tensor.kind, (self._block(tensor),), old=name)
+        kind = new_kind(tensor.kind)
+        return NewTensor(new_name, tensor.sizes, kind, (self._block(tensor),), old=name)
 
     def _join(self, template: str, spec: Mapping[str, Any]) -> None:
         if "row" in spec:
@@ -126,7 +137,7 @@ class _Builder:
         check_alike(name, {tensor.sizes[:-1] for tensor in tensors})
         sizes = (*tensors[0].sizes[:-1], sum(tensor.sizes[-1] for tensor in tensors))
         blocks = tuple(map(self._block, tensors))
-        return NewTensor(name, sizes, blocks[0].kind, blocks)
+        return NewTensor(name, sizes, new_kind(blocks[0].kind), blocks)
 
     def _stacked(self, name: str, pattern: str) -> NewTensor:
         """Put tensors with consecutive numbers behind each other, as a new axis."""
@@ -137,18 +148,43 @@ class _Builder:
             tensors.append(self._old(each))
         check_alike(name, {tensor.sizes for tensor in tensors})
         blocks = tuple(map(self._block, tensors))
-        return NewTensor(name, (*tensors[0].sizes, len(tensors)), blocks[0].kind, blocks)
+        sizes = (*tensors[0].sizes, len(tensors))
+        return NewTensor(name, sizes, new_kind(blocks[0].kind), blocks)
 
     def _one_row(self, new_name: str, name: str, row: int) -> NewTensor:
         tensor = self._header.tensors[name]
         columns, *others = tensor.sizes or (0,)
-        if not others or row >= math.prod(others) or tensor_bytes(tensor) is None:
+        if not others or row >= math.prod(others) or bytes_of(tensor) is None:
             raise IntegrityError(f"tensor {name} has no row {row}")
         num_bytes = row_bytes(tensor.kind, columns)
         block = Block(tensor.kind, (self._start(tensor) + row * num_bytes,), num_bytes)
         return NewTensor(new_name, (columns,), F32, (block,))
 
-    def _split(self, name: str, spec: Mapping[str, Any]) -> None:
+    def _split(self, pattern: str, name: str, spec: Mapping[str, Any]) -> None:
+        if "frames" in spec:
+            self._frames(name, spec)
+            return
+        found = match(pattern, name)
+        number = number_in(found) if found is not None else 0
+        new_names = [self._numbers.fill(template, number) for template in spec["alternate"]]
+        self._alternate(name, new_names, spec.get("axis", 1))
+
+    def _alternate(self, name: str, new_names: list[str], axis: int) -> None:
+        """Divide a tensor whose rows, or numbers, belong to one and the other in turn."""
+        tensor, count = self._old(name), len(new_names)
+        if len(tensor.sizes) <= axis or tensor.sizes[axis] % count:
+            raise IntegrityError(f"tensor {name} has the shape {tensor.sizes}")
+        item = row_bytes(tensor.kind, math.prod(tensor.sizes[:axis]))
+        num_items = math.prod(tensor.sizes[axis:]) // count
+        sizes = list(tensor.sizes)
+        sizes[axis] //= count
+        for number, new_name in enumerate(new_names):
+            start = self._start(tensor) + number * item
+            block = Block(tensor.kind, (start,), item, count * item, num_items)
+            kind = new_kind(tensor.kind)
+            self._made.append(NewTensor(new_name, tuple(sizes), kind, (block,)))
+
+    def _frames(self, name: str, spec: Mapping[str, Any]) -> None:
         """Divide a tensor of the shape (width, height, frames, outputs x channels) by frames."""
         tensor = self._old(name)
         channels = self._header.metadata.get(spec["channels"], NUM_CHANNELS)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = 3
 BLOCK_BYTES = 4096  # of file systems that share blocks
+LARGE_BYTES = 1 << 20  # of pieces that are copied one by one
 ALIGNMENT = "general.alignment"
 
 
@@ -83,16 +84,16 @@ class NewFile:
         offset: int,
         on_bytes: Callable[[int], None],
     ) -> None:
-        if tensor.is_copied:
+        if tensor.is_copied and all(block.num_bytes >= LARGE_BYTES for block in tensor.blocks):
             for block in tensor.blocks:
                 for piece in block.offsets():
                     self._copy(source, target, piece, offset, block.num_bytes, on_bytes)
                     offset += block.num_bytes
             return
-        from localrun.translation.elements import float_chunks  # loads numpy
+        from localrun.translation.elements import new_chunks  # loads numpy
 
         target.seek(offset)
-        target.writelines(float_chunks(source.fileno(), tensor, _read))
+        target.writelines(new_chunks(source.fileno(), tensor, _read))
         target.flush()
         on_bytes(tensor.old_bytes)
 

@@ -11,6 +11,9 @@ import pytest
 
 from tests.browsers.conftest import inside
 from tests.e2e.conftest import Home, make_home
+from tests.fakes.faults import Fault
+from tests.fakes.hub import FakeHub, fake_hub
+from tests.services.making import gguf
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -24,8 +27,16 @@ VIEWS = ("#/", "#/models", "#/machine")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def hub() -> Iterator[FakeHub]:
+    with fake_hub() as found:
+        found.add("owner/large-GGUF", {"model-Q4_K_M.gguf": gguf(1, 3_000_000)})
+        yield found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[Home]:
     found = make_home(tmp_path_factory.mktemp("home"))
+    found.environ.update(HF_ENDPOINT=hub.url, MODELSCOPE_ENDPOINT=hub.url)
     assert found.run("load", "guide").returncode == 0
     yield found
     found.run("stop", "--server")
@@ -112,6 +123,29 @@ def test_a_recipe_is_checked_created_and_deleted(page: Browser, home: Home) -> N
     wait_until(lambda: f"mine-{page.name}:latest" not in names(home))
 
 
+def test_a_model_is_found_pulled_and_the_pull_is_cancelled(
+    page: Browser, home: Home, hub: FakeHub
+) -> None:
+    go_to(page, "models")
+    page.click(".pull input")
+    page.type("large")
+    page.click(".pull button", 1)
+    page.wait("document.querySelector('.cards strong')?.innerText.includes('owner/large-GGUF')")
+    hub.faults.append(Fault.stall(300_000, path="model-Q4_K_M.gguf", count=9))
+
+    page.click(".cards .small")
+    page.wait("document.querySelector('progress')?.value > 0.05")
+    page.click(".card[class~=row] .small")
+    page.wait("!document.querySelector('progress')")
+    assert not [name for name in names(home) if "large" in name]
+
+    hub.faults.clear()
+    page.click(".cards .small")
+    page.wait("document.querySelector('article[aria-label*=\"large\"] footer')")
+    (name,) = [name for name in names(home) if "large" in name]
+    assert home.run("rm", name, "--yes").returncode == 0
+
+
 def test_a_pull_that_fails_says_why(page: Browser) -> None:
     go_to(page, "models")
     page.click(".pull input")
@@ -180,3 +214,28 @@ def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
         page.run(f"location.hash = '{view}'; await new Promise(r => setTimeout(r, 100));")
         wide = page.run("return document.documentElement.scrollWidth;")
         assert wide <= width
+
+
+def test_nothing_moves_under_a_reader_who_has_scrolled_up(page: Browser, home: Home) -> None:
+    sampling = {"num_predict": 400, "ignore_eos": True, "seed": 1}
+    body = {"model": "guide", "settings": {"model": "guide:latest", "sampling": sampling}}
+    chats = f"{home.url}/api/localrun/chats"
+    chat = httpx.post(chats, json=body).json()["id"]
+    for role in ("user", "assistant") * 3:
+        message = {"role": role, "content": "line\n" * 30}
+        httpx.post(f"{chats}/{chat}/messages", json=message)
+    page.run(f"location.hash = '#/chat/{chat}';")
+    page.wait("document.querySelectorAll('.message .block').length >= 2")
+    page.click("#input")
+    page.type("go on")
+    page.press("Enter")
+    page.wait("document.querySelector('.message[aria-busy]')")
+    page.run("document.querySelector('.scroller').scrollTop = 400;")
+    page.wait("document.querySelectorAll('.message.assistant .block').length >= 2")
+    place = "return [...document.querySelectorAll('.message')].slice(0, 3)"
+    tops = page.run(f"{place}.map(e => e.getBoundingClientRect().top);")
+
+    page.wait("document.querySelector('.message:last-child .figures')")
+
+    assert page.run(f"{place}.map(e => e.getBoundingClientRect().top);") == tops
+    assert page.run("return document.querySelector('.to-end').hidden;") is False

@@ -263,3 +263,17 @@ def test_weights_without_settings_are_refused(tmp_path: Path, base: Header) -> N
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     with pytest.raises(IntegrityError, match="has no r, which must be"):
         convert_adapter(weights, base, tmp_path / "made.gguf")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+def test_an_adapter_of_whole_numbers_is_refused(tmp_path: Path, base: Header, kind: Any) -> None:
+    pairs = {
+        name: (a.astype(kind), b.astype(kind))
+        for name, (a, b) in adapted.random_pairs({"model.layers.0.self_attn.q_proj": 4}).items()
+    }
+    folder = adapted.write_adapter(
+        tmp_path / "peft", adapted.adapter_tensors(pairs), r=4, lora_alpha=8
+    )
+
+    with pytest.raises(UsageError, match="F32, F16 and BF16"):
+        convert_adapter(folder, base, tmp_path / "adapter.gguf")

@@ -40,7 +40,7 @@ def write_as_ollama(
     """
     reader = GGUFReader(source)
     writer = GGUFWriter(target, architecture)
-    _copy_keys(reader, writer, architecture, keys)
+    copy_keys(reader, writer, architecture, keys)
     for name, (value, kind) in (values or {}).items():
         is_array = kind is GGUFValueType.ARRAY
         inner = GGUFValueType.get_type(value[0]) if is_array else None
@@ -59,7 +59,7 @@ def write_as_ollama(
     writer.close()
 
 
-def _copy_keys(
+def copy_keys(
     reader: GGUFReader, writer: GGUFWriter, architecture: str, keys: Mapping[str, str | None]
 ) -> None:
     old = str(reader.fields["general.architecture"].contents())

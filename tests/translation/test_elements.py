@@ -8,7 +8,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 
 from localrun.errors import IntegrityError
-from localrun.translation.elements import floats, resized
+from localrun.translation.elements import floats, regrouped, resized
 
 VALUES = np.linspace(-2, 2, 64, dtype=np.float32)
 
@@ -39,3 +39,18 @@ def test_a_square_keeps_its_corners_and_its_slopes() -> None:
     assert np.array_equal(smaller[..., 1], np.transpose([[0, 2, 4]] * 3))
     assert np.array_equal(resized(rows, 5), rows)
     assert resized(rows, 1).tolist() == [[0, 0]]
+
+
+def test_mxfp4_is_put_into_ggmls_order() -> None:
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6] * 4, np.float32) * np.float32(0.5)
+    content = quantize(values.reshape(1, 32), GGMLQuantizationType.MXFP4).reshape(-1)
+    numbers = np.concatenate([content[1:] & 0x0F, content[1:] >> 4])  # in their order
+    old = bytes([content[0]]) + (numbers[0::2] | numbers[1::2] << 4).tobytes()
+
+    assert regrouped(old * 3) == content.tobytes() * 3
+    assert regrouped(old) != old
+
+
+def test_an_old_type_is_not_widened() -> None:
+    with pytest.raises(IntegrityError, match="type 4 cannot"):
+        floats(4, bytes(17))

@@ -18,7 +18,7 @@ from tests.translation.projectors import PROJECTORS
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = ("mistral3", "qwen35moe", "qwen3vl", "gemma3n", "nemotron_h_omni", "deepseekocr")
+NAMES = ("gptoss", "mistral3", "qwen35moe", "qwen3vl", "gemma3n", "nemotron_h_omni", "deepseekocr")
 
 
 @pytest.fixture(scope="module", params=NAMES)

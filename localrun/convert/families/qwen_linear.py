@@ -17,6 +17,7 @@ import numpy as np
 
 from localrun.convert.families.architecture import Architecture
 from localrun.convert.families.keys import count_if, num_predictors
+from localrun.convert.quantized.blocks import BLOCKS
 from localrun.convert.sources import PACKED, ComputedTensor, ViewedTensor, packed_experts
 from localrun.errors import IntegrityError
 
@@ -86,6 +87,8 @@ def _pieces(name: str, source: TensorSource, config: Config) -> Pieces:
         return packed_experts(name, source)
     if name.endswith(".in_proj_qkvz.weight"):
         return _mixed(name, source, config)
+    if ".in_proj_qkvz." in name:  # a scale of both
+        return tuple((name.replace("qkvz", part), source) for part in ("qkv", "z"))
     if name.endswith(".A_log"):
         source = ComputedTensor(name=name, source=source, function=_negative_exponential)
     elif name.endswith(".dt_bias"):
@@ -140,15 +143,31 @@ def _pieces_35(name: str, source: TensorSource, config: Config) -> Pieces:
     elif part in {"in_proj_a.weight", "in_proj_b.weight", "A_log", "dt_bias"}:
         order = _tiles(config, 1)
     elif part == "out_proj.weight":
-        order = _tiles(config, size)
-        _check_size(source, source.shape[-1], order)
-        return ((name, ViewedTensor(
-            name=name, source=source, shape=source.shape, view=lambda data: data[:, order]
-        )),)  # fmt: skip
+        return ((name, _columns(source, name, config)),)
     else:
         return _pieces(name, source, config)
     _check_size(source, source.shape[0], order)
     return _pieces(name, _rows(source, name, order), config)
+
+
+def _columns(source: TensorSource, name: str, config: Config) -> ViewedTensor:
+    """Return a matrix with the columns of its heads as tiles, in a quantized one block by block."""
+    size = config.count("linear_value_head_dim")
+    _check_size(source, source.shape[-1], _tiles(config, size))
+    num_values, num_bytes = BLOCKS.get(source.dtype, (1, 0))
+    if not num_bytes or size % num_values:
+        order = _tiles(config, size)
+        return ViewedTensor(
+            name=name, source=source, shape=source.shape, view=lambda data: data[:, order]
+        )
+    blocks, shape = _tiles(config, size // num_values), (-1, source.shape[-1] // num_values)
+    return ViewedTensor(
+        name=name,
+        source=source,
+        shape=source.shape,
+        view=lambda data: data.reshape(*shape, num_bytes)[:, blocks].reshape(len(data), -1),
+        keeps_rows=True,
+    )
 
 
 def _ratio(config: Config) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.errors import BackendError, error_named
 from localrun.remote.completion import RemoteCompletion
-from localrun.remote.model import RemoteTarget
+from localrun.remote.model import RemoteTarget, RemoteTokens
 from localrun.runner.messages import Embeddings, Failed, Finished, Ranks, Terminal, Tokens
 from localrun.server.core.client import current_client, is_background
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NUM_THREADS = 64  # at once prepared (files of models are read), submitted or cancelled
 T = TypeVar("T", Finished, Tokens, Embeddings, Ranks)
-Elsewhere = RemoteCompletion | RemoteTarget  # prepared, and answered by no runner
+Elsewhere = RemoteCompletion | RemoteTarget | RemoteTokens  # prepared, and answered by no runner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

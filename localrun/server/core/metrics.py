@@ -203,8 +203,11 @@ class Metrics:
             await asyncio.sleep(LAG_EVERY_S)
             self.loop_lag_seconds.observe(max(0.0, time.monotonic() - due))
 
-    def text(self, pool: RunnerPool) -> str:
-        """Return all families as text; blocks while the locks of the pool are held."""
+    def text(self, pool: RunnerPool, remote_requests: Mapping[str, int]) -> str:
+        """Return all families as text; blocks while the locks of the pool are held.
+
+        ``remote_requests`` are the open requests of remote models by name.
+        """
         families = (
             self.requests,
             self.request_seconds,
@@ -218,7 +221,13 @@ class Metrics:
             self.answers,
         )
         lines = [line for family in families for line in family.lines()]
-        return "\n".join([*lines, *_pool_lines(pool)]) + "\n"
+        remote = _by_model(
+            "localrun_remote_requests",
+            "gauge",
+            "Open requests of remote models.",
+            _summed(remote_requests.items()),
+        )
+        return "\n".join([*lines, *_pool_lines(pool), *remote]) + "\n"
 
     def _open(self) -> None:
         self._num_open += 1

@@ -16,6 +16,7 @@ from localrun.remote.fields import EngineFields
 from localrun.remote.keys import read_key
 from localrun.remote.model import RemoteTarget
 from localrun.runner.messages import Finished
+from localrun.server.core.client import is_background
 from localrun.server.core.defaults import (
     generation_of,
     num_predict_of,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from localrun.remote.completion import RemoteCompletion
     from localrun.remote.engines import RemoteEngines
-    from localrun.remote.model import RemoteModel
+    from localrun.remote.model import RemoteModel, RemoteTokens
     from localrun.remote.vectors import RemoteRanks
     from localrun.server.core.embedding import EmbeddingRequest, RankRequest
     from localrun.server.core.request import CompletionRequest, Reply
@@ -77,6 +78,7 @@ class Remotes:
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=stop_of(recipe, request.stop),
             keeps_thoughts=request.keeps_thoughts,
+            is_background=is_background(),
         )
         generation = generation_of(model, request.generation)
         return remote_completion(target, generation, options)
@@ -155,6 +157,16 @@ class Remotes:
             truncate=request.truncate,
             raw_scores=request.raw_scores,
         )
+
+    async def count(self, asked: RemoteTokens) -> int:
+        """Return the number of tokens of a conversation.
+
+        Raises:
+            LocalrunError: the engine cannot count, or does not answer.
+        """
+        from localrun.remote.tokens import count_tokens
+
+        return await count_tokens(self._open(), asked.target, asked.messages, asked.tools)
 
     async def close(self) -> None:
         """Close all connections; open answers fail."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.remote.model import RemoteTokens
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
-from localrun.server.core.bridge import PoolRequest
-from localrun.server.core.defaults import keep_alive_of, prompt_of
+from localrun.server.core.bridge import EventStream, PoolRequest, end_of
+from localrun.server.core.defaults import keep_alive_of, messages_of, prompt_of
 from localrun.server.core.media import check_media
 from localrun.services.remotes.stored import refuse_remote
 from localrun.services.runner_models import runner_model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
@@ -38,9 +40,12 @@ class TokenRequest:
 class TokenService:
     """Answers by the runners of a pool, which load the model first."""
 
-    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
+    def __init__(
+        self, bridge: Bridge, find_model: Callable[[str], StoredModel], remotes: Remotes
+    ) -> None:
         self._bridge = bridge
         self._find_model = find_model
+        self._remotes = remotes
 
     async def tokens(self, request: TokenRequest) -> Tokens:
         """Return the tokens and the text of a request.
@@ -57,7 +62,13 @@ class TokenService:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
-        return len((await self.tokens(_of_prompt(request))).tokens)
+        prepare = partial(self._prepare_count, request)
+        async with self._bridge.submitted(prepare) as events:
+            if isinstance(events, RemoteTokens):
+                return await self._remotes.count(events)
+            if not isinstance(events, EventStream):
+                raise TypeError(f"no count: {type(events).__name__}")
+            return len((await end_of(events, Tokens)).tokens)
 
     async def render(self, request: CompletionRequest) -> str:
         """Return the prompt of a request as text.
@@ -66,6 +77,17 @@ class TokenService:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
         return (await self.tokens(_of_prompt(request))).text
+
+    def _prepare_count(self, request: CompletionRequest) -> PoolRequest | RemoteTokens:
+        model = self._find_model(request.model)
+        prompt = request.generation.prompt
+        if model.remote is None:
+            return self._prepare(_of_prompt(request))
+        check_media(prompt, model)
+        messages = messages_of(model.recipe, prompt.messages) or ()
+        return RemoteTokens(
+            target=self._remotes.target(model), messages=messages, tools=prompt.tools
+        )
 
     def _prepare(self, request: TokenRequest) -> PoolRequest:
         model = self._find_model(request.model)

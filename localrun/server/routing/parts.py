@@ -111,7 +111,7 @@ class Parts:
         """Return the service that tokenizes."""
         from localrun.server.core.tokens import TokenService
 
-        return TokenService(self.bridge, self.catalogue.find_model)
+        return TokenService(self.bridge, self.catalogue.find_model, self.remotes)
 
     @cached_property
     def embedding(self) -> Embedding:

@@ -9,6 +9,7 @@ import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
 
 const NEAR_END = 80;  // pixels
+const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
 
 export class ChatView {
@@ -72,7 +73,8 @@ export class ChatView {
     const path = this.conversation.path();
     this.title.textContent = this.conversation.title;
     const rows = path.map((message) => this.row(message));
-    fill(this.list, rows.length ? rows : this.welcome());
+    const isSame = rows.length === this.list.children.length && rows.every((row, at) => row === this.list.children[at]);
+    if (!isSame || !rows.length) fill(this.list, rows.length ? rows : this.welcome());
     for (const message of path) this.drawActions(message);
     this.showBanner();
     this.composer.setBusy(this.running.size > 0);
@@ -294,7 +296,10 @@ export class ChatView {
     this.page.changed();
     this.draw();
     this.goToEnd();
+    const timer = setInterval(() => this.page.loadRunning().catch(() => {}), RATE_MS);
     await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
+    clearInterval(timer);
+    if (messages.length > 1 && conversation.messages.includes(messages[0])) conversation.choose(messages[0]);
     this.draw();
     this.follow();
     this.page.changed();
@@ -377,9 +382,10 @@ export class ChatView {
   /** Take what others wrote to this chat: the terminal, or another window. */
   async refresh() {
     if (this.running.size || !this.conversation.id) return;
-    const before = this.conversation.path().map((one) => one.id).join();
+    const before = this.conversation.path();
     await this.conversation.reload();
-    if (this.conversation.path().map((one) => one.id).join() === before) {
+    const after = this.conversation.path();
+    if (after.length === before.length && after.every((one, at) => one === before[at])) {
       this.title.textContent = this.conversation.title;
       return;
     }

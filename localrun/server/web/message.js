@@ -10,7 +10,7 @@ const pending = new Map();  // elements near the window whose text is not render
 let isScheduled = false;
 const observer = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting) render(target);
-}, { rootMargin: "1200px 0px" });
+}, { rootMargin: "1200px 0px", scrollMargin: "1200px 0px" });
 
 function render(element) {
   observer.unobserve(element);

@@ -54,7 +54,8 @@ export class View {
     const state = h("div", { class: "row model-state" });
     const plan = h("p", { class: "state", role: "status" });
     this.states.set(model.name, state);
-    const facts = [details.parameter_size, details.quantization_level, bytes(model.size), details.context_length ? `${number(details.context_length)} tokens` : "", details.family];
+    const place = model.remote_host ? [`${model.remote_model} at ${model.remote_host}`] : [details.parameter_size, details.quantization_level, bytes(model.size)];
+    const facts = [...place, details.context_length ? `${number(details.context_length)} tokens` : "", details.family];
     return h("article", { class: "card", "aria-label": model.name },
       h("header", { class: "row" }, h("h2", { text: shortName(model.name), dir: "auto" }), h("span", { class: "space" }),
         (model.capabilities ?? []).map((name) => h("span", { class: "source", text: name }))),
@@ -255,6 +256,7 @@ function stateText(row) {
   if (!row) return "Not loaded";
   if (row.state === "failed") return `Failed: ${row.reason}`;
   if (row.state === "loading") return `Loading, ${Math.round(100 * row.progress)} %`;
+  if (row.state === "remote") return `Answered elsewhere, ${row.running} running`;
   const parts = [row.pinned ? "Pinned" : "Loaded", bytes(row.size_bytes), `${number(row.context)} tokens`];
   if (row.running) parts.push(`${row.running} running`);
   if (row.waiting) parts.push(`${row.waiting} waiting`);

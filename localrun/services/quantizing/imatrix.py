@@ -68,10 +68,14 @@ def make_imatrix(
     _refuse_other_file(path)
     size = text.stat().st_size
     label = f"reading {text.name}"
+    has_begun = False
 
     def advance(done: int, of: int) -> None:
-        if done == 0:
-            report.note(f"{of} chunks of {options.chunk_size} tokens")
+        nonlocal has_begun
+        if not has_begun:
+            before = f", {done} of them read by an interrupted command" if done else ""
+            report.note(f"{of} chunks of {options.chunk_size} tokens{before}")
+            has_begun = True
         report.advance(label, size * done // of, size)
 
     made = compute_imatrix(
@@ -85,8 +89,6 @@ def make_imatrix(
         placement=Placer(workspace, model, options.chunk_size, options.device).place(),
         on_progress=advance,
     )
-    if made.num_restored:
-        report.note(f"went on behind {made.num_restored} chunks of an interrupted run")
     return ImatrixFile(
         path=str(path),
         model=model.name,

@@ -89,6 +89,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3moe_nvfp4": ("Qwen3Moe", {
         **EXPERTS, **HEAD, "norm_topk_prob": True, "moe_intermediate_size": 64,
     }),
+    "qwen35_nvfp4": ("Qwen3_5", {
+        **DELTA, "linear_value_head_dim": 64, "linear_key_head_dim": 64, "intermediate_size": 128,
+    }),
     "qwen3_fp8": ("Qwen3", {**HEAD, "intermediate_size": 160}),
     "qwen3moe": ("Qwen3Moe", {**EXPERTS, **HEAD, "norm_topk_prob": True}),
     "qwen3next": ("Qwen3Next", {**SHARED, **DELTA, "norm_topk_prob": True}),
@@ -270,6 +273,7 @@ QUANTIZED: dict[str, dict[str, Any]] = {
     "deepseek3_fp8": FP8,
     "qwen3_fp8": FP8,
     "qwen3_nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
+    "qwen35_nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
     "qwen3moe_nvfp4": {"quant_method": "modelopt", "quant_algo": "NVFP4"},
 }  # fmt: skip
 # published files have other keys than those that transformers 5 writes, and llama.cpp reads them

@@ -23,6 +23,7 @@ from localrun.gguf.header import read_header
 from tests.convert.adapted import adapter_tensors, write_adapter
 from tests.convert.loading import embedding, loaded
 from tests.convert.logits import logits
+from tests.convert.oracle.adapters import RANK, SCALE, random_pairs, write_pairs
 from tests.convert.oracle.checkpoints import PROMPT, weights, write_checkpoint
 from tests.convert.oracle.families import SEEING
 from tests.convert.oracle.generate import described, published
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "golden"
 GOLDEN = sorted(FOLDER.glob("*.json"))
+ADAPTERS = json.loads((FOLDER.parent / "adapters.json").read_text())
 STATED = (".vocab_size", ".rope.dimension_count", ".attention.key_length",
           ".attention.value_length", ".rope.freq_base",
           "deepseek2.expert_gating_func", ".pooling_type", ".token_type_count",
@@ -45,23 +47,7 @@ LEFT_OUT = (".nextn_predict_layers",
                                                "state_size", "time_step_rank")))  # fmt: skip
 COMPUTED = (".ssm_a",)  # numpy's and torch's exponential functions differ in the last bit
 LARGEST_DIFFERENCE = 1e-3  # of the largest logit; llama.cpp's tables of SiLU and GELU are F16
-PACKED_DIFFERENCE = 3e-2  # llama.cpp multiplies MXFP4 by activations in Q8_0
-RANK, SCALE = 4, 2.0
-PROJECTIONS = ("q", "k", "v", "o", "qkv", "up", "down", "gate_up", "in")
-ADAPTED = (*(f".{part}_proj" for part in PROJECTIONS), "self_attn.out_proj", "mamba.out_proj",
-           "mixer.out_proj", "shared_mlp.input_linear", "shared_mlp.output_linear")  # fmt: skip
-# what llama.cpp does not adapt, or our converter cannot, as its weights are changed by multipliers
-NOT_ADAPTED = {
-    "falcon_h1": (
-        ".q_proj",
-        ".k_proj",
-        ".v_proj",
-        ".o_proj",
-        ".down_proj",
-        ".in_proj",
-        ".out_proj",
-    ),
-}
+PACKED_DIFFERENCE = 6e-2  # llama.cpp multiplies four-bit blocks by activations in Q8_0
 
 
 @pytest.fixture(params=GOLDEN, ids=lambda path: path.stem)
@@ -170,7 +156,7 @@ def test_an_adapter_computes_what_merged_weights_compute(
         pytest.skip("adapters of embedding models have no logits to compare")
     if any(name.endswith(("_scale_inv", "_scale_2")) for name in plain):
         pytest.skip("what is quantized cannot be merged with an adapter")
-    pairs = _pairs(plain, NOT_ADAPTED.get(known["config"]["model_type"], ()))
+    pairs = random_pairs(plain, known["config"]["model_type"])
     merged = {
         name: (values + SCALE * pairs[module][1] @ pairs[module][0]).astype(np.float32)
         if (module := name.removesuffix(".weight")) in pairs
@@ -180,9 +166,7 @@ def test_an_adapter_computes_what_merged_weights_compute(
     assert pairs
     base, adapter = tmp_path / "base.gguf", tmp_path / "adapter.gguf"
     convert_folder(checkpoint, base, file_type="F32")
-    folder = write_adapter(
-        tmp_path / "peft", adapter_tensors(pairs), r=RANK, lora_alpha=RANK * SCALE
-    )
+    folder = write_pairs(tmp_path / "peft", pairs)
 
     convert_adapter(folder, read_header(base), adapter)
 
@@ -191,6 +175,23 @@ def test_an_adapter_computes_what_merged_weights_compute(
     expected = logits(tmp_path / "merged.gguf", None, PROMPT)
     alone, found = (logits(base, path, PROMPT) for path in (None, adapter))
     assert np.abs(found - expected).max() < 0.05 * np.abs(alone - expected).max()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_adapters_are_those_of_llama_cpps_converter(name: str, tmp_path: Path) -> None:
+    known = json.loads((FOLDER / f"{name}.json").read_text())
+    plain = weights(known["shapes"])
+    checkpoint = write_checkpoint(tmp_path / "model", known["config"], plain)
+    pairs = random_pairs(plain, known["config"]["model_type"])
+    convert_folder(checkpoint, tmp_path / "base.gguf")
+
+    convert_adapter(
+        write_pairs(tmp_path / "peft", pairs),
+        read_header(tmp_path / "base.gguf"),
+        tmp_path / "adapter.gguf",
+    )
+
+    assert described(tmp_path / "adapter.gguf")[1] == ADAPTERS[name]
 
 
 def test_an_adapter_that_llama_cpp_would_ignore_is_refused(tmp_path: Path) -> None:
@@ -413,20 +414,6 @@ def test_every_decoder_has_a_checkpoint() -> None:
     decoders = {name for name, family in FAMILIES.items() if family.kind == "decoder"}
 
     assert decoders - checked - reference - same == set()
-
-
-def _pairs(plain: dict[str, Array], refused: tuple[str, ...]) -> dict[str, tuple[Array, Array]]:
-    """Return A and B for the matrices outside of experts."""
-    rng = np.random.default_rng(2)
-    found = {}
-    for name, values in plain.items():
-        module = name.removesuffix(".weight")
-        is_other = values.ndim > 2 or any(part in module for part in (".experts.", "vis", "mtp."))
-        if module.endswith(ADAPTED) and not module.endswith(refused) and not is_other:
-            rows, columns = values.shape
-            a = rng.normal(size=(RANK, columns)).astype(np.float32) * columns**-0.5
-            found[module] = (a, rng.normal(size=(rows, RANK)).astype(np.float32) / 8)
-    return found
 
 
 def _size(values: Array) -> float:

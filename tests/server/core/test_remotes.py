@@ -127,11 +127,13 @@ def test_open_requests_are_listed_and_ended_by_their_clients(tmp_path: Path) -> 
             wait_until(lambda: found.get("/api/ps")["models"])
             (row,) = found.get("/api/ps")["models"]
             (own,) = found.get("/api/localrun/ps")["models"]
+            metrics = httpx.get(f"{found.served.url}/metrics").text
         wait_until(is_left.is_set)
         wait_until(lambda: not found.get("/api/ps")["models"])
 
     assert (row["name"], row["num_open"], row["remote_model"]) == ("big:latest", 1, "m")
     assert (own["name"], own["state"], own["running"]) == ("big:latest", "remote", 1)
+    assert 'localrun_remote_requests{model="big:latest"} 1' in metrics
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,19 @@ def test_what_the_engine_cannot_carry_is_refused_by_name(
     assert found.engine.asked == []
 
 
-@pytest.mark.parametrize("path", ["/tokenize", "/v1/messages/count_tokens", "/v1/apply-template"])
+def test_engines_that_count_tokens_are_asked(tmp_path: Path) -> None:
+    def script(asked: Asked, wire: Wire) -> None:
+        wire.json({"count": 42} if asked.path == "/tokenize" else {})
+
+    with front(tmp_path, script) as found:
+        found.create("brief", "FROM big\nSYSTEM Be brief.\n")
+        answer = found.post("/v1/messages/count_tokens", model="brief", messages=HELLO)
+
+    assert answer.json() == {"input_tokens": 42}
+    assert [each["content"] for each in found.sent()["messages"]] == ["Be brief.", "hello"]
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/v1/apply-template"])
 def test_tokens_are_not_counted_here(path: str, tmp_path: Path) -> None:
     with front(tmp_path, says("ok")) as found:
         answer = found.post(path, messages=HELLO, content="a", prompt="a")
@@ -241,6 +255,20 @@ def test_a_larger_context_than_the_engine_has_is_refused(tmp_path: Path) -> None
     assert answer.status_code == 400
     assert "1000 tokens" in answer.text
     assert fits.status_code == 200
+
+
+def test_background_requests_give_way_at_another_localrun(tmp_path: Path) -> None:
+    headers = {"X-Localrun-Priority": "background"}
+
+    with front(tmp_path, says("ok")) as found:
+        found.create("peer", f"FROM remote+{found.engine.url}/m#engine=localrun")
+        for model in ("peer", "big"):
+            body = {"model": model, "messages": HELLO}
+            url = f"{found.served.url}/v1/chat/completions"
+            httpx.post(url, json=body, headers=headers, timeout=60)
+
+    sent = [each.headers.get("x-localrun-priority") for each in found.engine.asked]
+    assert sent == ["background", None]  # an engine that knows no such header gets none
 
 
 def test_the_answers_are_counted_without_texts_of_clients(tmp_path: Path) -> None:

@@ -143,6 +143,23 @@ def test_a_disk_without_room_is_reported_before_any_work(
     assert leftovers(workspace) == []
 
 
+def test_one_made_type_is_on_the_disk_at_a_time(workspace: Workspace, text: MeasuredText) -> None:
+    seen: dict[str, list[str]] = {}
+
+    class Looking(Told):
+        def advance(self, name: str, _done: int, _total: int | None) -> None:
+            if name.startswith("measuring"):
+                seen[name] = leftovers(workspace)
+
+    compared(workspace, text, "Q2_K", "Q6_K", told=Looking())
+
+    assert seen == {
+        "measuring Q8_0": ["base"],
+        "measuring Q2_K": ["Q2_K.gguf", "base"],
+        "measuring Q6_K": ["Q6_K.gguf", "base"],
+    }
+
+
 def test_an_interrupt_leaves_nothing(workspace: Workspace, text: MeasuredText) -> None:
     class Interrupting(Told):
         def advance(self, name: str, done: int, _total: int | None) -> None:

@@ -26,7 +26,9 @@ def test_its_page_shows_the_accuracy_of_the_file() -> None:
     prefix = "guide.eval."
     metadata = read_header(PROJECTOR).metadata
     figures = {
-        key.removeprefix(prefix): metadata[key] for key in metadata if key.startswith(prefix)
+        key.removeprefix(prefix): value
+        for key, value in metadata.items()
+        if key.startswith(prefix) and isinstance(value, float)
     }
 
     assert len(figures) == 4

@@ -43,15 +43,15 @@ def test_the_prompt_is_the_whole_request(
     assert fake.conversation == []
 
 
-def test_an_image_is_refused_with_the_reason(
+def test_a_sound_is_refused_with_the_reason(
     fake: FakeChat, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(b"\xff\xd8\xff image")
+    note = tmp_path / "note.wav"
+    note.write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
 
-    act_on(fake.chat, f"/image {photo}")
+    act_on(fake.chat, f"/image {note}")
 
-    assert "images cannot be sent, guide:latest has no capability" in capsys.readouterr().err
+    assert "sounds cannot be sent, guide:latest has no capability" in capsys.readouterr().err
     assert fake.chat.media == []
 
 

@@ -21,7 +21,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChat:
     (folder / "src").mkdir(parents=True)
     (folder / "my notes.txt").write_text("Buy bread.\n")
     (folder / "src" / "a.py").write_text("a = 1\n")
-    (folder / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (folder / "note.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     monkeypatch.chdir(folder)
     return fake_chat(tmp_path)
 
@@ -71,23 +71,23 @@ def test_a_file_that_cannot_be_attached_is_typed_again(
     fake: FakeChat, capsys: pytest.CaptureFixture[str]
 ) -> None:
     act_on(fake.chat, "/file src/a.py")
-    act_on(fake.chat, "see @photo.jpg")
+    act_on(fake.chat, "hear @note.wav")
 
     assert "guide:latest has no capability for them" in capsys.readouterr().err
     assert fake.client.bodies == []
-    assert fake.chat.draft == "see @photo.jpg"
+    assert fake.chat.draft == "hear @note.wav"
     assert len(fake.chat.documents) == 1
 
 
-def test_a_path_of_an_image_is_sent_as_text_and_noted(
+def test_a_path_of_a_sound_is_sent_as_text_and_noted(
     fake: FakeChat, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake.client.answers = [pieces("No.")]
 
-    act_on(fake.chat, "Do you see ./photo.jpg?")
+    act_on(fake.chat, "Do you hear ./note.wav?")
 
-    assert "(not attached: ./photo.jpg: images cannot be sent" in capsys.readouterr().err
-    assert fake.sent == [("user", "Do you see ./photo.jpg?")]
+    assert "(not attached: ./note.wav: sounds cannot be sent" in capsys.readouterr().err
+    assert fake.sent == [("user", "Do you hear ./note.wav?")]
 
 
 def test_a_file_that_takes_most_of_the_context_is_warned_about(
@@ -101,7 +101,7 @@ def test_a_file_that_takes_most_of_the_context_is_warned_about(
     assert "the context has 10 tokens, and the 1 file 7" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("typed", ["/file gone.txt", "/file photo.jpg", "/image photo.jpg"])
+@pytest.mark.parametrize("typed", ["/file gone.txt", "/file note.wav", "/image note.wav"])
 def test_what_cannot_be_added_is_an_error(
     fake: FakeChat, capsys: pytest.CaptureFixture[str], typed: str
 ) -> None:
@@ -123,9 +123,9 @@ def test_an_edited_message_takes_its_files_along(fake: FakeChat) -> None:
 
 def test_an_edit_that_cannot_be_attached_keeps_the_turn(fake: FakeChat) -> None:
     act_on(fake.chat, "Hello")
-    fake.composer.edited = lambda text: f"{text} @photo.jpg"
+    fake.composer.edited = lambda text: f"{text} @note.wav"
 
     act_on(fake.chat, "/edit")
 
     assert fake.conversation == [("user", "Hello"), ("assistant", "Hello.")]
-    assert fake.chat.draft == "Hello @photo.jpg"
+    assert fake.chat.draft == "Hello @note.wav"

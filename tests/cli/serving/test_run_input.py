@@ -96,19 +96,19 @@ def test_a_file_that_is_no_text_is_refused_by_its_name(
     assert server.script.heard == []
 
 
-def test_an_image_needs_a_model_that_sees(
+def test_a_sound_needs_a_model_that_hears(
     localrun: Localrun, server: FakeServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    (tmp_path / "note.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt " + bytes(50))
 
-    refused = localrun("run", "guide", "What?", "--image", "photo.png")
-    noted = localrun("run", "guide", "What is in ./photo.png?")
+    refused = localrun("run", "guide", "What?", "--audio", "note.wav")
+    noted = localrun("run", "guide", "What is in ./note.wav?")
 
     assert refused.returncode == 2
-    assert "photo.png: images cannot be sent, the model takes none" in refused.stderr
+    assert "note.wav: sounds cannot be sent, the model takes none" in refused.stderr
     assert noted.returncode == 0
-    assert "not attached: ./photo.png" in noted.stderr
-    assert prompt(server) == "What is in ./photo.png?"
+    assert "not attached: ./note.wav" in noted.stderr
+    assert prompt(server) == "What is in ./note.wav?"
 
 
 def test_the_answer_is_written_to_a_file(localrun: Localrun, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import LoadError, LocalrunError
+from localrun.errors import IntegrityError, LoadError, LocalrunError
+from localrun.gguf.header import read_header
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.slots.contents import SlotLoad
 
@@ -124,7 +125,7 @@ class ModelLoader:
             if runner.was_load_aborted:
                 raise _LoadAbortedError from error
             if isinstance(error, LoadError):
-                raise _named(error, first.model) from error
+                raise named_error(error, first.model) from error
             raise
         ready_at = self._context.clock()
         state.complete_load(
@@ -148,9 +149,25 @@ class ModelLoader:
             request.fail(error)
 
 
-def _named(error: LoadError, model: RunnerModel) -> LoadError:
+def named_error(error: LoadError, model: RunnerModel) -> LoadError:
     """Return an error that names the model in place of its file, whose name is a digest."""
     file = model.shards[0].name
     if not error.message.startswith(f"{file} "):
         return error
-    return LoadError(model.name + error.message.removeprefix(file), hint=error.hint)
+    hint = error.hint or _layout_hint(model)
+    return LoadError(model.name + error.message.removeprefix(file), hint=hint)
+
+
+def _layout_hint(model: RunnerModel) -> str | None:
+    """Return what to type if a file is in the layout of Ollama's old engine, else None."""
+    from localrun.translation.rules import rules_for  # after a failure only
+
+    if len(model.shards) != 1:
+        return None
+    try:
+        header = read_header(model.shards[0], array_ends=dict(model.array_ends))
+    except (IntegrityError, OSError):
+        return None
+    if rules_for(header) is None:
+        return None
+    return f"localrun show {model.name}   says how to translate it from Ollama's old layout"

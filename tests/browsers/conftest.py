@@ -25,10 +25,14 @@ NAMES = ("fake:latest", "other:latest")
 
 
 class TwoModels(servers.FakeCatalogue):
-    """The models ``fake`` and ``other``."""
+    """The models ``fake``, and ``other``, which sees."""
 
     def list_models(self) -> list[StoredModel]:
-        return [replace(self.model, name=name, digest="sha256:" + name[0] * 64) for name in NAMES]
+        seeing = replace(self.model.details, capabilities=("completion", "vision"))
+        return [
+            replace(self.model, name=name, digest="sha256:" + name[0] * 64, details=details)
+            for name, details in zip(NAMES, (self.model.details, seeing), strict=True)
+        ]
 
     def find_model(self, name: str) -> StoredModel:
         for model in self.list_models():

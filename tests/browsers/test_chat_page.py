@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ HOSTILE = [
 ]
 
 
+DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"  # a GIF of one pixel
 GROWING = (
     "# A\n\npara *one*\ntwo\n\n- x\n- y\n\n```py\nif 1:\n    pass\n```\n\n"
     "| a | b |\n|--|--|\n| 1 | 2 |\n\n$$\na\n$$\n\nend"
@@ -219,6 +221,9 @@ def test_two_models_answer_side_by_side(page: Browser, site: Served) -> None:
     last_kept(page, site, 3)
     models = [one.get("model") for one in kept(site, chat_id(page))["messages"][1:]]
     assert sorted(map(str, models)) == ["fake:latest", "other:latest"]
+    page.wait("document.querySelector('.side.chosen .author').innerText === 'fake'")
+    page.click(".side:not(.chosen) > .small")
+    page.wait("document.querySelector('.side.chosen .author').innerText === 'other'")
 
 
 def test_files_are_attached_as_text_with_their_tokens(
@@ -239,8 +244,28 @@ def test_files_are_attached_as_text_with_their_tokens(
     assert page.run("return window.hacked ?? null;") is None
 
 
-def test_images_are_offered_only_if_the_model_sees(page: Browser) -> None:
-    assert page.run("return document.querySelector('[aria-label=\"Attach an image\"]').hidden;")
+def test_images_are_taken_only_if_the_model_sees(page: Browser, tmp_path: Path) -> None:
+    picture = tmp_path / "dot.gif"
+    picture.write_bytes(base64.b64decode(DOT))
+    button = "document.querySelector('[aria-label=\"Attach an image\"]')"
+    page.wait(f"{button}.hidden")
+    page.choose_files("input[type=file]", picture)
+    page.wait("document.querySelector('.notice.error')?.innerText.includes('does not read images')")
+
+    page.run(
+        "const picker = document.querySelector('.picker'); picker.value = 'other:latest';"
+        "picker.dispatchEvent(new Event('change'));"
+        "const real = fetch; window.fetch = (path, options) => {"
+        " if (path === '/api/chat') window.sent = options.body; return real(path, options); };"
+    )
+    page.wait(f"!{button}.hidden")
+    page.choose_files("input[type=file]", picture)
+    page.wait("document.querySelector('.composer .chip')?.innerText.includes('dot.gif')")
+    begin(page, "what is it?")
+
+    (message,) = json.loads(page.wait("window.sent"))["messages"]
+    assert message == {"role": "user", "content": "what is it?", "images": [DOT]}
+    assert page.run("return document.querySelector('.picture').complete;")
 
 
 def test_hostile_text_runs_nothing_and_loads_nothing(page: Browser, site: Served) -> None:
@@ -248,10 +273,18 @@ def test_hostile_text_runs_nothing_and_loads_nothing(page: Browser, site: Served
     go_to(page, chat)
     page.wait("document.querySelectorAll('.message').length > 5")
     page.run(
+        "const { renderAll } = await import('/web/markdown.js');"
+        "const all = document.createElement('div'); all.className = 'markdown';"
+        "document.querySelector('.messages').append(all);"
+        f"await renderAll({json.dumps(HOSTILE)}.map(text => {{"
+        " const one = document.createElement('div'); all.append(one); return [one, text]; }));"
         "for (const one of document.querySelectorAll('.message.assistant')) {"
-        " one.scrollIntoView();"
-        " while (!one.querySelector('.block')) await new Promise(r => setTimeout(r, 10)); }"
+        " one.scrollIntoView(); await new Promise(r => setTimeout(r, 20)); }"
     )
+    rendered = (
+        "return [...document.querySelectorAll('.messages > .markdown > div > .block')].length;"
+    )
+    assert page.run(rendered) >= len(HOSTILE)
     page.run(
         "for (const one of document.querySelectorAll('.markdown *'))"
         " for (const kind of ['mouseover', 'focus', 'error', 'load'])"

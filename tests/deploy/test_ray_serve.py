@@ -184,6 +184,7 @@ def test_a_machine_that_goes_loses_what_it_was_answering_and_no_more(tmp_path: P
         timeout=400,
     )
 
+    assert done.returncode == 0, done.stderr[-2000:]
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     result = json.loads(line.removeprefix("RESULT "))
     assert result["nodes"] == 2

@@ -32,8 +32,12 @@ FIRST = (
 )  # fmt: skip
 PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat")
 LAST = ("localrun.runner.main",)  # numpy and all that uses it
-# for memory: a chat runs in the client's own process, and its prompt_toolkit has 14 MB
-LEFT_OUT = ("localrun.cli.chatting", "localrun.cli.rendering", "localrun.cli.menu")
+# for memory: a chat runs in the client's own process, and its prompt_toolkit has 14 MB; asyncio of
+# the tests of remote models brings ssl
+LEFT_OUT = (
+    "localrun.cli.chatting", "localrun.cli.menu", "localrun.cli.rendering",
+    "localrun.services.remotes.testing",
+)  # fmt: skip
 # urllib3 stays out, for memory: who uses the network waits for it anyway; huggingface_hub and
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (

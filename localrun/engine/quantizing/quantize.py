@@ -60,6 +60,20 @@ class Quantized:
     notes: tuple[str, ...] = ()  # lines for the user
 
 
+def check_source(header: Header, options: QuantizeOptions, weights: str = "the weights") -> None:
+    """Refuse weights that are quantized already, unless the options allow them.
+
+    Raises:
+        UsageError: they are quantized; the message calls them ``weights``.
+    """
+    before = quantized_type(header)
+    if before is not None and not options.allows_quantized:
+        raise UsageError(
+            f"{weights} are {before} already; quantizing them again loses quality",
+            hint="start from F32, F16 or BF16 weights, or add --requantize",
+        )
+
+
 def plan_quantization(
     header: Header, kind: Quantization, options: QuantizeOptions = NO_OPTIONS
 ) -> TensorChoices:
@@ -70,12 +84,7 @@ def plan_quantization(
         IntegrityError: the importance matrix is damaged, or belongs to another model.
         NotFoundError: there is no such importance matrix.
     """
-    before = quantized_type(header)
-    if before is not None and not options.allows_quantized:
-        raise UsageError(
-            f"the weights are {before} already; quantizing them again loses quality",
-            hint="start from F32, F16 or BF16 weights, or add --requantize",
-        )
+    check_source(header, options)
     measured = None
     if options.imatrix is not None:
         sizes = imatrix_sizes(header)

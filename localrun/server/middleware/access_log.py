@@ -2,7 +2,8 @@
 
 A client may choose the id if it is short and of harmless characters; any other id would let the
 client write lines of its own into the log. A line has the method, path, status, duration and the
-name of the API key; never a header or a body. Reads are logged at debug.
+name of the API key; never a header or a body. Reads are logged at debug, and so is what a page asks
+many times a second.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s"
 MAX_PATH = 200  # characters of a path in the log
 CLIENT_LEFT = 499
+FREQUENT = frozenset({"/api/localrun/render", "/api/localrun/presence"})
 
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -71,8 +73,9 @@ class LoggedResponse:
     def log(self) -> None:
         """Write the line of the request."""
         method = self._scope["method"]
+        is_quiet = method in READS or self._scope["path"] in FREQUENT
         _log.log(
-            logging.DEBUG if method in READS else logging.INFO,
+            logging.DEBUG if is_quiet else logging.INFO,
             "%s %s %s %.3f s%s",
             method,
             quote(self._scope["path"][:MAX_PATH], safe="/:+@"),

@@ -8,6 +8,7 @@ import { Sidebar } from "./sidebar.js";
 import { store, stored } from "./storage.js";
 
 const WAIT_S = 50;
+const SHOWN_MS = 300000;  // of the chart of tokens a second
 const PRESENCE_MS = 240000;
 const SHORTCUTS = [
   ["Enter", "send the message"], ["Shift+Enter", "new line"], ["Esc", "stop the answer; close what is open"],
@@ -19,6 +20,7 @@ const SHORTCUTS = [
 const page = {
   models: [],
   loaded: [],
+  rates: [],  // tokens a second over the last minutes, as far as a view asked
   view: "chat",
   chatId: null,
   current: null,  // the view that is shown
@@ -71,6 +73,9 @@ const page = {
   },
   async loadRunning() {
     ({ models: this.loaded } = await get("/api/localrun/ps"));
+    const rate = this.loaded.reduce((sum, one) => sum + (one.shared_with || !one.running ? 0 : one.tokens_per_s), 0);
+    this.rates.push({ time: Date.now(), rate });
+    while (this.rates[0].time < Date.now() - SHOWN_MS) this.rates.shift();
     if (this.current instanceof ChatView) this.current.showContext();
   },
 };
@@ -181,6 +186,7 @@ function lastAnswer(label) {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
     if (page.current?.running?.size) page.current.stop();
+    else if (page.current?.settings?.isOpen) page.current.settings.toggle(false);
     else page.toggleSidebar(false);
   }
   if (document.querySelector("dialog[open]")) return;

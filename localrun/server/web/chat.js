@@ -9,6 +9,8 @@ import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
 
 const NEAR_END = 80;  // pixels
+const NUM_AT_ONCE = 60;  // messages that are rendered before somebody scrolls to them
+const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
 
 export class ChatView {
@@ -139,6 +141,8 @@ export class ChatView {
     this.goToEnd();
     if (matchMedia("(hover: hover)").matches) this.composer.focus();
     this.settings.load();
+    await renderEnd(views, NUM_AT_ONCE);
+    this.follow();
   }
 
   scrolled() {
@@ -295,7 +299,10 @@ export class ChatView {
     this.page.changed();
     this.draw();
     this.goToEnd();
+    const timer = setInterval(() => this.page.loadRunning().catch(() => {}), RATE_MS);
     await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
+    clearInterval(timer);
+    if (messages.length > 1 && conversation.messages.includes(messages[0])) conversation.choose(messages[0]);
     this.draw();
     this.follow();
     this.page.changed();

@@ -4,11 +4,10 @@ import { get } from "./api.js";
 import { button, bytes, fill, h, iconButton, number, shortName } from "./dom.js";
 
 const EVERY_MS = 2000;
-const NUM_POINTS = 150;  // five minutes
+const SHOWN_MS = 300000;
 const WIDTH = 600;
 const HEIGHT = 120;
 const SVG = "http://www.w3.org/2000/svg";
-const rates = [];  // tokens a second, the newest last; kept while other views are shown
 
 export class View {
   constructor(page) {
@@ -39,11 +38,9 @@ export class View {
 
   async refresh() {
     try {
-      const [{ devices }, { models }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/ps"), get("/api/localrun/log")]);
-      rates.push(models.reduce((sum, model) => sum + (model.shared_with || !model.running ? 0 : model.tokens_per_s), 0));
-      rates.splice(0, rates.length - NUM_POINTS);
+      const [{ devices }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/log"), this.page.loadRunning()]);
       fill(this.memory, devices.map(deviceView));
-      this.drawRequests(models);
+      this.drawRequests(this.page.loaded);
       this.drawChart();
       this.drawLog(lines);
     } catch (error) {
@@ -64,22 +61,23 @@ export class View {
   }
 
   drawChart() {
-    const most = Math.max(1, ...rates);
-    const x = (at) => WIDTH - (rates.length - 1 - at) * (WIDTH / (NUM_POINTS - 1));
+    const { rates } = this.page;
+    const most = Math.max(1, ...rates.map(({ rate }) => rate));
+    const x = (time) => WIDTH - (Date.now() - time) * (WIDTH / SHOWN_MS);
     const y = (rate) => HEIGHT - 2 - (HEIGHT - 10) * (rate / most);
-    const points = rates.map((rate, at) => `${x(at).toFixed(1)},${y(rate).toFixed(1)}`);
+    const points = rates.map(({ time, rate }) => `${x(time).toFixed(1)},${y(rate).toFixed(1)}`);
     const svg = document.createElementNS(SVG, "svg");
     svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("preserveAspectRatio", "none");
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", `Tokens per second in the last minutes, ${most.toFixed(0)} at most`);
     const area = document.createElementNS(SVG, "polygon");
-    area.setAttribute("points", `${x(0).toFixed(1)},${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`);
+    area.setAttribute("points", `${x(rates[0].time).toFixed(1)},${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`);
     const line = document.createElementNS(SVG, "polyline");
     line.setAttribute("points", points.join(" "));
     svg.append(area, line);
     fill(this.chart, svg);
-    this.now.textContent = `${rates.at(-1).toFixed(1)} now, ${Math.max(...rates).toFixed(1)} at most in the last five minutes`;
+    this.now.textContent = `${rates.at(-1).rate.toFixed(1)} now, ${(most > 1 ? most : 0).toFixed(1)} at most in the last five minutes`;
   }
 
   drawLog(lines) {

@@ -22,6 +22,10 @@ export class SettingsPanel {
     return this.chat.conversation.settings;
   }
 
+  get isOpen() {
+    return !this.element.hidden;
+  }
+
   toggle(isOpen = this.element.hidden) {
     this.element.hidden = !isOpen;
     const opener = this.chat.header.querySelector("[aria-expanded]");

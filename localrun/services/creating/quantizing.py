@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.quantizing.choices import NO_OPTIONS, QuantizeOptions
-from localrun.engine.quantizing.quantize import quantize
+from localrun.engine.quantizing.quantize import check_source, quantize
 from localrun.engine.quantizing.types import quantization
 from localrun.gguf.header import read_headers
 from localrun.store.manifest import Role
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from localrun.services.creating.parts import ModelParts, PartCollector
 
+WHOSE = {Role.WEIGHTS: "the weights", Role.DRAFT: "the weights of the draft model"}
 WHAT = {Role.WEIGHTS: "", Role.DRAFT: "the draft model "}
 
 
@@ -46,6 +47,7 @@ def quantize_weights(
         allows_quantized=options.allows_quantized
     ):
         return None
+    check_source(header, options, WHOSE[role])
     label, size = (
         f"quantizing {WHAT[role]}to {kind.name}",
         sum(part.size_bytes for part in weights),

@@ -102,3 +102,11 @@ def test_a_path_writes_no_line_of_its_own(log: Log) -> None:
     (line,) = [line for line in log.lines if "forged" in line]
     assert "\n" not in line
     assert "\x1b" not in line
+
+
+def test_what_a_page_asks_all_the_time_is_no_news(log: Log) -> None:
+    with serving() as served:
+        httpx.post(f"{served.url}/api/localrun/presence", json={})
+
+    (line,) = [line for line in log.lines if "/presence" in line]
+    assert " DEBUG " in line

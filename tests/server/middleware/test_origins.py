@@ -99,3 +99,11 @@ def test_origins_are_read_from_the_environment() -> None:
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="LOCALRUN_ORIGINS"):
         load_access({"LOCALRUN_ORIGINS": text})
+
+
+def test_own_pages_are_accepted_on_every_address_that_the_host_may_name() -> None:
+    origins = AllowedOrigins((), is_loopback=False)
+
+    assert origins.refusal("192.168.1.5:11435", "http://192.168.1.5:11435") is None
+    assert origins.refusal("192.168.1.5:11435", "http://192.168.1.6:11435") is not None
+    assert origins.refusal("evil.example", "http://evil.example") is not None

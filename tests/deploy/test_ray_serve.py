@@ -180,6 +180,7 @@ def test_a_machine_that_goes_loses_what_it_was_answering_and_no_more(tmp_path: P
         check=False,
         capture_output=True,
         text=True,
+        cwd=tmp_path / "app",  # where Ray's workers find the application
         env=environ,
         timeout=400,
     )

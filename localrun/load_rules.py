@@ -32,12 +32,14 @@ GPU_RESERVE = "LOCALRUN_GPU_RESERVE"
 MAX_MODELS = "LOCALRUN_MAX_MODELS"
 LOAD_TIMEOUT = "LOCALRUN_LOAD_TIMEOUT"
 READING_SPEED = "LOCALRUN_READING_SPEED"
+MEDIA_CACHE = "LOCALRUN_MEDIA_CACHE"
 DEFAULT_PARALLEL = 16
 LARGEST_PARALLEL = 128  # llama.cpp has 256 sequence ids, and cached prefixes need some
 LONGEST_CONTEXT = 2**27  # far beyond the longest trained one
 LARGEST_MODELS = 1000
 DEFAULT_READING_SPEED = 10  # tokens a second, twice as fast as most people read
 LARGEST_READING_SPEED = 1000
+DEFAULT_MEDIA_CACHE_BYTES = 256 * 2**20
 DEFAULT_TIMEOUT_S = 600.0  # disks of other machines are slow, and mapping shows no progress
 PLAIN_CACHE_TYPES = ("f16", "bf16", "f32")
 CACHE_TYPES = (*PLAIN_CACHE_TYPES, "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -55,6 +57,7 @@ class LoadRules:
     max_models: int | None = None  # loaded at once; None: as many as the memory allows
     timeout_s: float | None = DEFAULT_TIMEOUT_S  # without progress; None: no limit
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second that a stream is kept ahead of
+    media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of encoded images and sounds, each model
 
 
 def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
@@ -75,6 +78,7 @@ def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
         reading_speed=read_count(
             environ, READING_SPEED, DEFAULT_READING_SPEED, LARGEST_READING_SPEED
         ),
+        media_cache_bytes=_media_cache(environ),
     )
     is_quantized = rules.cache_type not in {None, *PLAIN_CACHE_TYPES}
     if is_quantized and rules.flash_attention is False:
@@ -95,6 +99,11 @@ def _flash_attention(environ: Mapping[str, str]) -> bool | None:
             f"{FLASH_ATTENTION} must be 1, 0 or auto, not {text}", hint=f"{FLASH_ATTENTION}=1"
         )
     return text in YES
+
+
+def _media_cache(environ: Mapping[str, str]) -> int:
+    size = read_size(environ, MEDIA_CACHE)
+    return DEFAULT_MEDIA_CACHE_BYTES if size is None else size
 
 
 def _gpu_reserve(environ: Mapping[str, str]) -> int:

@@ -23,6 +23,7 @@ TOPICS = {
     "modelfile": "syntax of a Modelfile",
     "quantize": "smaller copies of models: types, exceptions, importance matrices",
     **GENERATED,
+    "media": "images, sounds and documents",
     "gpu": "which device computes, and how to use a GPU",
     "remote": "models that another engine answers: vLLM, SGLang, another localrun",
     "deploy": "files for Kubernetes, Compose, Quadlet and Ray Serve",

@@ -66,7 +66,8 @@ class Batch:
             first, last = seq.num_computed, start + chunk.num_tokens - 1
             self._tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
             self._tokens[last + 1 : end] = chunk.drafts
-            self._positions[start:end] = np.arange(first, first + chunk.num_cells)
+            position = seq.position_at(first)
+            self._positions[start:end] = np.arange(position, position + chunk.num_cells)
             self._slots[start:end] = slot_of(seq)
             if seq.wants_prompt_logprobs:
                 self._logits[start : last + 1] = 1
@@ -83,7 +84,7 @@ class Batch:
         ordered = sorted(chunks, key=_slot_of_chunk)
         sequences = [chunk.seq for chunk in ordered]
         self._tokens[:count] = [seq.tokens[-1] for seq in sequences]
-        self._positions[:count] = [seq.num_computed for seq in sequences]
+        self._positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
         self._slots[:count] = [slot_of(seq) for seq in sequences]
         self._logits[:count], self.prompt_outputs = 1, []
         self.native.n_tokens = count

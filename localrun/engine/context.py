@@ -30,6 +30,8 @@ from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
 from localrun.engine.llama.native_context import AbortFlag, NativeContext
+from localrun.engine.media.embedding_batch import EmbeddingBatch
+from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
@@ -53,7 +55,7 @@ DEFAULT_OPTIONS = LoadOptions()
 class LlamaContext:
     """A `Backend`: ``num_cells`` cells shared by ``num_slots`` sequences."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part that a test replaces
         self,
         model: Model,
         limits: SchedulerLimits,
@@ -62,11 +64,13 @@ class LlamaContext:
         options: LoadOptions = DEFAULT_OPTIONS,
         gauge: ThreadGauge | None = None,
         free_bytes: Callable[[], int] = free_host_bytes,
+        skipped: SkippedPositions = NONE,
     ) -> None:
         """``free_bytes`` returns the memory that is free for more cells."""
         self._model = model
         self._limits = limits
         self._free_bytes = free_bytes
+        self._skipped = skipped
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
         self._streams: NativeContext | None = None
@@ -117,6 +121,7 @@ class LlamaContext:
                 num_slots=num_slots,
                 supply=supply,
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
+                skipped=self._skipped,
             )
             return SwitchingCache(cache, self) if self.stream_cells else cache
         return StateCache(
@@ -126,6 +131,7 @@ class LlamaContext:
             kind=self._model.memory,
             message_ends=frozenset(self._model.eog),
             checkpoint_bytes=budget,
+            skipped=self._skipped,
         )
 
     def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
@@ -136,19 +142,10 @@ class LlamaContext:
             AbortedError: `abort` was called.
             BackendError: the context is broken and must not be used again.
         """
+        if chunks[0].seq.is_at_medium:
+            return self._forward_media(chunks)
         outputs = self._batch.fill(chunks)
-        if self._streams is None:
-            self._adapters.apply(chunks[0].seq.adapters)
-        self._threads.adjust()
-        code = llama_cpp.llama_decode(self._active.handle, self._batch.native)
-        if code == NO_CELLS:
-            raise OutOfCellsError
-        if code == ABORTED:
-            self._abort.clear()
-            self._count_valid_cells(chunks)
-            raise AbortedError
-        if code != 0:
-            raise BackendError(f"llama.cpp failed to decode (code {code})")
+        self._decode(self._batch.native, chunks)
         for chunk, index in self._batch.prompt_outputs:  # first, because sampling changes logits
             self._sampler.score_prompt(chunk, index)
         return self._sampler.sample(outputs)
@@ -204,6 +201,31 @@ class LlamaContext:
         self._unified.close()
         self._adapters.close()
 
+    def _forward_media(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
+        """Compute embeddings of media; a chunk that is not causal is computed in one ubatch."""
+        batch = EmbeddingBatch(chunks)
+        handle = self._active.handle
+        llama_cpp.llama_set_causal_attn(handle, batch.is_causal)
+        try:
+            self._decode(batch.native, chunks)
+        finally:
+            llama_cpp.llama_set_causal_attn(handle, True)  # noqa: FBT003 - a C function
+        return self._sampler.sample(batch.outputs)
+
+    def _decode(self, batch: Any, chunks: list[ScheduledChunk]) -> None:  # noqa: ANN401 - a struct
+        if self._streams is None:
+            self._adapters.apply(chunks[0].seq.adapters)
+        self._threads.adjust()
+        code = llama_cpp.llama_decode(self._active.handle, batch)
+        if code == NO_CELLS:
+            raise OutOfCellsError
+        if code == ABORTED:
+            self._abort.clear()
+            self._count_valid_cells(chunks)
+            raise AbortedError
+        if code != 0:
+            raise BackendError(f"llama.cpp failed to decode (code {code})")
+
     @property
     def _active(self) -> NativeContext:
         """Return the context that decodes."""
@@ -250,9 +272,26 @@ class LlamaContext:
         for chunk in chunks:
             if self._model.memory.has_state:
                 continue
+            seq, slot = chunk.seq, slot_of(chunk.seq)
+            if self._drop_begun_image(seq):
+                continue
+            position = seq.position_at(seq.num_computed)
             if chunk.drafts:  # they were not verified
-                self._active.remove_cells(slot_of(chunk.seq), chunk.seq.num_computed, -1)
-            chunk.seq.num_computed = self._active.last_position(slot_of(chunk.seq)) + 1
+                self._active.remove_cells(slot, position, -1)
+            # behind an image with M-RoPE, the last position is the image's first
+            seq.num_computed += max(0, self._active.last_position(slot) + 1 - position)
+
+    def _drop_begun_image(self, seq: Sequence) -> bool:
+        """Remove the cells of the image that an aborted step was computing with M-RoPE.
+
+        All cells of the image have one position, which does not tell how many of them are valid.
+        """
+        placed = seq.media.at(seq.num_computed) if seq.media else None
+        if placed is None or not placed.chunk.shape.has_mrope:
+            return False
+        seq.num_computed = placed.start
+        self._active.remove_cells(slot_of(seq), seq.position_at(placed.start), -1)
+        return True
 
 
 def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:

@@ -3,15 +3,17 @@
     [ kept | dropped | remaining ]   ->   [ kept | remaining ]
     0      num_keep                       0      num_keep
 
-The KV cache cells are not moved: other sequences may share them, and a recurrent state cannot
-be cut. The sequence is preempted instead, and the remaining tokens are computed again like
-any prompt, with the kept part from the prefix cache. Text, stop strings, constraint and
-sampler are not affected.
+A medium is dropped or kept as a whole. The KV cache cells are not moved: other sequences may share
+them, and a recurrent state cannot be cut. The sequence is preempted instead, and the remaining
+tokens are computed again like any prompt, with the kept part from the prefix cache. Text, stop
+strings, constraint and sampler are not affected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from localrun.engine.media.token_ids import border_before, border_behind
 
 MAX_KEPT_SHARE = 0.5  # of the context: each shift drops at least a quarter of it
 CONTEXTS = 10  # an answer without a limit ends after so many contexts
@@ -33,8 +35,9 @@ class ContextShift:
         """Return whether the context is full."""
         return num_tokens >= self.edge
 
-    def apply(self, tokens: list[int]) -> int:
-        """Drop half of the tokens behind the kept ones, in place; return their number."""
-        num_dropped = max(1, (len(tokens) - self.num_keep) // 2)
-        del tokens[self.num_keep : self.num_keep + num_dropped]
-        return num_dropped
+    def apply(self, tokens: list[int]) -> range:
+        """Drop half of the tokens behind the kept ones, in place; return their old indexes."""
+        first = border_before(tokens, self.num_keep)
+        end = border_behind(tokens, first + max(1, (len(tokens) - first) // 2))
+        del tokens[first:end]
+        return range(first, end)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
     from collections.abc import Set as AbstractSet
 
+    from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.scheduler import Pace, ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.speculator import Speculator
@@ -113,6 +114,14 @@ class Engine:
         seq = self._sequences.get(request_id)
         return self._finish(seq, FinishReason.CANCELLED, "") if seq else None
 
+    def next_medium(self) -> MediaChunk | None:
+        """Return the medium that must be encoded next for a running sequence, or None."""
+        return self._scheduler.next_medium()
+
+    def needs(self, chunk: MediaChunk) -> bool:
+        """Return whether a sequence still needs the embeddings of a medium."""
+        return self._scheduler.needs(chunk)
+
     def serves_mostly(self, request_ids: set[int]) -> bool:
         """Return whether most tokens of the running step are theirs; safe from any thread."""
         counts = self._in_flight
@@ -126,7 +135,7 @@ class Engine:
         pace = partial(self._pacing.num_prompt_tokens, self._clock())
         chunks = self._scheduler.schedule(pace, self._propose_drafts(pace))
         if not chunks:
-            return self._finish_running()
+            return [] if self._scheduler.awaits_encode else self._finish_running()
         try:
             sampled = self._forward(chunks)
         except OutOfCellsError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.engine.media.token_ids import border_before
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
@@ -55,9 +56,8 @@ class PrefixLeaders:
         self._leaders.pop(seq.request_id, None)
 
     def _find(self, seq: Sequence, running: Sequences[Sequence]) -> _Leader | None:
-        max_length = seq.num_cacheable
         leaders = [
-            _Leader(other, min(max_length, common_prefix_length(seq.tokens, other.tokens)))
+            _Leader(other, _num_common(seq, other))
             for other in running
             if other.num_pending > 1 and other.adapters == seq.adapters and _may_lead(other, seq)
         ]
@@ -65,6 +65,12 @@ class PrefixLeaders:
         if best is None or best.length - best.seq.num_computed < self._min_shared_tokens:
             return None
         return best if self._cache.prepare_sharing(best.seq, seq, best.length) else None
+
+
+def _num_common(seq: Sequence, other: Sequence) -> int:
+    """Return how many first tokens can be shared, up to a border of media."""
+    num_common = common_prefix_length(seq.tokens, other.tokens)
+    return border_before(seq.tokens, min(seq.num_cacheable, num_common))
 
 
 def _may_lead(leader: Sequence, seq: Sequence) -> bool:

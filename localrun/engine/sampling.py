@@ -13,6 +13,7 @@ import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.candidates import Candidates
+from localrun.engine.media.token_ids import text_only
 from localrun.engine.sampler_chain import SamplerChain, adjust_logits
 from localrun.engine.scores import TokenScore, log_probabilities
 from localrun.errors import BackendError
@@ -101,12 +102,15 @@ class StepSampler:
         """Sample the token behind the sequence and ``accepted`` from the logits at ``index``."""
         chain = self._chains.get(seq.request_id)
         if chain is None:
-            chain = SamplerChain(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
+            prompt = seq.tokens[: seq.num_prompt]
+            history = text_only(prompt) if seq.media else prompt
+            chain = SamplerChain(seq.sampling, self._model, history)
             self._chains[seq.request_id] = chain
         logits = self.logits(index)
         raw = logits.copy() if seq.scores else None  # the next lines write into them
         if seq.sampling.is_adjusting:
-            tokens = [*seq.tokens, *accepted] if accepted else seq.tokens
+            tokens = text_only(seq.tokens) if seq.media else seq.tokens
+            tokens = [*tokens, *accepted] if accepted else tokens
             adjust_logits(logits, seq.sampling, tokens)
         if seq.num_generated + len(accepted) < seq.sampling.min_tokens:
             logits[self._eog] = -np.inf

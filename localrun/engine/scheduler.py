@@ -9,6 +9,7 @@ before them, in their slots and cells if necessary, and leave them a share of ea
 (`BackgroundPacing`). A step computes sequences of one adapter set; several sets
 alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
 waits for that part and then shares it; later requests may overtake it.
+Media have steps of their own (`media_steps`), in turn with those of tokens.
 No cells are reserved for tokens that are not generated yet: when the cache is full, cached
 prefixes are evicted first, then the youngest sequence is preempted and computed again later.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from localrun.engine.adapter_rotation import AdapterRotation
+from localrun.engine.media.media_steps import media_parts, num_text_tokens
 from localrun.engine.pacing.background import BackgroundPacing, StepMix
 from localrun.engine.pacing.prompt_order import are_one_batch, in_order, record_passing
 from localrun.engine.params import STEP_TOKENS, TILE_TOKENS
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from localrun.engine.cache.kv_cache import KvCache
+    from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.sequence import Sequence
 
 CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
@@ -103,6 +106,7 @@ class Scheduler:
         self._is_full = False  # the head of the queue did not fit, and no sequence ended since
         self._held_decoding = False  # the last step, for many prompt tokens
         self._mix: StepMix | None = None  # of the last step, if background sequences run
+        self._num_with_media = 0  # sequences
 
     @property
     def has_work(self) -> bool:
@@ -119,9 +123,29 @@ class Scheduler:
         """Return the number of sequences without a slot."""
         return len(self._waiting)
 
+    @property
+    def awaits_encode(self) -> bool:
+        """Return whether a running sequence stands at a medium that is not encoded."""
+        return self._num_with_media > 0 and any(seq.awaits_encode for seq in self._running)
+
+    def next_medium(self) -> MediaChunk | None:
+        """Return the next medium of the running sequences to be encoded, or None."""
+        if not self._num_with_media:
+            return None
+        missing = (seq.media.missing_behind(seq.num_computed) for seq in self._running if seq.media)
+        return next((chunk for chunk in missing if chunk is not None), None)
+
+    def needs(self, chunk: MediaChunk) -> bool:
+        """Return whether a sequence has a medium that it has not computed yet."""
+        return any(
+            seq.media is not None and seq.media.has_behind(seq.num_computed, chunk)
+            for seq in (*self._running, *self._waiting.first(MAX_CONSIDERED))
+        )
+
     def add(self, seq: Sequence) -> None:
         """Append a sequence to the queue."""
         self._waiting.append(seq)
+        self._num_with_media += seq.media is not None
         if not seq.is_background:
             self._is_full = False  # background sequences may give way to it
 
@@ -218,6 +242,7 @@ class Scheduler:
     def remove(self, seq: Sequence) -> None:
         """Remove a finished sequence, running or waiting."""
         self._is_full = False
+        self._num_with_media -= seq.media is not None
         self._leaders.forget(seq)
         if seq.slot is not None:
             self._running.remove(seq)
@@ -246,7 +271,10 @@ class Scheduler:
 
         Prompts that may be computed are those of the set of the first one.
         """
-        running = self._background.select(self._running)
+        running = self._running
+        if self._num_with_media:
+            running = [seq for seq in running if not seq.awaits_encode]
+        running = self._background.select(running)
         decoding = [seq for seq in running if seq.is_decoding]
         if len(decoding) == len(running):
             return _Selection(self._rotation.select(decoding), 0)
@@ -262,6 +290,8 @@ class Scheduler:
         """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
         selection = self._select(pace)
         chunks = [ScheduledChunk(seq, 1) for seq in selection.sequences if seq.is_decoding]
+        if self._num_with_media and (media := self._media_chunks(selection, chunks)):
+            return _StepPlan(media, holds_decoding=bool(chunks))
         prompts = self._prompt_chunks(selection, []) if selection.num_prompt_tokens else []
         if not chunks:
             return _StepPlan(prompts)
@@ -276,6 +306,22 @@ class Scheduler:
             return _StepPlan(chunks)
         return _StepPlan(chunks + self._prompt_chunks(selection, chunks))
 
+    def _media_chunks(
+        self, selection: _Selection, decoding: list[ScheduledChunk]
+    ) -> list[ScheduledChunk]:
+        """Return the parts of media of a step that is due; else none.
+
+        It is due in turn with sequences that decode, or else if the first prompt is at a medium.
+        """
+        prompts = [seq for seq in selection.sequences if not seq.is_decoding]
+        is_due = not self._held_decoding if decoding else bool(prompts and prompts[0].is_at_medium)
+        if not is_due or not selection.num_prompt_tokens:
+            return []
+        num_tokens = min(self._limits.step_tokens, selection.num_prompt_tokens)
+        return [
+            ScheduledChunk(seq, count) for seq, count in media_parts(prompts, num_tokens).items()
+        ]
+
     def _prompt_chunks(
         self, selection: _Selection, decoding: list[ScheduledChunk]
     ) -> list[ScheduledChunk]:
@@ -287,7 +333,7 @@ class Scheduler:
         for seq in selection.sequences:
             if seq.is_decoding:
                 continue
-            num_tokens = min(self._cache.chunk_end(seq) - seq.num_computed, budget)
+            num_tokens = min(num_text_tokens(seq, self._cache.chunk_end(seq)), budget)
             if seq.wants_prompt_logprobs:
                 num_tokens = min(num_tokens, num_spare + 1)
                 num_spare -= max(0, num_tokens - 1)

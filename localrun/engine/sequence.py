@@ -5,6 +5,7 @@
     computed  [0, num_computed)            in the KV cache
     pending   [num_computed, len(tokens))  to be computed by later steps
 
+Images and sounds stand among the tokens as runs of negative ids (`localrun.engine.media`).
 Only the engine's thread changes it.
 """
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.context_shift import ContextShift
     from localrun.engine.llama.lora_adapters import AdapterSet
+    from localrun.engine.media.placement import SequenceMedia
     from localrun.engine.pacing.reader import AnswerReader
     from localrun.engine.scores import Scores, TokenScore
 
@@ -84,9 +86,12 @@ class Sequence:
     reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts
     is_background: bool = False  # gives way to sequences that are not
     num_passed: int = 0  # prompt tokens of later sequences that were computed before this prompt
+    media: SequenceMedia | None = None  # images and sounds among the tokens
+    num_skipped: int = field(init=False)  # positions fewer than tokens, behind all media
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
+        self.num_skipped = self.media.num_skipped if self.media else 0
 
     @property
     def num_pending(self) -> int:
@@ -128,6 +133,25 @@ class Sequence:
             num_tokens - self.num_computed == 1 and self.num_dropped + num_tokens > self.num_prompt
         )
 
+    @property
+    def is_at_medium(self) -> bool:
+        """Return whether the next token to be computed belongs to a medium."""
+        return (
+            self.media is not None and self.num_pending > 0 and self.tokens[self.num_computed] < 0
+        )
+
+    @property
+    def awaits_encode(self) -> bool:
+        """Return whether the next token belongs to a medium that is not encoded."""
+        if self.media is None:
+            return False
+        placed = self.media.at(self.num_computed)
+        return placed is not None and placed.chunk.embeddings is None
+
+    def position_at(self, index: int) -> int:
+        """Return the position in llama.cpp's memory of the token at an index."""
+        return index if self.media is None else self.media.position_at(index)
+
     def push(self, piece: bytes) -> str:
         """Add the bytes of a generated token; return the text that they complete."""
         if self.thinking is not None:
@@ -138,7 +162,11 @@ class Sequence:
 
     def shift_context(self, shift: ContextShift) -> None:
         """Drop old tokens; the sequence must not run."""
-        self.num_dropped += shift.apply(self.tokens)
+        dropped = shift.apply(self.tokens)
+        self.num_dropped += len(dropped)
+        if self.media is not None:
+            self.media = self.media.without(dropped.start, dropped.stop)
+            self.num_skipped = self.media.num_skipped if self.media else 0
 
     def release_scores(self) -> tuple[TokenScore, ...]:
         """Return the scores of the text that was released since the last call."""

@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING
 
 from localrun.engine.embedder import finished_vectors
+from localrun.engine.media.token_ids import text_only
 from localrun.engine.params import FinishReason, Pooling
 from localrun.errors import BackendError, LocalrunError, UsageError
 from localrun.runner.messages import CANCELLED, Embeddings, Failed, Finished, Ranks, Step
@@ -143,7 +144,7 @@ def _finished(seq: Sequence, now: float) -> Finished:
         predicted_wrong=seq.num_predicted - seq.num_predicted_accepted if seq.predicted else None,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
-        tokens=tuple(seq.tokens) if seq.returns_tokens else (),
+        tokens=tuple(text_only(seq.tokens)) if seq.returns_tokens else (),
         thought_tokens=seq.thinking.num_tokens if seq.thinking else 0,
     )
 

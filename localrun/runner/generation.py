@@ -11,15 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, open_tag
+from localrun.chat.media_marks import media_of
 from localrun.engine.context_shift import CONTEXTS, ContextShift
+from localrun.engine.media.placement import SequenceMedia
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, UsageError
 from localrun.prefixes import common_prefix_length
+from localrun.runner.media.prompts import written_prompt
 from localrun.runner.messages import Started
-from localrun.runner.prompts.control_tokens import MARK, tokenize
+from localrun.runner.prompts.control_tokens import MARK
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
 from localrun.runner.prompts.truncation import Prompt, fitted, num_kept
 from localrun.runner.reply_constraints import ReplyConstraints
@@ -76,7 +79,7 @@ class GenerationPreparer:
         generation = request.generation
         chat = self._templates.chat(generation.prompt.chat_template, allowance)
         prompt = self._prompt(request, allowance)
-        seq = self._sequence(request, prompt.tokens, allowance)
+        seq = self._sequence(request, prompt, allowance)
         ending = prompt_ending(generation.prompt, prompt.text, chat.profile)
         self._constraining.bind(seq, generation, ending, chat, allowance)
         started = Started(
@@ -100,6 +103,8 @@ class GenerationPreparer:
             self._check_length(spec.text)
             return self._plain.write(generation, allowance)
         if generation.context:
+            if media_of(spec.messages):
+                raise UsageError("context cannot be combined with images", param="context")
             text = self._templates.render(spec, allowance)
             return self._plain.write_after(generation.context, text, allowance)
         if not request.overflow.drops:
@@ -116,7 +121,7 @@ class GenerationPreparer:
         text = self._templates.render(spec, allowance)
         if not request.overflow.drops:
             self._check_length(text)
-        return Prompt(text, tokenize(text, self._model, allowance))
+        return written_prompt(text, messages, self._model, allowance)
 
     def _check_length(self, text: str) -> None:
         """Refuse a text that is too long for any tokenization, before it is tokenized."""
@@ -128,7 +133,8 @@ class GenerationPreparer:
                 hint=HINT,
             )
 
-    def _sequence(self, request: Generate, tokens: list[int], allowance: Allowance) -> Sequence:
+    def _sequence(self, request: Generate, prompt: Prompt, allowance: Allowance) -> Sequence:
+        tokens = prompt.tokens
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._num_ctx:
@@ -158,6 +164,7 @@ class GenerationPreparer:
             returns_tokens=request.generation.returns_tokens,
             reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
             is_background=request.is_background,
+            media=SequenceMedia(prompt.media) if prompt.media else None,
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
 

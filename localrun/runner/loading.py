@@ -22,6 +22,8 @@ from localrun.engine.engine import Engine
 from localrun.engine.llama.memory_log import HOST
 from localrun.engine.llama.model import load_model
 from localrun.engine.llama.placement import TensorSplit
+from localrun.engine.media.encoder import MediaEncoder
+from localrun.engine.media.library import MediaLibrary
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.threads import ThreadGauge, useful_threads
@@ -30,6 +32,7 @@ from localrun.runner.adapters import AdapterResolver
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
+from localrun.runner.media.reading import MediaReader
 from localrun.runner.messages import Pong, Ready
 from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
+    from localrun.engine.media.projector import LoadedProjector
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
@@ -96,6 +100,8 @@ class LoadedModel:
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
         self._drafting = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
+        self._library = MediaLibrary(load.media_cache_bytes)
+        self._projector = self._open_projector(native_log)
         commands = CommandQueue()
         self._parts = (
             self._embedding_parts()
@@ -111,6 +117,7 @@ class LoadedModel:
         )
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
         self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
+        self.media = MediaReader(self._projector, self._library)
 
     @property
     def ready(self) -> Ready:
@@ -146,6 +153,8 @@ class LoadedModel:
         self._drafting.close()
         self._parts.embedder.close()
         self._parts.context.close()
+        if self._projector is not None:
+            self._projector.close()
         self._model.close()
 
     def _embedding_parts(self) -> EngineParts:
@@ -167,6 +176,7 @@ class LoadedModel:
             num_threads=self._num_threads,
             options=self._load.options,
             gauge=self._gauge,
+            skipped=self._library.skipped,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)
@@ -184,6 +194,7 @@ class LoadedModel:
             saver=NullPromptSaver(cache.compact),
             restorer=NullPromptRestorer(),
             embedder=embedder,
+            encoder=self._encoder(),
         )
         if saved is None:
             return parts
@@ -193,6 +204,27 @@ class LoadedModel:
         restorer = PromptRestorer(cache, folder, commands.put)
         saver = PromptSaver(cache, folder, restorer, num_vocab=self._model.num_vocab)
         return replace(parts, saver=saver, restorer=restorer)
+
+    def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
+        """Load the projector of a model that generates, or return None without one."""
+        path = self._load.projector_path
+        if path is None or self._model.only_embeds:
+            return None
+        from localrun.engine.media.projector import LoadedProjector  # loads libmtmd
+
+        projector = LoadedProjector(
+            Path(path),
+            self._model,
+            native_log,
+            num_threads=self._num_threads,
+            step_tokens=self._limits.step_tokens,
+        )
+        devices = self._model.devices
+        self._taken.add_weights(devices[0].name if devices else HOST, projector.size_bytes)
+        return projector
+
+    def _encoder(self) -> MediaEncoder | None:
+        return MediaEncoder(self._projector, self._library) if self._projector else None
 
     def _open_embedder(self) -> Embedder:
         adapters = [

@@ -2,6 +2,7 @@
 
     main thread     loads, then steps the engine (worker.py)
     reader thread   reads frames, answers heartbeats
+    media           threads that decode the images and sounds of requests (media/stage.py)
     preparation     threads that render chats and tokenize, one at a time (preparation.py)
 
 The thread that loads must also step: each thread that computes has its own OpenMP workers, and
@@ -34,6 +35,7 @@ from localrun.hardware.choice import AUTO
 from localrun.runner.channel import Channel
 from localrun.runner.frames import read_messages
 from localrun.runner.loading import LoadedModel
+from localrun.runner.media.stage import MediaStage
 from localrun.runner.messages import (
     Cancel,
     Count,
@@ -93,8 +95,12 @@ def run_runner(sock: socket.socket, device: str = AUTO, saved: SavedPrompts | No
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
     """Run the engine thread here and the reader in its own thread until the socket closes."""
     preparation = Preparation(RequestReader(loaded, channel), channel.send)
+    stage = MediaStage(loaded.media, preparation.submit, channel.send)
     reader = threading.Thread(
-        target=_read, args=(loaded, incoming, channel, preparation), name="reader", daemon=True
+        target=_read,
+        args=(loaded, incoming, channel, stage, preparation),
+        name="reader",
+        daemon=True,
     )
     reader.start()
     try:
@@ -103,17 +109,22 @@ def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -
         _log.exception("the engine failed")
         os._exit(BackendError.exit_code)
     reader.join()
+    stage.close()
     preparation.close()
     loaded.close()
 
 
 def _read(
-    loaded: LoadedModel, incoming: Iterator[Message], channel: Channel, preparation: Preparation
+    loaded: LoadedModel,
+    incoming: Iterator[Message],
+    channel: Channel,
+    stage: MediaStage,
+    preparation: Preparation,
 ) -> None:
     """Dispatch messages; a failure of this thread ends the process."""
     try:
         for message in incoming:
-            _dispatch(loaded, message, channel, preparation)
+            _dispatch(loaded, message, channel, stage, preparation)
     except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
         _log.exception("requests cannot be read")
         os._exit(BackendError.exit_code)
@@ -121,14 +132,19 @@ def _read(
 
 
 def _dispatch(
-    loaded: LoadedModel, message: Message, channel: Channel, preparation: Preparation
+    loaded: LoadedModel,
+    message: Message,
+    channel: Channel,
+    stage: MediaStage,
+    preparation: Preparation,
 ) -> None:
     if isinstance(message, Prepared):
-        preparation.submit(message)
+        stage.submit(message)
     elif isinstance(message, Count):
         loaded.worker.count(message)
     elif isinstance(message, Cancel):
-        preparation.cancel(message.request_id)
+        if not stage.cancel(message.request_id):
+            preparation.cancel(message.request_id)
     elif isinstance(message, Ping):
         channel.send(loaded.pong)
 

@@ -27,7 +27,7 @@ from localrun.engine.params import (
     Pooling,
     SamplingParams,
 )
-from localrun.load_rules import DEFAULT_READING_SPEED
+from localrun.load_rules import DEFAULT_MEDIA_CACHE_BYTES, DEFAULT_READING_SPEED
 
 JsonObject = dict[str, Any]
 CANCELLED = "cancelled"  # code of the `Failed` that ends a cancelled request
@@ -54,12 +54,15 @@ class Load:
     num_host_experts: int = 0  # layers, from the first, whose experts stay on the CPU
     host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
+    projector_path: str | None = None  # of images and sounds
+    media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSpec:
     """A prompt to render or to tokenize."""
 
+    # with ``media`` a message has images, sounds and documents: see chat/media_marks.py
     messages: tuple[JsonObject, ...] | None = None
     text: str = ""  # used as it is, special tokens parsed, if messages is None
     tools: tuple[JsonObject, ...] = ()

@@ -13,6 +13,7 @@ from localrun.engine.cache.kv_cache import CellLayout
 
 if TYPE_CHECKING:
     from localrun.engine.engine import StepOutput
+    from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.sequence import Sequence
 
 
@@ -36,6 +37,13 @@ class NullEngine:
 
     def cancel(self, _request_id: int) -> None:
         """Return None: no sequence is open."""
+
+    def next_medium(self) -> None:
+        """Return None: no sequence has media."""
+
+    def needs(self, _chunk: MediaChunk) -> bool:
+        """Return False: no sequence has media."""
+        return False
 
     def serves_mostly(self, _request_ids: set[int]) -> bool:
         """Return False: no step runs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import RequestTooCostlyError, UsageError
+from localrun.runner.media.prompts import written_prompt
 from localrun.runner.messages import Tokenize, Tokens
 from localrun.runner.prompts.control_tokens import MARK, Tokenizer, mark, tokenize, tokenize_on
 
@@ -25,6 +26,10 @@ class TextVocabulary(Tokenizer, Protocol):
     """The methods of a model that this module uses."""
 
     num_vocab: int
+
+    @property
+    def control_texts(self) -> list[str]:
+        """Return the texts of the control tokens in a prompt."""
 
     def spelled_piece(self, token: int) -> bytes:
         """Return the bytes of a token as a prompt spells it."""
@@ -62,8 +67,10 @@ class TextTokenizer:
                 text = mark(text, self._templates.control_texts, allowance)
             tokens = write(text, self._vocabulary, allowance)
         else:
-            text = self._templates.render(spec, allowance)
-            tokens = tokenize(text, self._vocabulary, allowance)
+            prompt = written_prompt(
+                self._templates.render(spec, allowance), spec.messages, self._vocabulary, allowance
+            )
+            text, tokens = prompt.text, prompt.tokens
         return self._answer(request.request_id, tokens, text.replace(MARK, ""))
 
     def _text(self, request: Detokenize) -> Tokens:
@@ -78,7 +85,7 @@ class TextTokenizer:
 
     def _answer(self, request_id: int, tokens: Sequence[int], text: str) -> Tokens:
         self._check_length(tokens)
-        pieces = map(self._vocabulary.spelled_piece, tokens)
+        pieces = (self._vocabulary.spelled_piece(one) if one >= 0 else b"" for one in tokens)
         return Tokens(
             request_id=request_id,
             tokens=tuple(tokens),

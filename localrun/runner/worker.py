@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Union
 
 from localrun.engine.embedder import EmbeddingJob
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from localrun.engine.context import LlamaContext
     from localrun.engine.embedder import Embedder
     from localrun.engine.engine import Engine
+    from localrun.engine.media.chunk import MediaChunk
+    from localrun.engine.media.encoder import MediaEncoder
     from localrun.engine.sequence import Sequence
     from localrun.runner.null_engine import NullEngine
     from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
@@ -60,6 +63,7 @@ class EngineParts:
     saver: PromptSaver | NullPromptSaver
     restorer: PromptRestorer | NullPromptRestorer
     embedder: Embedder
+    encoder: MediaEncoder | None = None  # None: the model neither sees nor hears
 
 
 class Worker:
@@ -78,6 +82,8 @@ class Worker:
         self._saver = parts.saver
         self._restorer = parts.restorer
         self._embedder = parts.embedder
+        self._encoder = parts.encoder
+        self._is_stopped = False
         self._step_events = StepEvents()
         self._stats = StatsReporter(parts.counters.stats, send)
         self._commands = commands
@@ -149,6 +155,24 @@ class Worker:
             raise
 
     def _step(self) -> None:
+        medium = self._engine.next_medium() if self._encoder is not None else None
+        if self._encoder is None or medium is None:
+            self._compute()
+        else:
+            self._encoder.encode(medium, partial(self._work_beside, medium))
+
+    def _work_beside(self, medium: MediaChunk) -> bool:
+        """Do what is due beside an encode; return False if it need not go on."""
+        with self._abort_lock:
+            self._context.clear_abort()
+            self._embedder.clear_abort()
+            if not self._execute_queued():
+                self._is_stopped = True
+                return False
+        self._compute()
+        return self._engine.needs(medium)
+
+    def _compute(self) -> None:
         self.num_steps += 1
         if self._engine.has_work:
             self._report(self._engine.step())
@@ -158,6 +182,8 @@ class Worker:
 
     def _execute_commands(self) -> bool:
         """Execute all queued commands, after waiting for one if idle; False ends the loop."""
+        if self._is_stopped:
+            return False
         if not self.has_work and not self._execute(self._saver.next_command(self._commands)):
             return False
         with self._abort_lock:

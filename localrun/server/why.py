@@ -16,6 +16,7 @@ from localrun.load_rules import (
     KV_CACHE_TYPE,
     LOAD_TIMEOUT,
     MAX_MODELS,
+    MEDIA_CACHE,
     NUM_PARALLEL,
     READING_SPEED,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.status import RunningModel
 
 GIGABYTE = 1e9
+MEBIBYTE = 2**20
 VARIABLES = {  # of settings that a load leaves to the server
     "context": CONTEXT_LENGTH,
     "device": "LOCALRUN_DEVICE",
@@ -162,6 +164,7 @@ def _rules(server: Settings) -> Iterator[LoadSetting]:
         ),
         ("load timeout", _seconds(rules.timeout_s), LOAD_TIMEOUT),
         ("reading speed", f"{rules.reading_speed} tokens/s", READING_SPEED),
+        ("media cache", f"{rules.media_cache_bytes / MEBIBYTE:g} MiB", MEDIA_CACHE),
         ("debug", str(server.debug), "LOCALRUN_DEBUG"),
     )
     for name, value, variable in values:

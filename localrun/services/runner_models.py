@@ -51,6 +51,7 @@ def runner_model(model: StoredModel) -> RunnerModel:
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
         draft=model.draft,
+        projector=next(iter(model.projectors), None),
         weights=model.weights,
         array_ends=model.array_ends,
     )

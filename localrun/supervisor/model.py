@@ -28,6 +28,7 @@ class RunnerModel:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     draft: tuple[Path, ...] = ()  # shards of a draft model for speculative decoding
+    projector: Path | None = None  # encoder of images and sounds
     weights: tuple[str, ...] = ()  # digests of the shards, if known
     adapters: tuple[tuple[str, float], ...] = ()  # for embeddings; requests to generate name theirs
     array_ends: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # see `Header`

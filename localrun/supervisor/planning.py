@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from localrun.hardware.plan import PlanRequest, make_plan
+from localrun.hardware.projector import projector_bytes
 from localrun.hardware.reading import shape_of
 from localrun.load_rules import LoadRules
 from localrun.runner.messages import Load
@@ -84,16 +85,20 @@ def plan_load(
     return PlannedLoad(load=load, plan=plan, settings=settings, cache_note=values.cache_note)
 
 
-def plan_request(
+def plan_request(  # noqa: PLR0913 - keywords only
     options: LoadOptions,
     *,
     num_ctx: int | None,
     num_slots: int,
     num_gpu_layers: int = -1,
     others: Sequence[Path] = (),
+    projector: Path | None = None,
     gpu_reserve_bytes: int = 0,
 ) -> PlanRequest:
     """Return the plan request for the options of a load; ``others`` are files loaded as well."""
+    extra_bytes = sum(path.stat().st_size for path in others)
+    if projector is not None:
+        extra_bytes += projector_bytes(projector)
     return PlanRequest(
         num_ctx=num_ctx,
         num_slots=num_slots,
@@ -101,7 +106,7 @@ def plan_request(
         cache_type=str(options.cache_type or DEFAULT_CACHE_TYPE),
         has_flash_attention=options.flash_attention is not False,
         num_gpu_layers=num_gpu_layers,
-        extra_bytes=sum(path.stat().st_size for path in others),
+        extra_bytes=extra_bytes,
         stretching=options.stretching,
         gpu_reserve_bytes=gpu_reserve_bytes,
     )
@@ -151,6 +156,8 @@ def _unplanned_load(model: RunnerModel, values: OpenValues, rules: LoadRules) ->
         options=values.options,
         draft_paths=tuple(str(path) for path in model.draft),
         reading_speed=rules.reading_speed,
+        projector_path=str(model.projector) if model.projector else None,
+        media_cache_bytes=rules.media_cache_bytes,
     )
 
 
@@ -163,6 +170,7 @@ def _request(model: RunnerModel, load: Load, rules: LoadRules) -> PlanRequest | 
             num_slots=load.num_parallel,
             num_gpu_layers=model.num_gpu_layers,
             others=[*(Path(path) for path, _ in model.adapters), *model.draft],
+            projector=model.projector,
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
     except OSError as error:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.attaching.attachments import AttachmentRules, attach
+from localrun.cli.chatting.attaching.attachments import (
+    AttachmentRules,
+    accepted_kinds,
+    attach,
+)
 from localrun.cli.chatting.prompt.composer import KeyChoice
 from localrun.cli.output import counted
 from localrun.errors import LocalrunError
@@ -35,11 +39,11 @@ def attached_message(chat: Chat, text: str) -> Message:
     waiting = chat.documents
     num_waiting = len(waiting)
     try:
-        attached = attach(text, rules_of(chat), chat.documents)
+        attached = attach(text, rules_of(chat), chat.documents, chat.media)
     except LocalrunError:
         chat.draft = text
         raise
-    chat.documents = []
+    chat.documents, chat.media = [], []
     for note in attached.notes:
         chat.transcript.aside(f"({note})")
     if attached.documents[num_waiting:] or attached.media:
@@ -50,9 +54,12 @@ def attached_message(chat: Chat, text: str) -> Message:
 
 def rules_of(chat: Chat) -> AttachmentRules:
     """Return what the next message may take along."""
+    model = chat.session.settings.request_model
+    capabilities = chat.workspace.models.find_model(model).details.capabilities
     return AttachmentRules(
         folder=Path.cwd(),
-        reason="localrun does not read them yet",
+        accepts=accepted_kinds(capabilities),
+        reason=f"{model} has no capability for them",
         confirm=lambda question: chat.composer.choose(question, CONFIRM) == CONFIRM[0].key,
     )
 

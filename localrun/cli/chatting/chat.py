@@ -18,7 +18,7 @@ from localrun.errors import LocalrunError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.chatting.attaching.documents import TextDocument
+    from localrun.cli.chatting.attaching.documents import MediaFile, TextDocument
     from localrun.cli.chatting.kept_chat import KeptChat
     from localrun.cli.chatting.prompt.composer import Composer
     from localrun.cli.chatting.session import ChatSession, ToolUse
@@ -46,6 +46,7 @@ class Chat:
     compact_at: float = WARNING_SHARE  # of the context
     compared_model: str | None = None  # answers too
     documents: list[TextDocument] = field(default_factory=list)  # of the next message
+    media: list[MediaFile] = field(default_factory=list)  # of the next message
     draft: str = ""  # text that the next prompt begins with
     is_over: bool = field(default=False, init=False)
 

@@ -68,10 +68,14 @@ def run(  # noqa: PLR0913 - one parameter a flag
         ),
     ] = None,
     file: Annotated[
-        list[str] | None, Option(help="Text file to put before the prompt; may be repeated.")
+        list[str] | None, Option(help="Text or PDF file to put before the prompt; may be repeated.")
     ] = None,
     image: Annotated[
-        list[str] | None, Option(help="Image or sound, if the model takes it; may be repeated.")
+        list[str] | None,
+        Option(help="Image, if the model sees: a file, a pattern, or - for stdin; repeatable."),
+    ] = None,
+    audio: Annotated[
+        list[str] | None, Option(help="Sound, if the model hears; like --image.")
     ] = None,
     output: Annotated[
         str | None,
@@ -133,6 +137,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     cat notes.txt | localrun run guide "Summarize:"
 
+    localrun run MODEL "What is this?" --image photo.jpg
+
     localrun run guide --continue
     """
     import os
@@ -158,7 +164,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.services.workspace import open_workspace
     from localrun.warm.own_terminal import claim_terminal
 
-    given = RunInput(words=prompt or (), files=file or (), images=image or (), stdin=sys.stdin)
+    media = (*(image or ()), *(audio or ()))
+    given = RunInput(words=prompt or (), files=file or (), images=media, stdin=sys.stdin)
     if given.is_chat:
         claim_terminal()  # for the line editor
     check_use(
@@ -181,6 +188,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         of_text={
             "--file": file,
             "--image": image,
+            "--audio": audio,
             "--system": system,
             "--format": output_format,
             "--think": think,

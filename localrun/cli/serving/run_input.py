@@ -3,8 +3,8 @@
     run MODEL WORDS...            the words
     ... | run MODEL WORDS...      the words, a blank line, and the text of stdin
     ... | run MODEL Sum up - !    the text of stdin in the place of "-"
-    --file FILE                   text files before the prompt, each with its name
-    --image FILE                  images and sounds, if the model takes them
+    --file FILE                   text and PDF files before the prompt, each with its name
+    --image FILE, --audio FILE    images and sounds, if the model takes them; - is stdin
 
 Paths of images and sounds in the words, and ``@FILE``, are attached as in a chat. Text of stdin is
 never searched for paths.
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
 
-    from localrun.cli.chatting.attaching.attachments import AttachedMessage
+    from localrun.cli.chatting.attaching.attachments import AttachedMessage, AttachmentRules
     from localrun.cli.chatting.attaching.documents import MediaFile
 
 STDIN = "-"
 PATH_MARK = re.compile(r"[/\\@]|\.\w")  # in every path of a file that is attached
 EXAMPLE = 'localrun run guide "What can you do?"'
-KINDS = {"vision": "image", "audio": "sound"}  # of media, by capability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +72,38 @@ class RunInput:
             return {"role": "user", "content": self.text()}
         from localrun.cli.chatting.attaching.attachments import (
             AttachmentRules,
+            accepted_kinds,
             attach,
+            is_pdf,
             read_documents,
             read_media,
         )
 
-        accepts = [KINDS[name] for name in KINDS if name in capabilities]
-        rules = AttachmentRules(folder=Path.cwd(), accepts=accepts)  # type: ignore[arg-type]
-        media = [read_media(file, rules) for file in self.images]
-        attached = attach(typed, rules, read_documents(self.files, rules))
+        rules = AttachmentRules(folder=Path.cwd(), accepts=accepted_kinds(capabilities))
+        texts = [file for file in self.files if not is_pdf(file, rules)]
+        pdfs = [read_media(file, rules) for file in self.files if file not in texts]
+        media = [*pdfs, *self._media(rules)]
+        attached = attach(typed, rules, read_documents(texts, rules))
         return self._message(attached, media)
+
+    def _media(self, rules: AttachmentRules) -> list[MediaFile]:
+        from localrun.cli.chatting.attaching.attachments import media_from, read_all_media
+
+        media: list[MediaFile] = []
+        for file in self.images:
+            if file == STDIN:
+                media.append(media_from(self._piped_bytes(), "stdin", rules))
+            else:
+                media += read_all_media(file, rules)
+        return media
+
+    def _piped_bytes(self) -> bytes:
+        """Return the bytes of the pipe, up to one more than a medium may have."""
+        from localrun.cli.chatting.attaching.documents import MAX_MEDIA
+
+        if self.stdin is None or is_terminal(self.stdin):
+            raise UsageError("there is no file in the pipe", hint="localrun run M --image - < FILE")
+        return self.stdin.buffer.read(MAX_MEDIA + 1)
 
     def _message(self, attached: AttachedMessage, media: Sequence[MediaFile]) -> dict[str, Any]:
         for note in attached.notes:
@@ -99,7 +120,7 @@ class RunInput:
 
     def _joined(self, typed: str) -> str:
         """Return the words and the text of stdin."""
-        if self.stdin is None:
+        if self.stdin is None or STDIN in self.images:  # the pipe has a medium, no text
             return typed
         if STDIN in self.words:
             piped = read_all(self.stdin).strip()

@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.radix import NO_HOLDER, RadixTree
+from localrun.engine.media.skipped_positions import NONE, SkippedPositions
+from localrun.engine.media.token_ids import border_before
 from localrun.errors import BackendError
 
 if TYPE_CHECKING:
@@ -24,9 +26,16 @@ MAX_SEQUENCE_IDS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded,
 class CachedPrefixes:
     """Computed prefixes of all adapter sets, and the ids that hold their cells."""
 
-    def __init__(self, memory: KvMemory, *, spare_slot: int, num_holders: int) -> None:
+    def __init__(
+        self,
+        memory: KvMemory,
+        *,
+        spare_slot: int,
+        num_holders: int,
+        skipped: SkippedPositions = NONE,
+    ) -> None:
         """``num_holders`` is the end of the range of sequence ids."""
-        self.tree = RadixTree()
+        self.tree = RadixTree(skipped)
         self.spare_slot = spare_slot
         self._memory = memory
         self._free_holders = list(range(num_holders - 1, spare_slot, -1))
@@ -45,8 +54,9 @@ class CachedPrefixes:
         if holder is None:
             return node
         upper = self.tree.split(partial, match.num_partial, holder)
-        self._memory.copy_cells(partial.holder, upper.holder, upper.start, upper.end)
-        self._memory.remove_cells(partial.holder, upper.start, upper.end)
+        start, end = self.positions(upper)
+        self._memory.copy_cells(partial.holder, upper.holder, start, end)
+        self._memory.remove_cells(partial.holder, start, end)
         return upper
 
     def append(self, node: Node, slot: int, tokens: list[int]) -> Node | None:
@@ -55,8 +65,7 @@ class CachedPrefixes:
         Return the node that ends with them, or None without a free holder. A leaf with one
         user is extended; others get a child.
         """
-        start = node.end
-        end = start + len(tokens)
+        start = self.tree.position_at(node, node.end)
         if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
             self.tree.extend(node, tokens)
         else:
@@ -64,12 +73,13 @@ class CachedPrefixes:
             if holder is None:
                 return None
             node = self.tree.add(node, tokens, holder)
-        self._memory.copy_cells(slot, node.holder, start, end)
+        self._memory.copy_cells(slot, node.holder, start, self.tree.position_at(node, node.end))
         return node
 
     def shorten(self, leaf: Node, num_cells: int) -> None:
-        """Free the last cells of an idle leaf."""
-        self._memory.remove_cells(leaf.holder, leaf.end - num_cells, -1)
+        """Free the last cells of an idle leaf, from a border of media on."""
+        first = self.tree.position_at(leaf, leaf.end - num_cells)
+        self._memory.remove_cells(leaf.holder, first, -1)
         self.tree.shorten(leaf, num_cells)
         if not leaf.tokens:
             self._free_holders.append(leaf.holder)
@@ -80,17 +90,19 @@ class CachedPrefixes:
             leaf = self.tree.oldest_idle_leaf()
             if leaf is None:
                 return False
-            num_freed = min(num_cells, len(leaf.tokens))
+            num_kept = border_before(leaf.tokens, max(0, len(leaf.tokens) - num_cells))
+            num_freed = len(leaf.tokens) - num_kept
             self.shorten(leaf, num_freed)
             num_cells -= num_freed
         return True
 
     def save(self, node: Node, start: int, end: int) -> bytes:
-        """Return the cells [start, end) of the path down to ``node``."""
+        """Return the cells [start, end) of the path down to ``node``, borders of media both."""
         for part in node.path():
             first, last = max(start, part.start), min(end, part.end)
             if first < last:
-                self._memory.copy_cells(part.holder, self.spare_slot, first, last)
+                places = (self.tree.position_at(part, first), self.tree.position_at(part, last))
+                self._memory.copy_cells(part.holder, self.spare_slot, *places)
         data = self._memory.save_sequence(self.spare_slot)
         self._memory.remove_cells(self.spare_slot, 0, -1)
         return data
@@ -109,8 +121,13 @@ class CachedPrefixes:
         for node, data in saved:
             if not self._memory.restore_sequence(self.spare_slot, data):
                 raise BackendError("llama.cpp does not restore the cells of a cached prefix")
-            self._memory.copy_cells(self.spare_slot, node.holder, node.start, node.end)
+            self._memory.copy_cells(self.spare_slot, node.holder, *self.positions(node))
             self._memory.remove_cells(self.spare_slot, 0, -1)
+
+    def positions(self, node: Node) -> tuple[int, int]:
+        """Return the positions [first, end) of a node's cells."""
+        tree = self.tree
+        return tree.position_at(node, node.start), tree.position_at(node, node.end)
 
     def _new_holder(self) -> int | None:
         """Return a free id, evicting the oldest idle leaf if necessary; None if all are in use."""

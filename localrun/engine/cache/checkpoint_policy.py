@@ -6,7 +6,7 @@
 
 A chunk of the prompt ends at each position, so positions are few: three in the prompt of a
 short chat, one more every `MAX_DISTANCE_TOKENS` in a long one. At least one token of the
-prompt follows the last position.
+prompt follows the last position. No position is inside a medium.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 from bisect import insort
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from localrun.engine.media.token_ids import border_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
@@ -62,7 +64,8 @@ def _positions(tokens: Sequences[int], start: int, message_ends: frozenset[int])
     wanted = {*borders[:1], *borders[-2:], last}
     ends = _apart([start, *sorted(position for position in wanted if position > start)])
     between = [position for pair in pairwise(ends) for position in _steps(*pair, borders)]
-    return sorted([*ends[1:], *between])
+    whole = {border_before(tokens, position) for position in (*ends[1:], *between)}
+    return sorted(position for position in whole if position > start)
 
 
 def _apart(positions: Sequences[int]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.host_cache import HostPrefix, HostPrefixCache
+from localrun.engine.media.token_ids import border_before
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
@@ -140,10 +141,10 @@ class IdlePrefixes:
         if not (may_evict or has_room) or not self._tree.is_plain(leaf):
             return False
         num_cells = min(self._host_cache.piece_tokens, len(leaf.tokens))
-        start = leaf.end - num_cells
+        start = leaf.start + border_before(leaf.tokens, len(leaf.tokens) - num_cells)
         data = self._prefixes.save(leaf, start, leaf.end)
         self._host_cache.put(HostPrefix(leaf.prefix(), start, data, self._tree.now))
-        self._prefixes.shorten(leaf, num_cells)
+        self._prefixes.shorten(leaf, leaf.end - start)
         self._has_gaps = True
         return True
 

@@ -23,6 +23,8 @@ from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS, CachedPrefix
 from localrun.engine.cache.host_cache import BUDGET_BYTES
 from localrun.engine.cache.idle_prefixes import IdlePrefixes
 from localrun.engine.cache.kv_cache import CellLayout
+from localrun.engine.media.skipped_positions import NONE, SkippedPositions
+from localrun.engine.media.token_ids import border_before
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
@@ -47,11 +49,14 @@ class PrefixCache:
         supply: CellSupply,
         num_holders: int = MAX_SEQUENCE_IDS,
         host_cache_bytes: int = BUDGET_BYTES,
+        skipped: SkippedPositions = NONE,
     ) -> None:
         self._memory = memory
         self.supply = supply
         self.num_stream_cells = 0  # of the same supply, in a context with streams
-        self._prefixes = CachedPrefixes(memory, spare_slot=num_slots, num_holders=num_holders)
+        self._prefixes = CachedPrefixes(
+            memory, spare_slot=num_slots, num_holders=num_holders, skipped=skipped
+        )
         self.tree = self._prefixes.tree
         self._idle = IdlePrefixes(self._prefixes, self.import_run, host_cache_bytes)
         self._sequences: dict[int, Sequence] = {}  # by slot
@@ -129,7 +134,8 @@ class PrefixCache:
             if node.end == seq.num_shared:
                 return  # no holder is left to split with
             self._share_instead(seq, node)
-        tokens = seq.tokens[seq.num_shared : seq.num_computed]
+        num_whole = border_before(seq.tokens, seq.num_computed)
+        tokens = seq.tokens[seq.num_shared : num_whole]
         if not tokens:
             return
         before = self._shared_nodes[slot]
@@ -138,11 +144,11 @@ class PrefixCache:
             return
         if after is not before:
             self._set_shared_node(slot, after)
-        seq.num_shared = seq.num_computed
+        seq.num_shared = num_whole
 
     def truncate(self, seq: Sequence) -> None:
         """Free the sequence's cells behind ``num_computed``."""
-        self._memory.remove_cells(slot_of(seq), seq.num_computed, -1)
+        self._memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
 
     def recover(self, seq: Sequence) -> None:
         """Do nothing: an aborted step leaves whole cells, and ``num_computed`` counts them."""
@@ -262,7 +268,7 @@ class PrefixCache:
     def _begin(self, seq: Sequence, node: Node) -> None:
         slot = self._free_slots.pop()
         for part in node.path():
-            self._memory.copy_cells(part.holder, slot, part.start, part.end)
+            self._memory.copy_cells(part.holder, slot, *self._prefixes.positions(part))
         seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
         self._sequences[slot], self._shared_nodes[slot] = seq, node
 
@@ -284,11 +290,12 @@ class PrefixCache:
     def _share_instead(self, seq: Sequence, node: Node) -> None:
         """Replace the sequence's own cells by the equal ones of the path down to ``node``."""
         slot = slot_of(seq)
-        self._memory.remove_cells(slot, seq.num_shared, node.end)
+        first, end = seq.position_at(seq.num_shared), self.tree.position_at(node, node.end)
+        self._memory.remove_cells(slot, first, end)
         for part in node.path():
             if part.end <= seq.num_shared:
                 break
-            self._memory.copy_cells(part.holder, slot, part.start, part.end)
+            self._memory.copy_cells(part.holder, slot, *self._prefixes.positions(part))
         self._set_shared_node(slot, node)
         seq.num_shared = node.end
 

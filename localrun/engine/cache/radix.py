@@ -8,6 +8,10 @@ holder belongs to exactly one node and holds the cells of that run alone:
     root -[ 0 1 2 3 ]- a -[ 4 5 ]- b        a holds positions [0, 4), b [4, 6)
                        a -[ 7 8 9 ]- c      c holds positions [4, 7)
 
+A medium is a run of negative ids (`localrun.engine.media`), and nodes end at its borders only. In
+models with M-RoPE an image has fewer positions than tokens, so that a node's first position may be
+less than its start.
+
 Invariant: a node has at least as many users as each of its children, since a use counts
 for the whole path to the root. So nodes without users can be removed, leaves first, and
 `num_idle` counts exactly the cells that `oldest_idle_leaf` will ever offer.
@@ -18,6 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.engine.media.skipped_positions import NONE, SkippedPositions
+from localrun.engine.media.token_ids import border_before
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
@@ -33,15 +39,16 @@ class Node:
 
     parent: Node | None
     holder: int
-    start: int  # position of its first token
+    start: int  # index of its first token
     tokens: list[int]
+    num_skipped: int = 0  # positions fewer than tokens before it
     children: dict[int, Node] = field(default_factory=dict)  # by their first token
     num_users: int = 0
     used_at: int = 0  # ticks of the tree's own clock
 
     @property
     def end(self) -> int:
-        """Return the position behind its last token."""
+        """Return the index behind its last token."""
         return self.start + len(self.tokens)
 
     def path(self) -> Iterator[Node]:
@@ -74,7 +81,8 @@ class Match:
 class RadixTree:
     """Nodes, their users and the order of their last use."""
 
-    def __init__(self) -> None:
+    def __init__(self, skipped: SkippedPositions = NONE) -> None:
+        self._skipped = skipped
         self._roots: dict[Hashable, Node] = {}
         self.num_cells = 0  # tokens of all nodes
         self.num_idle = 0  # those of nodes without users
@@ -107,8 +115,16 @@ class RadixTree:
         *_, top = node.path()
         return top.parent is self.root
 
+    def position_at(self, node: Node, index: int) -> int:
+        """Return the position in llama.cpp's memory of an index within a node, or of its end."""
+        return self._skipped.position_at(node.tokens, index - node.start) + (
+            node.start - node.num_skipped
+        )
+
     def find(self, tokens: Sequence[int], limit: int, below: Node | None = None) -> Match:
         """Return the longest known prefix of ``tokens[:limit]``; it may end inside a node.
+
+        It ends at a border of media.
 
         ``below`` is a node whose path is known to match already.
         """
@@ -121,13 +137,15 @@ class RadixTree:
                 child.tokens, tokens[position : min(limit, child.end)]
             )
             if num_matching < len(child.tokens):
-                return Match(node, child, num_matching)
+                num_whole = border_before(child.tokens, num_matching)
+                return Match(node, child if num_whole else None, num_whole)
             node = child
         return Match(node, None, 0)
 
     def add(self, parent: Node, tokens: list[int], holder: int) -> Node:
         """Add a leaf below ``parent``, which has no child with the same first token."""
-        node = Node(parent, holder, parent.end, tokens)
+        num_skipped = parent.num_skipped + self._skipped.count(parent.tokens)
+        node = Node(parent, holder, parent.end, tokens, num_skipped)
         parent.children[tokens[0]] = node
         self._nodes.add(node)
         self._count(node, len(tokens))
@@ -145,7 +163,8 @@ class RadixTree:
 
         Users of the node are users of both.
         """
-        upper = Node(node.parent, holder, node.start, node.tokens[:length])
+        upper = Node(node.parent, holder, node.start, node.tokens[:length], node.num_skipped)
+        node.num_skipped += self._skipped.count(upper.tokens)
         upper.num_users, upper.used_at = node.num_users, node.used_at
         if node.parent is not None:
             node.parent.children[upper.tokens[0]] = upper

@@ -18,6 +18,7 @@ from localrun.engine.cache.checkpoints import MIN_BUDGET_BYTES, Checkpoint, Chec
 from localrun.engine.cache.kv_cache import HYBRID, CellLayout, KvMemory, MemoryKind
 from localrun.engine.cache.resume_points import ComputedTokens, ResumePoint, ResumePoints
 from localrun.engine.cache.shared_cells import SharedCells
+from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class StateCache:
     layout = CellLayout.UNIFIED
     num_switches = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part that a test replaces
         self,
         memory: KvMemory,
         *,
@@ -42,11 +43,13 @@ class StateCache:
         kind: MemoryKind = HYBRID,
         message_ends: frozenset[int] = frozenset(),
         checkpoint_bytes: int = MIN_BUDGET_BYTES,
+        skipped: SkippedPositions = NONE,
     ) -> None:
         """``message_ends`` are the tokens that end a message."""
         self._memory = memory
         self.supply = supply
         self._kind = kind
+        self._skipped = skipped
         self._message_ends = message_ends
         self.checkpoints = Checkpoints(checkpoint_bytes)
         self._sequences: dict[int, Sequence] = {}  # by slot
@@ -89,7 +92,7 @@ class StateCache:
             return False
         seq.slot = self._slot_for(point)
         seq.num_computed = point.length
-        if point.checkpoint is not None and not self._restore(seq.slot, point):
+        if point.checkpoint is not None and not self._restore(seq.slot, point, seq):
             seq.num_computed = 0
         self._sequences[seq.slot] = seq
         self._plan_checkpoints(seq)
@@ -135,7 +138,7 @@ class StateCache:
         slot, computed = slot_of(seq), seq.tokens[: seq.num_computed]
         checkpoint = next(self.checkpoints.find(computed, seq.adapters), None)
         seq.num_computed = checkpoint.length if checkpoint else 0
-        if not self._restore(slot, ResumePoint(seq.num_computed, slot, checkpoint)):
+        if not self._restore(slot, ResumePoint(seq.num_computed, slot, checkpoint), seq):
             seq.num_computed = 0
         upcoming = self._policies[slot].upcoming
         self._plan_checkpoints(seq)
@@ -240,17 +243,18 @@ class StateCache:
         num_lost = len(self._idle[slot].tokens) - length  # by taking the slot over
         return oldest != slot and len(computed.tokens) < num_lost
 
-    def _restore(self, slot: int, point: ResumePoint) -> bool:
+    def _restore(self, slot: int, point: ResumePoint, seq: Sequence) -> bool:
         """Restore a checkpoint into a slot; on failure empty the slot and return False."""
+        end = self._skipped.position_at(seq.tokens, point.length)
         data = self.checkpoints.use(point.checkpoint) if point.checkpoint else None
         if point.slot is not None and point.slot != slot:
-            self._memory.copy_cells(point.slot, slot, 0, point.length)
+            self._memory.copy_cells(point.slot, slot, 0, end)
             if not self._kind.has_window:
                 self._shared_cells.fork(point.slot, slot, point.length)
         if data is None or not self._memory.restore_state(slot, data):
             self._remove_cells(slot)
             return False
-        self._memory.remove_cells(slot, point.length, -1)
+        self._memory.remove_cells(slot, end, -1)
         self._shared_cells.truncate(slot, point.length)
         return True
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.media.token_ids import border_before
 from localrun.engine.sequence import slot_of
 from localrun.prefixes import common_prefix_length
 
@@ -94,9 +95,10 @@ class StreamCache:
     def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
         """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
         slot = self._first_free_slot()
+        length = border_before(seq.tokens, length)
         if not (length and self._memory.restore_sequence(slot, data)):
             length = 0
-        self._memory.remove_cells(slot, length, -1)
+        self._memory.remove_cells(slot, seq.position_at(length), -1)
         seq.slot, seq.num_computed, seq.num_shared = slot, length, 0
         self._sequences[slot] = seq
         self._count_cells()
@@ -116,16 +118,17 @@ class StreamCache:
 
     def truncate(self, seq: Sequence) -> None:
         """Free the sequence's cells behind ``num_computed``."""
-        self._memory.remove_cells(slot_of(seq), seq.num_computed, -1)
+        self._memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
 
     def free(self, seq: Sequence) -> None:
         """Release the slot; the computed tokens become a cached prefix."""
         self._count_cells()
-        slot, length = slot_of(seq), seq.num_computed
-        self._memory.remove_cells(slot, length, -1)  # drafts that were not verified
+        slot, length = slot_of(seq), border_before(seq.tokens, seq.num_computed)
+        # drafts that were not verified, and a part of a medium
+        self._memory.remove_cells(slot, seq.position_at(length), -1)
         start = min(length, self._prefixes.num_stored(seq))
         if start < length:
-            self._memory.remove_cells(slot, 0, start)
+            self._memory.remove_cells(slot, 0, seq.position_at(start))
             self._prefixes.add_prefix(seq, length, start, self._memory.borrow_sequence(slot))
         self._release(seq)
 
@@ -157,11 +160,7 @@ class StreamCache:
     def _closest(self, seq: Sequence) -> tuple[int | None, int]:
         """Return the slot with the longest prefix in common, and its length."""
         lengths = {
-            slot: min(
-                seq.num_cacheable,
-                other.num_computed,
-                common_prefix_length(seq.tokens, other.tokens),
-            )
+            slot: _num_common(seq, other)
             for slot, other in self._sequences.items()
             if other.adapters == seq.adapters
         }
@@ -177,3 +176,9 @@ class StreamCache:
         for slot, seq in self._sequences.items():
             self._most_cells[slot] = max(self._most_cells[slot], seq.num_computed)
         self._prefixes.num_stream_cells = sum(self._most_cells)
+
+
+def _num_common(seq: Sequence, other: Sequence) -> int:
+    """Return how many first tokens a running sequence has computed for another one."""
+    num_equal = common_prefix_length(seq.tokens, other.tokens)
+    return border_before(seq.tokens, min(seq.num_cacheable, other.num_computed, num_equal))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.stream_cache import StreamCache
+from localrun.engine.media.token_ids import border_before
 
 if TYPE_CHECKING:
     from localrun.engine.cache.prefix_cache import PrefixCache
@@ -200,7 +201,8 @@ class SwitchingCache:
             self._num_waited = 0
         self._unified.num_stream_cells = 0  # they take the place of those in the streams
         for seq in streams.running:
-            length, data = seq.num_computed, streams.withdraw(seq)
+            length = border_before(seq.tokens, seq.num_computed)
+            data = streams.withdraw(seq)
             if length:
                 self._unified.add_prefix(seq, length, 0, data)
             self._unified.resume(seq)

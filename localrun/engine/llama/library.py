@@ -48,6 +48,10 @@ class NativeLog:
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
         _attached[:] = [self._callback]
 
+    def attach_to(self, set_log: Callable[[object, object], None]) -> None:
+        """Redirect the log of another library of llama.cpp, given its function for that."""
+        set_log(self._callback, ctypes.c_void_p(0))
+
     def last_complaint(self) -> str | None:
         """Return the newest warning or error line."""
         return self._warnings[-1] if self._warnings else None

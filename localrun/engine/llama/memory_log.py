@@ -17,6 +17,7 @@ LINE = re.compile(
     re.ASCII,
 )
 REALLOCATED = {"compute", "output"}  # allocated again if too small: the last line counts
+ENCODER = "reserve_compute_meta:"
 MIB = 1024 * 1024
 HOST, MAPPED = "CPU", "CPU_Mapped"
 REPACKED = {"CPU_REPACK", "AMX"}  # for the vector and the matrix units of the processor
@@ -28,12 +29,18 @@ class MemoryTaken:
 
     _sizes: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    def add_weights(self, device: str, num_bytes: int) -> None:
+        """Count weights that llama.cpp does not log, such as those of a projector."""
+        self._sizes[device, "projector"] = num_bytes
+
     def read_line(self, line: str) -> None:
         """Parse one line of the log; lines without a buffer size are ignored."""
         match = LINE.match(line)
         if match is None:
             return
-        key = (match["owner"], match["kind"])
+        # the encoder of images has a buffer of its own
+        is_encoder = line.startswith(ENCODER)
+        key = (match["owner"], "encoder" if is_encoder else match["kind"])
         size = round(float(match["mib"]) * MIB)
         self._sizes[key] = size if match["kind"] in REALLOCATED else self._sizes.get(key, 0) + size
 

@@ -34,7 +34,8 @@ class PromptLookup:
         """Return the expected acceptance rate, or None without a draft."""
         index = self._indexes.get(seq)
         if index is None or index.num_dropped != seq.num_dropped:
-            index = self._indexes[seq] = _Index(seq.tokens, seq.num_dropped)
+            first = seq.media.chunks[-1].end if seq.media else 0  # media are not copied
+            index = self._indexes[seq] = _Index(seq.tokens, seq.num_dropped, first)
         index.update()
         if index.position is None:
             return None
@@ -52,12 +53,12 @@ class PromptLookup:
 class _Index:
     """Last occurrence of each n-gram in a growing list of tokens."""
 
-    def __init__(self, tokens: list[int], num_dropped: int) -> None:
+    def __init__(self, tokens: list[int], num_dropped: int, first: int = 0) -> None:
         self.num_dropped = num_dropped  # at construction; a later shift moves all positions
         self._tokens = tokens
         self._num_indexed = len(tokens)  # n-grams that end before this token are indexed
         self.position: int | None = None  # behind the earlier occurrence of the last n-gram
-        first = max(0, len(tokens) - MAX_INDEXED_TOKENS)
+        first = max(first, len(tokens) - MAX_INDEXED_TOKENS)
         recent = tokens[first:]
         grams: Iterable[tuple[int, ...]] = zip(recent, recent[1:], recent[2:-1], strict=False)
         self._positions = dict(zip(map(hash, grams), count(first + GRAM), strict=False))

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.chat.continuation import can_continue, continued_prompt
+from localrun.chat.media_marks import numbered
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate, TemplateCode, compile_template
@@ -68,12 +69,12 @@ class ChatFormat:
         return self._thinks_by_default
 
     def render(self, spec: PromptSpec, control_texts: Sequence[str], allowance: Allowance) -> str:
-        """Return the prompt of the messages, with marks (control_tokens.py).
+        """Return the prompt of the messages, with marks (control_tokens.py, media_marks.py).
 
         Raises:
             UsageError: the template rejects the conversation, or fails.
         """
-        messages = guard(spec.messages or (), control_texts, allowance)
+        messages = guard(numbered(spec.messages or ()), control_texts, allowance)
         render = partial(
             self._template.render,
             tools=spec.tools,

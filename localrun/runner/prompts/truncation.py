@@ -9,7 +9,7 @@ groups is found by bisection, because each trial renders and tokenizes.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from localrun.prefixes import common_prefix_length
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from localrun.engine.media.placement import PlacedChunk
     from localrun.runner.messages import JsonObject
 
     Messages = Sequence[JsonObject]
@@ -35,6 +36,7 @@ class Prompt:
     tokens: list[int]
     dropped_messages: int = 0
     dropped_tokens: int = 0
+    media: tuple[PlacedChunk, ...] = ()  # images and sounds among the tokens
 
 
 def fitted(
@@ -63,9 +65,8 @@ def fitted(
     count = bisect_left(range(1, len(groups)), 1, key=fits) + 1
     # bisection never tries to drop all groups
     prompt = tried.get(count) or write(_without(messages, groups))
-    return Prompt(
-        prompt.text,
-        prompt.tokens,
+    return replace(
+        prompt,
         dropped_messages=sum(map(len, groups[:count])),
         dropped_tokens=len(whole.tokens) - len(prompt.tokens),
     )

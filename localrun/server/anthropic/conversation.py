@@ -10,13 +10,15 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import joined
 from localrun.server.parsing.conversation import message_list
 from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.media import part_of
 from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
-    from localrun.errors import UsageError
     from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.media import Part
 
 # Claude Code begins its system prompt with this line, which differs in each request: with it no
 # prompt would begin like one in the prefix cache
@@ -92,18 +94,19 @@ class _MessageReader:
         """Return the tool results first: they belong to the calls before."""
         blocks = _blocks(message, "content")
         results = [block for block in blocks if block.text("type") == "tool_result"]
-        texts = [_text(block) for block in blocks if block.text("type") != "tool_result"]
+        parts = [_part(block) for block in blocks if block.text("type") != "tool_result"]
         turns = [self._result(block) for block in results]
-        if texts or not results:
-            turns.append({"role": "user", "content": BETWEEN_BLOCKS.join(texts)})
+        if parts or not results:
+            turns.append({"role": "user", **joined(parts, BETWEEN_BLOCKS)})
         return turns
 
     def _result(self, block: Fields) -> JsonObject:
         number = block.required_text("tool_use_id")
-        text = BETWEEN_BLOCKS.join(_texts(block, "content"))
+        parts = [_part(one) for one in _blocks(block, "content")]
+        content = joined(parts, BETWEEN_BLOCKS)
         if block.boolean("is_error"):
-            text = f"Error: {text}"
-        turn: JsonObject = {"role": "tool", "content": text, "tool_call_id": number}
+            content["content"] = f"Error: {content['content']}"
+        turn: JsonObject = {"role": "tool", **content, "tool_call_id": number}
         return turn | given(name=self._names.get(number))
 
 
@@ -125,23 +128,19 @@ def _blocks(fields: Fields, name: str) -> list[Fields]:
     ]
 
 
+def _part(block: Fields) -> Part:
+    """Return the text of a block, or its medium."""
+    return part_of(block, _text)
+
+
 def _text(block: Fields) -> str:
     kind = block.text("type")
-    if kind == "document" and block.inner("source").text("type") == "text":
-        title = block.text("title")
-        return (f"{title}\n" if title else "") + block.inner("source").required_text("data")
     if kind != "text":
-        raise _unreadable(block, kind)
+        raise block.wrong("type", f"is {brief(kind)}, which is not supported here")
     text = block.text("text")
     if text is None:
         raise block.wrong("text", "is required")
     return text
-
-
-def _unreadable(block: Fields, kind: str | None) -> UsageError:
-    if kind == "image":
-        return block.wrong("type", "is image, which this model cannot read")
-    return block.wrong("type", f"is {brief(kind)}, which is not supported here")
 
 
 def _without_billing(texts: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ from localrun.server.parsing.json_schema import (
     one_of,
     record,
 )
-from localrun.server.parsing.media import IMAGES, refuse_media
+from localrun.server.parsing.media import NO_IMAGES, refuse_images
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
     MODEL,
@@ -142,7 +142,6 @@ def _max_tokens(fields: Fields, name: str) -> int:
 
 
 def _messages(fields: Fields, name: str) -> tuple[JsonObject, ...]:  # noqa: ARG001 - system too
-    refuse_media(fields)
     return conversation(fields)
 
 
@@ -235,7 +234,7 @@ _ROWS = (
     _TOOL_CHOICE,
     MODEL,
     _MESSAGES,
-    IMAGES,
+    Field("images", lambda fields, _: refuse_images(fields), NO_IMAGES.schema),
     _SYSTEM,
     _OUTPUT_CONFIG,
     ANTHROPIC_OLD_FORMAT,

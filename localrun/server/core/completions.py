@@ -25,6 +25,7 @@ from localrun.server.core.defaults import (
     sampling_of,
     stop_of,
 )
+from localrun.server.core.media import check_media
 from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
@@ -129,6 +130,7 @@ class Completions:
     def _prepare(self, request: CompletionRequest) -> PoolRequest | RemoteCompletion:
         model = self._find_model(request.model)
         check_can_answer(model)
+        check_media(request.generation.prompt, model)
         if model.remote is not None:
             return self._remotes.prepare(model, request)
         recipe = model.recipe

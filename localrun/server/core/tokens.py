@@ -13,6 +13,7 @@ from localrun.remote.model import RemoteTokens
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import EventStream, PoolRequest, end_of
 from localrun.server.core.defaults import keep_alive_of, messages_of, prompt_of
+from localrun.server.core.media import check_media
 from localrun.services.remotes.stored import refuse_remote
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
@@ -82,6 +83,7 @@ class TokenService:
         prompt = request.generation.prompt
         if model.remote is None:
             return self._prepare(_of_prompt(request))
+        check_media(prompt, model)
         messages = messages_of(model.recipe, prompt.messages) or ()
         return RemoteTokens(
             target=self._remotes.target(model), messages=messages, tools=prompt.tools
@@ -92,6 +94,7 @@ class TokenService:
         refuse_remote(model, "its tokens are not counted")
         message = request.message
         if isinstance(message, Tokenize):
+            check_media(message.prompt, model)
             message = replace(message, prompt=prompt_of(model, message.prompt))
         return PoolRequest(
             model=runner_model(model),

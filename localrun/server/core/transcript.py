@@ -10,6 +10,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import numbered
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallCollector
 
@@ -44,7 +45,7 @@ class Transcript:
         prompt = self._request.generation.prompt
         transcript = {
             "model": self._request.model,
-            "asked": prompt.text if prompt.messages is None else prompt.messages,
+            "asked": prompt.text if prompt.messages is None else numbered(prompt.messages),
             "thought": "".join(self._thought),
             "answer": "".join(self._answer),
             "calls": self._calls,

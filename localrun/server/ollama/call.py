@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from localrun.chat.media_marks import joined
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
 from localrun.server.ollama.fields import (
@@ -23,9 +24,9 @@ from localrun.server.ollama.fields import (
 )
 from localrun.server.parsing.constraints import OLLAMA_FORMAT
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
-from localrun.server.parsing.json_schema import OBJECT, TOKEN, WHOLE, is_token, listed
+from localrun.server.parsing.json_schema import OBJECT, TEXT, TOKEN, WHOLE, is_token, listed
 from localrun.server.parsing.limits import LONGEST_TEMPLATE
-from localrun.server.parsing.media import IMAGES, refuse_media
+from localrun.server.parsing.media import MAX_MEDIA, NO_IMAGES, images_of, refuse_images
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
     LOGPROBS,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from localrun.server.parsing.table import Values
 
 Kind = Literal["chat", "generate"]
-NOT_RAW = ("system", "template", "context")
+NOT_RAW = ("system", "template", "context", "images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,6 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    refuse_media(fields)
     is_chat = kind == "chat"
     values = (CHAT if is_chat else GENERATE).read(fields)
     options, source = values[_OPTIONS], _chat(values) if is_chat else _generate(values)
@@ -131,16 +131,20 @@ def _chat(values: Values) -> _Source:
 def _generate(values: Values) -> _Source:
     """Return a prompt: unchanged (raw), before a gap (suffix), or as a question."""
     text, suffix, system = values[_PROMPT] or "", values[_SUFFIX] or None, values[_SYSTEM]
-    is_empty = not text and not suffix
+    images = values[_IMAGES]
+    is_empty = not text and not suffix and not images
     if values[_RAW]:
         wrong = next((name for name in NOT_RAW if values.fields.raw(name)), None)
         if wrong is not None:
             raise values.fields.wrong(wrong, "cannot be combined with raw")
         return _Source(text=text, suffix=suffix, is_empty=is_empty)
     if suffix is not None:
+        if images:
+            raise values.fields.wrong("images", "cannot be combined with suffix")
         return _Source(text=text, suffix=suffix, is_empty=is_empty)
     head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
-    messages = conversation([*head, {"role": "user", "content": text}])
+    question: JsonObject = {"role": "user", **joined([*images, text], "")}
+    messages = (*conversation(head), question)
     return _Source(messages=messages, context=values[_CONTEXT], is_empty=is_empty)
 
 
@@ -179,8 +183,9 @@ _CONTEXT = Field("context", _context, listed(TOKEN))
 _RAW = flag("raw")
 _TEMPLATE = text("template", longest=LONGEST_TEMPLATE)
 _RENDERS_ONLY = flag("_debug_render_only")
+_NO_IMAGES = Field("images", lambda fields, _: refuse_images(fields), NO_IMAGES.schema)
+_IMAGES = Field("images", images_of, listed(TEXT, maxItems=MAX_MEDIA))
 _SHARED = (
-    IMAGES,
     *MODEL_ROWS,
     _TOOLS,
     THINK,
@@ -194,8 +199,8 @@ _SHARED = (
     STREAM,
     _RENDERS_ONLY,
 )
-CHAT = Table((_MESSAGES, *_SHARED), component="OllamaChatRequest")
+CHAT = Table((_NO_IMAGES, _MESSAGES, *_SHARED), component="OllamaChatRequest")
 GENERATE = Table(
-    (_PROMPT, _SUFFIX, _SYSTEM, _CONTEXT, _RAW, _TEMPLATE, *_SHARED),
+    (_IMAGES, _PROMPT, _SUFFIX, _SYSTEM, _CONTEXT, _RAW, _TEMPLATE, *_SHARED),
     component="OllamaGenerateRequest",
 )

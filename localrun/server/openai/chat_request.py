@@ -21,7 +21,7 @@ from localrun.server.parsing.conversation import (
     conversation,
     message_list,
 )
-from localrun.server.parsing.media import IMAGES, refuse_media
+from localrun.server.parsing.media import NO_IMAGES, refuse_images
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
     LOGPROBS,
@@ -62,7 +62,6 @@ def chat_messages(fields: Fields, name: str) -> tuple[JsonObject, ...]:
     messages = message_list(fields, name)
     if not messages:
         raise fields.wrong(name, "is required")
-    refuse_media(fields)
     return conversation(messages)
 
 
@@ -74,6 +73,7 @@ NEUTRAL = (
     *common.NEUTRAL,
 )
 MESSAGES = Field("messages", chat_messages, SOME_MESSAGES_SCHEMA, is_required=True)
+IMAGES = Field("images", lambda fields, _: refuse_images(fields), NO_IMAGES.schema)
 VERBOSITY = choice("verbosity", ("low", "medium", "high"))  # for the templates that know it
 CHAT_TEMPLATE = text("chat_template", longest=limits.LONGEST_TEMPLATE)
 PARALLEL_TOOL_CALLS = flag("parallel_tool_calls")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Detokenize, PromptSpec, Tokenize
 from localrun.server.core.tokens import TokenRequest
-from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
+from localrun.server.openai.chat_request import CHAT_TEMPLATE, IMAGES, MESSAGES
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
 from localrun.server.parsing.json_schema import OBJECT, TOKEN, is_token, listed
 from localrun.server.parsing.limits import MAX_TOKENS
-from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL
 from localrun.server.parsing.prompt_end import PROMPT_END, prompt_end
 from localrun.server.parsing.table import Field, Table, flag, text
@@ -133,7 +132,6 @@ def _call(values: Values) -> TokenCall:
 
 
 def _chat(fields: Fields, name: str) -> tuple[JsonObject, ...] | None:
-    refuse_media(fields)
     messages = message_list(fields, name)
     return conversation(messages) if messages else None
 
@@ -148,7 +146,6 @@ def _token_ids(fields: Fields, name: str) -> tuple[int, ...]:
 
 
 _CHAT = Field("messages", _chat, MESSAGES_SCHEMA)
-_IMAGES = Field("images", lambda fields, _: refuse_media(fields), IMAGES.schema)
 _TEXTS = (text("prompt"), text("content"), text("text"))
 _TOOLS = Field("tools", tool_list, listed(OBJECT))
 _ADD_SPECIAL_TOKENS = flag("add_special_tokens")
@@ -163,6 +160,6 @@ _OPTIONS = (
     TEMPLATE_OPTIONS,
 )
 TOKEN_CALL = (MODEL, KEEP_ALIVE, _RETURN_TOKEN_STRS, _WITH_PIECES)
-TOKENIZE = Table((_IMAGES, _CHAT, *_OPTIONS, *TOKEN_CALL))
+TOKENIZE = Table((IMAGES, _CHAT, *_OPTIONS, *TOKEN_CALL))
 APPLY_TEMPLATE = Table((IMAGES, MESSAGES, *_OPTIONS, *TOKEN_CALL))
 DETOKENIZE = Table((_TOKENS, *TOKEN_CALL))

@@ -1,7 +1,7 @@
 """Chat messages of OpenAI's and Ollama's requests, converted to what chat templates take.
 
-Owns the rows of a message. A converted message has a known role, plain text and parsed tool
-calls; other fields of the request's message are dropped.
+Owns the rows of a message. A converted message has a known role, text with marks for its media
+(chat/media_marks.py), and parsed tool calls; other fields of the request's message are dropped.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from localrun.errors import UsageError
-from localrun.server.parsing.fields import Fields, shown
+from localrun.chat.media_marks import MEDIA, joined
+from localrun.server.parsing.fields import Fields, brief, shown
 from localrun.server.parsing.json_schema import (
     ANYTHING,
     OBJECT,
@@ -22,12 +22,14 @@ from localrun.server.parsing.json_schema import (
     request,
 )
 from localrun.server.parsing.limits import MAX_MESSAGES
+from localrun.server.parsing.media import MAX_MEDIA, MEDIA_TYPES, images_of, medium_of
 from localrun.server.parsing.table import Field, Table, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.media import Part
 
 ROLES = {
     "system": "system",
@@ -38,7 +40,10 @@ ROLES = {
     "function": "tool",
 }
 TEXT_PARTS = ("text", "input_text", "output_text")
-CONTENT = either(TEXT, listed(record({"type": one_of(*TEXT_PARTS), "text": TEXT})))
+TAKING_MEDIA = ("user", "tool", "assistant")
+TEXT_PART = record({"type": one_of(*TEXT_PARTS), "text": TEXT})
+MEDIA_PART = record({"type": one_of(*sorted(MEDIA_TYPES))})
+CONTENT = either(TEXT, listed(either(TEXT_PART, MEDIA_PART)))
 
 
 def message_list(fields: Fields, name: str) -> list[JsonObject]:
@@ -63,7 +68,10 @@ def conversation(messages: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
 
 def _message(message: Fields) -> JsonObject:
     values = MESSAGE.read(message)
-    plain: JsonObject = {"role": values[_ROLE], "content": values[_CONTENT]}
+    parts = [*values[_IMAGES], *values[_CONTENT]]  # an image stands before the text, as in Ollama
+    plain: JsonObject = {"role": values[_ROLE], **joined(parts, "\n")}
+    if MEDIA in plain and plain["role"] not in TAKING_MEDIA:
+        raise message.wrong("content", f"of {plain['role']} may have text only")
     thought = values[_REASONING_CONTENT] or values[_THINKING]
     if thought:
         plain["reasoning_content"] = thought
@@ -83,27 +91,28 @@ def _role(message: Fields, name: str) -> str:
     return ROLES[role]
 
 
-def _images(message: Fields, name: str) -> None:
-    if message.raw(name):
-        raise _no_vision(message, name)
-
-
-def _content(message: Fields, name: str) -> str:
-    """Join the text parts of a content; a string is itself, null is empty."""
+def _content(message: Fields, name: str) -> list[Part]:
+    """Return the texts and media of a content; a string is itself, null is empty."""
     content = message.raw(name)
     if content is None or isinstance(content, str):
-        return content or ""
+        return [content or ""]
     if not isinstance(content, list):
         raise message.wrong(name, "must be a string or a list of parts")
-    return "\n".join(_part_text(message, part) for part in content)
+    return [_part(message, part, index) for index, part in enumerate(content)]
 
 
-def _part_text(message: Fields, part: object) -> str:
-    if not isinstance(part, dict) or str(part.get("type")) not in TEXT_PARTS:
-        raise _no_vision(message, "content")
-    if not isinstance(part.get("text"), str):
+def _part(message: Fields, part: object, index: int) -> Part:
+    if not isinstance(part, dict):
+        raise message.wrong("content", "has a part that is not an object")
+    fields = Fields(part, f"{message.path('content')}[{index}].")
+    if str(part.get("type")) not in TEXT_PARTS:
+        medium = medium_of(fields)
+        if medium is None:
+            raise fields.wrong("type", f"is {brief(str(part.get('type')))}, which is not supported")
+        return medium
+    text = part.get("text")
+    if not isinstance(text, str):
         raise message.wrong("content", "has a part without text")
-    text: str = part["text"]
     return text
 
 
@@ -135,13 +144,10 @@ def _arguments(text: str) -> object:
     return value if isinstance(value, dict) else {"arguments": text}
 
 
-def _no_vision(message: Fields, name: str) -> UsageError:
-    return message.wrong(name, "contains something other than text, which this model cannot read")
-
-
 _FUNCTION = request({"name": TEXT}, {"arguments": either(TEXT, OBJECT)})
 _ROLE = Field("role", _role, one_of(*ROLES), is_required=True)
 _CONTENT = Field("content", _content, CONTENT)
+_IMAGES = Field("images", images_of, listed(TEXT, maxItems=MAX_MEDIA))
 _REASONING_CONTENT, _THINKING = text("reasoning_content"), text("thinking")
 _TOOL_CALLS = Field(
     "tool_calls", _tool_calls, listed(record({"function": _FUNCTION}, {"id": ANYTHING}))
@@ -150,7 +156,7 @@ _NAMES = (text("name"), text("tool_name"), text("tool_call_id"))
 MESSAGE = Table(
     (
         _ROLE,
-        Field("images", _images, {"type": "array", "maxItems": 0}),
+        _IMAGES,
         _CONTENT,
         _REASONING_CONTENT,
         _THINKING,

@@ -98,7 +98,7 @@ def is_larger(value: object, most: int) -> bool:
             pending += item.values()
         elif isinstance(item, list | tuple):
             pending += item
-        size += len(item) + 2 if isinstance(item, str) else VALUE_CHARACTERS
+        size += len(item) + 2 if isinstance(item, str | bytes) else VALUE_CHARACTERS
     return size > most
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import media_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,4 +57,6 @@ def _joined(run: list[JsonObject]) -> JsonObject:
 
     calls = [call for turn in run for call in turn.get("tool_calls", ())]
     joined: JsonObject = {"role": run[0]["role"], "content": texts_of("content")}
-    return joined | given(reasoning_content=texts_of("reasoning_content"), tool_calls=calls)
+    return joined | given(
+        reasoning_content=texts_of("reasoning_content"), tool_calls=calls, media=media_of(run)
+    )

@@ -97,6 +97,7 @@ def plan_memory(
         num_slots=num_slots,
         num_gpu_layers=order.num_gpu_layers,
         others=[*(Path(path) for path, _ in order.adapters), *order.draft],
+        projector=order.projector,
         gpu_reserve_bytes=rules.gpu_reserve_bytes,
     )
     return MemoryPlan(

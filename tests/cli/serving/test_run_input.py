@@ -81,7 +81,7 @@ def test_a_marked_path_in_the_words_is_attached(
 
 @pytest.mark.parametrize(
     ("name", "content", "code"),
-    [("none.txt", None, 3), ("x.bin", b"\0\1\2\xff" * 50, 2), ("x.pdf", b"%PDF-1.7\n", 2)],
+    [("none.txt", None, 3), ("x.bin", b"\0\1\2\xff" * 50, 2), ("x.docx", b"PK\3\4", 2)],
 )
 def test_a_file_that_is_no_text_is_refused_by_its_name(
     localrun: Localrun, server: FakeServer, tmp_path: Path, name: str, content: bytes, code: int

@@ -111,14 +111,17 @@ def test_a_document_of_text_is_its_text() -> None:
         ({"role": "robot", "content": "x"}, "messages[0].role"),
         ({"role": "user", "content": 1}, "messages[0].content"),
         ({"role": "user", "content": ["x"]}, "messages[0].content"),
-        (user({"type": "image", "source": {}}), "messages[0].content[0].type"),
-        (user({"type": "document", "source": {"type": "base64"}}), "messages[0].content[0].type"),
+        (user({"type": "image", "source": {}}), "messages[0].content[0].source.type"),
+        (
+            user({"type": "document", "source": {"type": "base64"}}),
+            "messages[0].content[0].source.data",
+        ),
         (user(text("a"), {"type": "container_upload"}), "messages[0].content[1].type"),
         (user({"type": "text"}), "messages[0].content[0].text"),
         (user({"type": "tool_result"}), "messages[0].content[0].tool_use_id"),
         (
             user({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "image"}]}),
-            "messages[0].content[0].content[0].type",
+            "messages[0].content[0].content[0].source.type",
         ),
         (
             {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f"}]},

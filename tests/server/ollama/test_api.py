@@ -90,8 +90,8 @@ def test_an_unknown_model_is_404_also_for_a_stream(served: Served) -> None:
         ({"messages": "hi"}, "messages"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
         (
-            {"messages": [{"role": "user", "content": "x", "images": ["eA=="]}]},
-            "messages[0].images",
+            {"messages": [{"role": "user", "content": "x", "images": ["?"]}]},
+            "messages[0].images[0]",
         ),
         ({"options": {"temperature": "hot"}}, "options.temperature"),
         ({"options": {"top_p": 2}}, "options.top_p"),

@@ -86,7 +86,7 @@ def test_think_is_a_switch_or_a_level(think: Any, options: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"images": ["eA=="]}, "images"),
+        ({"images": ["?"]}, "images[0]"),
         ({"context": "1 2"}, "context"),
         ({"context": [1, -1]}, "context"),
         ({"context": [True]}, "context"),

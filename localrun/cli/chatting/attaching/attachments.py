@@ -11,15 +11,18 @@ is not attached stays in the text as it was written; nothing is attached if anyt
 from __future__ import annotations
 
 import base64
+import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.attaching.documents import (
+    PDF,
     MediaFile,
     TextDocument,
     documents_text,
     file_kind,
+    parsed_file,
     read_file,
 )
 from localrun.cli.chatting.attaching.file_lists import MAX_BYTES, is_pattern, list_files
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.attaching.media import Kind
 
-MAX_MEDIA = 16  # in a message
-NOUNS = {"image": "images", "sound": "sounds"}
+MAX_MEDIA = 64  # in a message
+NOUNS = {"image": "images", "sound": "sounds", "document": "PDF files"}
+UNMARKED = {"image", "sound"}  # attached without @
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +96,24 @@ class Attaching:
     markers: dict[Path, str | None] = field(default_factory=dict)
 
 
+def accepted_kinds(capabilities: Sequence[str]) -> list[Kind]:
+    """Return the kinds of media that a model of some capabilities takes."""
+    kinds: dict[str, Kind] = {"vision": "image", "audio": "sound"}
+    return [kind for capability, kind in kinds.items() if capability in capabilities]
+
+
 def attach(
-    typed: str, rules: AttachmentRules, documents: Sequence[TextDocument] = ()
+    typed: str,
+    rules: AttachmentRules,
+    documents: Sequence[TextDocument] = (),
+    media: Sequence[MediaFile] = (),
 ) -> AttachedMessage:
-    """Return a message with the files whose paths it has, after ``documents``.
+    """Return a message with the files whose paths it has, after ``documents`` and ``media``.
 
     Raises:
         UsageError: a file marked by ``@`` is neither text nor a medium that the model takes.
     """
-    attaching = Attaching(rules)
+    attaching = Attaching(rules, media=[*media])
     mentions = find_paths(typed, lambda path: _exists(path, rules.folder))
     parts, position = [], 0
     for mention in mentions:
@@ -115,6 +128,12 @@ def attach(
         media=tuple(attaching.media),
         notes=tuple(attaching.notes),
     )
+
+
+def is_pdf(written: str, rules: AttachmentRules) -> bool:
+    """Return whether a path is that of a PDF file, which is sent whole."""
+    kind = file_kind(_resolved(written, rules.folder))
+    return kind is not None and kind.form == PDF
 
 
 def read_documents(paths: Sequence[str], rules: AttachmentRules) -> list[TextDocument]:
@@ -153,6 +172,37 @@ def read_media(written: str, rules: AttachmentRules) -> MediaFile:
     return content
 
 
+def read_all_media(written: str, rules: AttachmentRules) -> list[MediaFile]:
+    """Return the images and sounds of a path or a pattern, in the order of their names.
+
+    Raises:
+        NotFoundError: there is no such file, or none that matches.
+        UsageError: one is neither an image nor a sound, or the model does not take it.
+    """
+    path = _resolved(written, rules.folder)
+    if not is_pattern(written) or path.exists():
+        return [read_media(written, rules)]
+    names = sorted(glob.glob(str(path)))  # noqa: PTH207 - the pattern may be absolute
+    if not names:
+        raise NotFoundError(f"{written}: no file matches")
+    if len(names) > MAX_MEDIA:
+        raise UsageError(f"{written} matches {len(names)} files, a message has {MAX_MEDIA} at most")
+    return [read_media(name, rules) for name in names]
+
+
+def media_from(content: bytes, name: str, rules: AttachmentRules) -> MediaFile:
+    """Return an image or a sound from its bytes.
+
+    Raises:
+        UsageError: it is neither, is too large, or the model does not take it.
+    """
+    medium = parsed_file(content, name)
+    if isinstance(medium, TextDocument):
+        raise UsageError(f"{name} is text, no image")
+    _check_accepted(medium, rules)
+    return medium
+
+
 def _exists(written: str, folder: Path) -> bool:
     try:
         return _resolved(written, folder).exists()
@@ -174,7 +224,7 @@ def _marker(mention: MentionedPath, attaching: Attaching) -> str | None:
 
 def _attach_one(path: Path, mention: MentionedPath, attaching: Attaching) -> str | None:
     kind = file_kind(path)
-    is_medium = kind is not None and kind.kind in NOUNS
+    is_medium = kind is not None and kind.kind in UNMARKED
     if not mention.is_marked:
         return _attach_unmarked(path, mention.path, attaching) if is_medium else None
     if path.is_dir():
@@ -216,7 +266,7 @@ def _shown_name(path: Path, folder: Path) -> str:
 
 
 def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:
-    if content.kind.kind not in rules.accepts:
+    if content.kind.form != PDF and content.kind.kind not in rules.accepts:
         raise UsageError(
             f"{content.name}: {NOUNS[content.kind.kind]} cannot be sent, {rules.reason}",
             hint="/show info   lists the capabilities of the model",

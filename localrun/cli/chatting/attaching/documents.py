@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 2 << 20  # bytes of a text document
 MAX_MEDIA = 32 << 20  # bytes of an image or a sound
-TEXT_FROM = {"PDF document": "pdftotext", "Word document": "pandoc -t plain"}
+PDF = "PDF document"  # the server reads it
+TEXT_FROM = {"Word document": "pandoc -t plain"}
 BACKTICKS = re.compile("```+")
 
 
@@ -44,7 +45,7 @@ class TextDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFile:
-    """Image or sound."""
+    """Image, sound or PDF."""
 
     name: str
     kind: FileKind
@@ -58,9 +59,19 @@ def read_file(path: Path, name: str) -> TextDocument | MediaFile:
         NotFoundError: there is no such file.
         UsageError: it cannot be read, is too large, or is neither text, image nor sound.
     """
-    content = _read(path, name, MAX_MEDIA)
-    kind = kind_of(content[:HEAD_BYTES], path.suffix)
-    if kind.kind in {"image", "sound"}:
+    return parsed_file(_read(path, name, MAX_MEDIA), name, path.suffix)
+
+
+def parsed_file(content: bytes, name: str, suffix: str = "") -> TextDocument | MediaFile:
+    """Return an image, a sound or a text document from its bytes.
+
+    Raises:
+        UsageError: it is too large, or is neither text, image nor sound.
+    """
+    if len(content) > MAX_MEDIA:
+        raise _too_large(name, MAX_MEDIA)
+    kind = kind_of(content[:HEAD_BYTES], suffix)
+    if kind.kind in {"image", "sound"} or kind.form == PDF:
         return MediaFile(name=name, kind=kind, content=content)
     if kind.kind == "document":
         tool = TEXT_FROM.get(kind.form)

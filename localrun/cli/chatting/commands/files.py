@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.attached import note_tokens, rules_of
-from localrun.cli.chatting.attaching.attachments import read_documents, read_media
+from localrun.cli.chatting.attaching.attachments import (
+    is_pdf,
+    read_all_media,
+    read_documents,
+    read_media,
+)
 from localrun.cli.chatting.commands.table import ChatCommand
 from localrun.cli.chatting.prompt.completion.typed_words import typed_words
 from localrun.cli.chatting.prompt.sources import ArgumentKind
-from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.cli.chatting.chat import Chat
@@ -32,26 +36,34 @@ def add_files(chat: Chat, argument: str) -> None:
         chat.documents = []
         chat.transcript.note("The next message takes no files along.")
     else:
-        documents = read_documents(_paths(argument), rules_of(chat))
+        rules, paths = rules_of(chat), _paths(argument)
+        pdfs = [path for path in paths if is_pdf(path, rules)]
+        media = [read_media(path, rules) for path in pdfs]
+        documents = read_documents([path for path in paths if path not in pdfs], rules)
         chat.documents = [*chat.documents, *documents]
+        chat.media = [*chat.media, *media]
         note_tokens(chat, documents)
 
 
 def add_image(chat: Chat, argument: str) -> None:
-    """Refuse an image: no model here sees yet.
+    """Add images and sounds to the next message; ``off`` removes them.
 
     Raises:
-        LocalrunError: always.
+        LocalrunError: a file does not exist, or the model does not take it.
     """
     if not argument:
-        raise UsageError("which image?", hint="/image PATH")
-    model = chat.workspace.models.find_model(chat.session.settings.request_model)
-    if "vision" not in model.details.capabilities:
-        raise UsageError(
-            f"{model.name} does not see: it has no capability vision",
-            hint="/show info   lists the capabilities of the model",
+        names = ", ".join(one.name for one in chat.media) or "no images"
+        chat.transcript.note(
+            f"{names} with the next message; /image PATH... adds, /image off removes"
         )
-    read_media(_paths(argument)[0], rules_of(chat))
+    elif argument in OFF:
+        chat.media = []
+        chat.transcript.note("The next message takes no images along.")
+    else:
+        rules = rules_of(chat)
+        added = [medium for path in _paths(argument) for medium in read_all_media(path, rules)]
+        chat.media = [*chat.media, *added]
+        chat.transcript.note(f"{', '.join(one.name for one in added)} with the next message")
 
 
 def _paths(argument: str) -> list[str]:
@@ -63,16 +75,17 @@ COMMANDS = (
     ChatCommand(
         name="/file",
         usage="PATH...",
-        about="add text files to the next message; folders and patterns ask first",
+        about="add text and PDF files to the next message; folders and patterns ask first",
         execute=add_files,
         arguments=(ArgumentKind.PATH,),
         repeats=True,
     ),
     ChatCommand(
         name="/image",
-        usage="PATH",
-        about="add an image, if the model sees",
+        usage="PATH...",
+        about="add images to the next message, if the model sees; sounds, if it hears",
         execute=add_image,
         arguments=(ArgumentKind.PATH,),
+        repeats=True,
     ),
 )

@@ -14,7 +14,6 @@ from localrun.server.openai.responses.items import kind_of
 from localrun.server.parsing.fields import Fields, shown
 from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed
 from localrun.server.parsing.limits import MAX_MESSAGES
-from localrun.server.parsing.media import refuse_media
 from localrun.server.parsing.table import Field, text
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ def resolve_references(items: list[Fields], store: ResponseStore) -> list[Fields
 
 def _input(fields: Fields, name: str) -> list[Fields]:
     """Return the items of the input; a text is one user message."""
-    refuse_media(fields, name)
     value = fields.raw(name)
     if isinstance(value, str):
         return [Fields({"role": "user", "content": value}, f"{name}.")]

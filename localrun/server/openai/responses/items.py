@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import joined
 from localrun.server.openai.responses.tools import INPUT, SHELL, known_name
-from localrun.server.parsing.fields import brief, shown
+from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.media import part_of
 from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import JsonObject
-    from localrun.server.parsing.fields import Fields
+    from localrun.server.parsing.media import Part
 
 SYSTEM = {"system", "developer"}
 TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
@@ -115,7 +118,7 @@ class _ItemReader:
             raise item.wrong(
                 "role", f"must be user, assistant, system or developer, not {shown(role)}"
             )
-        return {"role": role, "content": _content(item)}
+        return {"role": role, **joined(_parts(item, "content", TEXTS), BETWEEN_BLOCKS)}
 
     def _reasoning(self, item: Fields) -> JsonObject:
         sealed_thought = item.text("encrypted_content") or ""
@@ -157,7 +160,8 @@ class _ItemReader:
 
     def _output(self, item: Fields) -> JsonObject:
         number = item.text("call_id") or item.required_text("id")
-        turn = {"role": "tool", "content": _texts(item, "output", TEXTS), "tool_call_id": number}
+        output = joined(_parts(item, "output", TEXTS), BETWEEN_BLOCKS)
+        turn = {"role": "tool", **output, "tool_call_id": number}
         return turn | given(name=self._names.get(number))
 
 
@@ -171,19 +175,31 @@ def _content(item: Fields) -> str:
 
 def _texts(item: Fields, name: str, kinds: dict[str, str]) -> str:
     """Return the text of a field that is a string or a list of parts."""
+    parts = _parts(item, name, kinds)
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) < len(parts):
+        raise item.wrong(name, "may have text only")
+    return BETWEEN_BLOCKS.join(texts)
+
+
+def _parts(item: Fields, name: str, kinds: dict[str, str]) -> list[Part]:
+    """Return the texts and media of a field that is a string or a list of parts."""
     value = item.raw(name)
     if value is None or isinstance(value, str):
-        return value or ""
-    return BETWEEN_BLOCKS.join(_text(item, name, part, kinds) for part in item.objects(name))
+        return [value or ""]
+    return [
+        part_of(Fields(part, f"{item.path(name)}[{index}]."), partial(_text, kinds=kinds))
+        for index, part in enumerate(item.objects(name))
+    ]
 
 
-def _text(item: Fields, name: str, part: JsonObject, kinds: dict[str, str]) -> str:
-    kind = str(part.get("type"))
+def _text(part: Fields, kinds: dict[str, str]) -> str:
+    kind = str(part.raw("type"))
     if kind not in kinds:
-        raise item.wrong(name, f"has a part of type {brief(kind)}, which this model cannot read")
-    text = part.get(kinds[kind])
+        raise part.wrong("type", f"is {brief(kind)}, which is not supported here")
+    text = part.raw(kinds[kind])
     if not isinstance(text, str):
-        raise item.wrong(name, "has a part without text")
+        raise part.wrong(kinds[kind], "is required")
     return text
 
 

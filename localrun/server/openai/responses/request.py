@@ -14,7 +14,7 @@ from localrun.engine.params import OverflowPolicy
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
 from localrun.server.openai import fields as common
-from localrun.server.openai.chat_request import PARALLEL_TOOL_CALLS, VERBOSITY
+from localrun.server.openai.chat_request import IMAGES, PARALLEL_TOOL_CALLS, VERBOSITY
 from localrun.server.openai.responses.input_items import (
     INPUT,
     PREVIOUS_RESPONSE_ID,
@@ -29,7 +29,6 @@ from localrun.server.parsing.fields import Fields, brief
 from localrun.server.parsing.json_parser import is_larger
 from localrun.server.parsing.json_schema import TEXT, listed, mapped, one_of
 from localrun.server.parsing.limits import MAX_MESSAGES
-from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
     MODEL,
@@ -240,7 +239,6 @@ NEUTRAL = (
     *common.NEUTRAL,
 )
 _STORE, _BACKGROUND = flag("store"), flag("background")
-_IMAGES = Field("images", lambda fields, _: refuse_media(fields, "input"), IMAGES.schema)
 _INCLUDE = Field("include", _included, listed(one_of(*INCLUDED)))
 _INSTRUCTIONS = text("instructions")
 _REPEATED = (
@@ -265,7 +263,7 @@ RESPONSE = Table(
         _STORE,
         _BACKGROUND,
         *common.STREAMING,
-        _IMAGES,
+        IMAGES,
         INPUT,
         _INCLUDE,
         *TOOLS.rows,

@@ -44,11 +44,15 @@ def test_the_prompt_is_the_whole_request(
 
 
 def test_an_image_is_refused_with_the_reason(
-    fake: FakeChat, capsys: pytest.CaptureFixture[str]
+    fake: FakeChat, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    act_on(fake.chat, "/image photo.jpg")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8\xff image")
 
-    assert "guide:latest does not see" in capsys.readouterr().err
+    act_on(fake.chat, f"/image {photo}")
+
+    assert "images cannot be sent, guide:latest has no capability" in capsys.readouterr().err
+    assert fake.chat.media == []
 
 
 def test_there_is_nothing_to_compact_at_first(

@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_attached_is_typed_again(
     act_on(fake.chat, "/file src/a.py")
     act_on(fake.chat, "see @photo.jpg")
 
-    assert "localrun does not read them yet" in capsys.readouterr().err
+    assert "guide:latest has no capability for them" in capsys.readouterr().err
     assert fake.client.bodies == []
     assert fake.chat.draft == "see @photo.jpg"
     assert len(fake.chat.documents) == 1

@@ -127,8 +127,11 @@ def test_a_call_that_was_broken_off_can_be_told_but_not_one_that_is_wrong() -> N
         ({"type": "compaction"}, r"input\[0\]\.type is compaction"),
         ({"type": "web_search_call"}, r"input\[0\]\.type"),
         ({"role": "robot", "content": ""}, r"input\[0\]\.role"),
-        ({"role": "user", "content": [{"type": "input_image"}]}, "content has .* input_image"),
-        ({"role": "user", "content": [{"type": "input_text"}]}, "content has a part"),
+        (
+            {"role": "user", "content": [{"type": "input_image"}]},
+            r"content\[0\]\.image_url must be a data",
+        ),
+        ({"role": "user", "content": [{"type": "input_text"}]}, r"content\[0\]\.text is required"),
         ({"role": "user", "content": 1}, "content must be"),
         ({"type": "function_call", "name": "x"}, "call_id is required"),
         ({"type": "function_call_output", "output": "x"}, "id is required"),

@@ -1,0 +1,89 @@
+"""Embedding batch: a llama_batch of media embeddings, the input of one decode call.
+
+    embeddings   (num_tokens, width), one chunk's part after the other
+    positions    (positions of a token, num_tokens), one row after the other; M-RoPE has four rows
+
+llama.cpp takes either tokens or embeddings in a call, so media have batches of their own. A chunk
+that is not causal is alone in its batch, and whole: its tokens see each other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.sequence import slot_of
+
+if TYPE_CHECKING:
+    from localrun.engine.media.placement import PlacedChunk
+    from localrun.engine.scheduler import ScheduledChunk
+
+
+class EmbeddingBatch:
+    """The arrays of one step; they must live until llama.cpp has computed it."""
+
+    def __init__(self, chunks: list[ScheduledChunk]) -> None:
+        """Build the batch of scheduled parts of media chunks.
+
+        Raises:
+            ValueError: a part is no medium, is not encoded, or exceeds its chunk.
+        """
+        ordered = sorted(chunks, key=lambda chunk: slot_of(chunk.seq))
+        total = sum(chunk.num_tokens for chunk in ordered)
+        parts = [_Part(chunk) for chunk in ordered]
+        self.is_causal = all(part.placed.chunk.shape.is_causal for part in parts)
+        if not self.is_causal and not (len(parts) == 1 and parts[0].is_whole):
+            raise ValueError("a chunk that is not causal is not alone or not whole in its batch")
+        self._embeddings = np.ascontiguousarray(np.concatenate([part.embeddings for part in parts]))
+        self._positions = np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1))
+        slots = np.repeat([slot_of(c.seq) for c in ordered], [c.num_tokens for c in ordered])
+        self._slots = slots.astype(np.int32)
+        self._num_slots = np.ones(total, dtype=np.int32)
+        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(total, dtype=np.uintp)
+        self._logits = np.zeros(total, dtype=np.int8)
+        self.outputs: list[tuple[ScheduledChunk, int]] = []  # of prompts that end with a medium
+        self._mark_outputs(chunks, ordered)
+        self.native = api.llama_batch(
+            n_tokens=total,
+            embd=_pointer(self._embeddings, ctypes.c_float),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
+            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._logits, ctypes.c_int8),
+        )
+
+    def _mark_outputs(self, chunks: list[ScheduledChunk], ordered: list[ScheduledChunk]) -> None:
+        """Ask for logits at the last token of each chunk behind which nothing is pending."""
+        ends = np.cumsum([chunk.num_tokens for chunk in ordered])
+        last = {chunk.seq: int(end) - 1 for chunk, end in zip(ordered, ends, strict=True)}
+        self.outputs = [(chunk, last[chunk.seq]) for chunk in chunks if chunk.is_last]
+        for _, index in self.outputs:
+            self._logits[index] = 1
+
+
+class _Part:
+    """A scheduled part of one chunk: its embeddings and positions."""
+
+    def __init__(self, chunk: ScheduledChunk) -> None:
+        seq, first = chunk.seq, chunk.seq.num_computed
+        media = seq.media
+        placed = media.at(first) if media is not None else None
+        end = first + chunk.num_tokens
+        if media is None or placed is None or end > placed.end:
+            raise ValueError(f"request {seq.request_id} has no medium at {first} to {end}")
+        whole = placed.chunk.embeddings
+        if whole is None:
+            raise ValueError(f"request {seq.request_id} has a medium that is not encoded")
+        self.placed: PlacedChunk = placed
+        self.is_whole = (first, end) == (placed.start, placed.end)
+        self.embeddings = whole[first - placed.start : end - placed.start]
+        self.positions = placed.chunk.shape.positions(
+            media.position_at(placed.start), first - placed.start, end - placed.start
+        )
+
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

@@ -1,0 +1,82 @@
+"""Media of one sequence: which chunks stand where among its tokens.
+
+    tokens      [ text | chunk | text | chunk | text ]
+
+The position of a token is its index less the positions that the chunks before it skip.
+
+Only sequences with media have one. Immutable; a context shift makes another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.engine.media.chunk import MediaChunk
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedChunk:
+    """A chunk whose first token is at index ``start`` of a sequence."""
+
+    start: int
+    chunk: MediaChunk
+
+    @property
+    def end(self) -> int:
+        """Return the index behind its last token."""
+        return self.start + self.chunk.num_tokens
+
+
+class SequenceMedia:
+    """The chunks of a sequence in their order."""
+
+    def __init__(self, chunks: Sequence[PlacedChunk]) -> None:
+        self.chunks = tuple(chunks)
+        self.num_skipped = sum(placed.chunk.num_skipped for placed in self.chunks)
+
+    def position_at(self, index: int) -> int:
+        """Return the position of the token at an index.
+
+        All tokens of an image with M-RoPE begin at one position; within, it is that behind them.
+        """
+        num_skipped = 0
+        for placed in self.chunks:
+            if placed.end <= index:
+                num_skipped += placed.chunk.num_skipped
+            elif placed.start < index and placed.chunk.shape.has_mrope:
+                return placed.start - num_skipped + placed.chunk.shape.num_positions
+        return index - num_skipped
+
+    def at(self, index: int) -> PlacedChunk | None:
+        """Return the chunk that the token at an index belongs to, or None."""
+        return next((one for one in self.chunks if one.start <= index < one.end), None)
+
+    def num_text_from(self, index: int) -> int | None:
+        """Return how many tokens of text stand at an index before a chunk; None: all others."""
+        behind = next((placed for placed in self.chunks if placed.end > index), None)
+        return None if behind is None else max(0, behind.start - index)
+
+    def missing_behind(self, index: int) -> MediaChunk | None:
+        """Return the first chunk that ends behind an index and is not encoded, or None."""
+        for placed in self.chunks:
+            if placed.end > index and placed.chunk.embeddings is None:
+                return placed.chunk
+        return None
+
+    def has_behind(self, index: int, chunk: MediaChunk) -> bool:
+        """Return whether a chunk ends behind an index."""
+        return any(placed.chunk is chunk and placed.end > index for placed in self.chunks)
+
+    def without(self, first: int, end: int) -> SequenceMedia | None:
+        """Return the media after tokens [first, end) were dropped, borders both; None if none."""
+        kept = [placed for placed in self.chunks if placed.end <= first]
+        moved = [
+            PlacedChunk(placed.start - (end - first), placed.chunk)
+            for placed in self.chunks
+            if placed.start >= end
+        ]
+        return SequenceMedia(kept + moved) if kept or moved else None

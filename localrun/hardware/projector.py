@@ -1,0 +1,75 @@
+"""Memory need of a projector: its file, and the compute buffer of the largest image it may encode.
+
+libmtmd keeps a copy of the file on the device, and allocates its buffer for the largest image so
+far. The buffer has the activations of all patches of an image. Qwen2.5-VL adds masks of patches
+squared for its windows, which exceed all else: 1.5 GB for an image of 4096 tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.gguf.header import Header
+
+FLOAT_BYTES = 4
+MASK_BYTES = 6  # of each pair of patches: in 32 bits, and in 16 for flash attention
+MOST_TOKENS = 4096  # of an image of any size, in libmtmd
+DYNAMIC = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "glm4v", "pixtral"}
+MASKED = {"qwen2.5vl_merger"}
+AUDIO_FRAMES = 3000  # of 30 s
+LARGEST = 2**24  # patches: more is a damaged header
+
+
+def projector_bytes(path: Path) -> int:
+    """Return the memory that a projector takes when it has encoded its largest image.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    size_bytes = path.stat().st_size
+    try:
+        return size_bytes + buffer_bytes(read_header(path))
+    except IntegrityError:  # the load reports it
+        return size_bytes
+
+
+def buffer_bytes(header: Header) -> int:
+    """Return the size of the compute buffer for the largest image or sound."""
+    return max(_image_bytes(header), _audio_bytes(header))
+
+
+def _image_bytes(header: Header) -> int:
+    patch = _number(header, "clip.vision.patch_size")
+    if not patch:
+        return 0
+    kind = header.text("clip.projector_type") or header.text("clip.vision.projector_type")
+    num_patches = (_number(header, "clip.vision.image_size") // patch) ** 2
+    if kind in DYNAMIC:
+        merged = _number(header, "clip.vision.spatial_merge_size") or 2
+        num_patches = MOST_TOKENS * merged**2
+    num_patches = min(num_patches, LARGEST)
+    masks = MASK_BYTES * num_patches**2 if kind in MASKED else 0
+    return num_patches * _patch_bytes(header, "clip.vision") + masks
+
+
+def _audio_bytes(header: Header) -> int:
+    has_audio = _number(header, "clip.audio.num_mel_bins") > 0
+    return AUDIO_FRAMES * _patch_bytes(header, "clip.audio") if has_audio else 0
+
+
+def _patch_bytes(header: Header, prefix: str) -> int:
+    """Return the bytes of the activations of one patch: its vectors, and the wide inner one."""
+    width = _number(header, f"{prefix}.embedding_length")
+    inner = _number(header, f"{prefix}.feed_forward_length")
+    return FLOAT_BYTES * (inner + 4 * width)
+
+
+def _number(header: Header, key: str) -> int:
+    value = header.metadata.get(key)
+    return value if isinstance(value, int) and 0 <= value <= LARGEST else 0

@@ -1,0 +1,60 @@
+"""Media of a request: whether its model takes them, before anything is loaded for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from localrun.chat.media_marks import media_of
+from localrun.errors import UsageError
+from localrun.media.kinds import kind_of
+
+if TYPE_CHECKING:
+    from localrun.runner.messages import PromptSpec
+    from localrun.services.stored_model import StoredModel
+
+MAX_SHOWN = 200  # characters of an address
+NEEDS = {"image": ("an image", "vision"), "sound": ("a sound", "audio")}
+
+
+def check_media(prompt: PromptSpec, model: StoredModel) -> None:
+    """Check that a model takes all media of a prompt.
+
+    Raises:
+        UsageError: the model has no encoder for one of them, or it is an address.
+    """
+    for medium in media_of(prompt.messages or ()):
+        if model.remote is not None:
+            raise UsageError(
+                f"{medium['place']} is a file, and {model.name} is a remote model, which gets text"
+                " only from here",
+                param=medium["place"],
+            )
+        _check_taken(medium, model)
+        if "url" in medium:
+            raise UsageError(
+                f"{medium['place']} is an address, {medium['url'][:MAX_SHOWN]}, and the server"
+                " fetches nothing for its clients",
+                hint="send the content as a data: URL in base64",
+                param=medium["place"],
+            )
+
+
+def _check_taken(medium: dict[str, Any], model: StoredModel) -> None:
+    """Check a medium against the capabilities of a model, by its bytes or else by what it may be.
+
+    Raises:
+        UsageError: the model has no encoder for it; the error names its place and the model.
+    """
+    data = medium.get("data")
+    found = kind_of(data) if isinstance(data, bytes) else None
+    kind = found.kind if found is not None else medium["expected"]
+    content, capability = NEEDS.get(kind, ("", ""))
+    if capability and capability not in model.details.capabilities:
+        reads_media = any(one in model.details.capabilities for _, one in NEEDS.values())
+        reads_text = "" if reads_media else ": it reads text only"
+        raise UsageError(
+            f"{medium['place']} contains {content}, and {model.name} has no {capability} support"
+            f" here{reads_text}",
+            param=medium["place"],
+            hint=f"localrun show {model.name}   shows its capabilities",
+        )

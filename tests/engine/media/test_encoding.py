@@ -1,0 +1,81 @@
+"""Encoding beside other work: streams go on, and what nobody needs is not encoded to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.media.seeing import Pair, Seeing, answer, picture
+
+if TYPE_CHECKING:
+    from tests.engine.media.conftest import OpenPair
+
+STORY = "<|im_start|>user\nTell me a story.<|im_end|>\n<|im_start|>assistant\n"
+QUESTION = [STORY, picture(1, 640, 480), " What is it?"]
+
+
+@pytest.fixture
+def tiles(open_family: OpenPair) -> Pair:
+    found = open_family("idefics3")
+    found.library.embeddings.clear()
+    found.projector._pauses._num_nodes = 4
+    return found
+
+
+def test_a_stream_goes_on_inside_an_encode(tiles: Pair) -> None:
+    seeing = Seeing(tiles)
+    (alone,) = seeing.ask([STORY], new=60)
+    stream, question = seeing.sequences([STORY], QUESTION, new=60)
+    seeing.engine.submit(stream)
+    for _ in range(3):
+        seeing.step()
+    seeing.engine.submit(question)
+    num_before = len(stream.tokens)
+
+    seeing.step()
+    seeing.step()  # the first one admits the question
+
+    assert seeing.encoder.num_encoded == 1
+    assert len(stream.tokens) > num_before + 2
+    seeing.finish()
+    assert answer(stream) == answer(alone)
+    seeing.close()
+
+
+def test_an_encode_of_a_cancelled_request_ends(tiles: Pair) -> None:
+    seeing = Seeing(tiles)
+    (expected,) = seeing.ask(QUESTION)
+    tiles.library.embeddings.clear()
+    seeing.cache.clear()
+    (question,) = seeing.sequences(QUESTION)
+    cancelling = Seeing(tiles, on_pause=lambda: cancelling.engine.cancel(question.request_id))
+    cancelling.engine.submit(question)
+
+    cancelling.finish()
+
+    assert cancelling.encoder.num_encoded == 0
+    (again,) = cancelling.sequences(QUESTION)
+    cancelling._on_pause = lambda: None
+    cancelling.engine.submit(again)
+    cancelling.finish()
+    assert answer(again) == answer(expected)
+    cancelling.close()
+    seeing.close()
+
+
+def test_an_error_beside_an_encode_is_raised_behind_it(tiles: Pair) -> None:
+    def fail() -> None:
+        raise ValueError("beside")
+
+    seeing = Seeing(tiles, on_pause=fail)
+    (question,) = seeing.sequences(QUESTION)
+    seeing.engine.submit(question)
+
+    with pytest.raises(ValueError, match="beside"):
+        seeing.finish()
+
+    seeing._on_pause = lambda: None
+    seeing.finish()
+    assert len(answer(question)) == 12
+    seeing.close()

@@ -32,7 +32,9 @@ CHROMIUM, FIREFOX = "chromium", "firefox"
 CHROMIUM_ARGUMENTS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-sync", "--disable-background-networking", "--disable-component-update",
-    "--disable-dev-shm-usage", "--disable-features=OptimizationHints,Translate,MediaRouter",
+    "--disable-dev-shm-usage", "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-features=OptimizationHints,Translate,MediaRouter",
 )  # fmt: skip
 FIREFOX_SETTINGS = {  # nothing but the page asks for anything
     "app.normandy.enabled": False,

@@ -273,10 +273,18 @@ def test_hostile_text_runs_nothing_and_loads_nothing(page: Browser, site: Served
     go_to(page, chat)
     page.wait("document.querySelectorAll('.message').length > 5")
     page.run(
+        "const { renderAll } = await import('/web/markdown.js');"
+        "const all = document.createElement('div'); all.className = 'markdown';"
+        "document.querySelector('.messages').append(all);"
+        f"await renderAll({json.dumps(HOSTILE)}.map(text => {{"
+        " const one = document.createElement('div'); all.append(one); return [one, text]; }));"
         "for (const one of document.querySelectorAll('.message.assistant')) {"
-        " one.scrollIntoView();"
-        " while (!one.querySelector('.block')) await new Promise(r => setTimeout(r, 10)); }"
+        " one.scrollIntoView(); await new Promise(r => setTimeout(r, 20)); }"
     )
+    rendered = (
+        "return [...document.querySelectorAll('.messages > .markdown > div > .block')].length;"
+    )
+    assert page.run(rendered) >= len(HOSTILE)
     page.run(
         "for (const one of document.querySelectorAll('.markdown *'))"
         " for (const kind of ['mouseover', 'focus', 'error', 'load'])"

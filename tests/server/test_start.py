@@ -17,7 +17,9 @@ from tests.waiting import HANG_S
 ROOT = Path(__file__).parents[2]
 NEVER = {
     "click", "fastapi", "huggingface_hub", "jinja2", "llama_cpp", "numpy", "opentelemetry",
-    "prompt_toolkit", "pydantic", "requests", "rich", "typer.rich_utils", "urllib3", "uvicorn.main",
+    "latex2mathml", "localrun.server.rendering.routes", "localrun.server.web.files", "markdown_it",
+    "prompt_toolkit", "pydantic", "pygments", "requests", "rich", "typer.rich_utils", "urllib3",
+    "uvicorn.main",
 }  # fmt: skip
 OF_RUNNERS = {"msgspec", "psutil", "localrun.runner.messages", "localrun.supervisor.pool"}
 OF_MODELS = {"localrun.gguf.header", "localrun.services.models", "localrun.store.store"}

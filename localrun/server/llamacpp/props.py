@@ -84,7 +84,11 @@ def _props(model: StoredModel, loaded: RunningModel | None) -> JsonObject:
         "model_alias": model.name.removesuffix(":latest"),
         "model_path": model.name,
         "model_ftype": model.details.quantization_level,
-        "modalities": {"vision": False, "video": False, "audio": False},
+        "modalities": {
+            "vision": "vision" in model.details.capabilities,
+            "video": False,
+            "audio": "audio" in model.details.capabilities,
+        },
         "endpoint_slots": True,
         "endpoint_props": False,  # props cannot be changed by POST
         "endpoint_metrics": True,

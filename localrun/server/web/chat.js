@@ -9,6 +9,7 @@ import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
 
 const NEAR_END = 80;  // pixels
+const NUM_AT_ONCE = 60;  // messages that are rendered before somebody scrolls to them
 const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
 
@@ -140,6 +141,8 @@ export class ChatView {
     this.goToEnd();
     if (matchMedia("(hover: hover)").matches) this.composer.focus();
     this.settings.load();
+    await renderEnd(views, NUM_AT_ONCE);
+    this.follow();
   }
 
   scrolled() {

@@ -6,6 +6,7 @@ import { copyText, h, icon } from "./dom.js";
 
 const MIN_PAUSE_MS = 100;
 const COST_FACTOR = 6;  // pauses are so much longer than a rendering, of which code may be slow
+const CHARACTERS_A_MS = 64;  // and longer for a long block, which is drawn anew
 const LONGEST = 250000;  // characters that the server takes
 const BATCH = 24;
 
@@ -84,7 +85,7 @@ export class GrowingMarkdown {
       if (isWhole) showPlain(this.element, text);  // the text is not lost with the server
       return;
     }
-    this.pause = Math.max(MIN_PAUSE_MS, COST_FACTOR * (performance.now() - began));
+    this.pause = Math.max(MIN_PAUSE_MS, COST_FACTOR * (performance.now() - began), tail.length / CHARACTERS_A_MS);
     if (this.text.length > length && !isWhole) this.timer = setTimeout(() => this.render(), this.pause);
   }
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.deploy.description import LOCK_FILE, DeployFile
 from localrun.deploy.yaml import yaml_text
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.deploy.description import Deployment
 
 APPLICATION = "localrun_ray"
 SERVE_PORT = 8000
+MAX_PER_MACHINE = 100  # of Ray
 ABOUT = """\
 # {name}: {model} on Ray Serve
 
@@ -49,19 +51,25 @@ serve` alone answers more. localrun was tested with Ray 2.60; GPUs behind Ray we
 """
 
 
-def ray_files(deployment: Deployment) -> list[DeployFile]:
-    """Return the files."""
+def ray_files(deployment: Deployment, per_machine: int | None = None) -> list[DeployFile]:
+    """Return the files; ``per_machine`` is the most replicas on one machine.
+
+    Raises:
+        UsageError: ``per_machine`` is out of bounds.
+    """
+    if per_machine is not None and not 1 <= per_machine <= MAX_PER_MACHINE:
+        raise UsageError(f"--per-machine must be from 1 to {MAX_PER_MACHINE}")
     source = files("localrun") / "data" / "deploy" / f"{APPLICATION}.py.txt"
     lock = deployment.model.lock
     found = [
         DeployFile(name=f"{APPLICATION}.py", text=source.read_text(encoding="utf-8")),
-        DeployFile(name="serve.yaml", text=yaml_text(_configuration(deployment))),
+        DeployFile(name="serve.yaml", text=yaml_text(_configuration(deployment, per_machine))),
         DeployFile(name="README.md", text=_about(deployment)),
     ]
     return found if lock is None else [*found, DeployFile(name=LOCK_FILE, text=lock)]
 
 
-def _configuration(deployment: Deployment) -> dict[str, Any]:
+def _configuration(deployment: Deployment, per_machine: int | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "command": "localrun",
         "model": deployment.model.name,
@@ -71,6 +79,8 @@ def _configuration(deployment: Deployment) -> dict[str, Any]:
     }
     if deployment.max_replicas is not None:
         arguments["max_replicas"] = deployment.max_replicas
+    if per_machine is not None:
+        arguments["max_replicas_per_node"] = per_machine
     if deployment.num_gpus:
         arguments["num_gpus"] = deployment.num_gpus
     if deployment.pulls:

@@ -52,5 +52,5 @@ def printed() -> dict[str, list[DeployFile]]:
         "compose-plain": compose_files(deployment(OWN, name="guide"), None),
         "quadlet": quadlet_files(deployment(num_gpus=2)),
         "quadlet-plain": quadlet_files(deployment(OWN, name="guide")),
-        "ray": ray_files(scaled),
+        "ray": ray_files(scaled, 1),
     }

@@ -8,6 +8,7 @@ Runs where LOCALRUN_TEST_RAY names a Python with ray[serve] (heavy: 1.6 GB and a
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -75,10 +76,7 @@ class Cluster:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("ray")
     home = make_home(folder)
-    program = folder / "bin" / "localrun"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
-    program.chmod(0o755)
+    program = program_in(folder)
     printed = home.run("deploy", "ray", "guide", "--parallel", "4", "-o", str(folder / "app"))
     assert printed.returncode == 0, printed.stderr
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -116,6 +114,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         psutil.wait_procs(alive, timeout=30)
 
 
+def program_in(folder: Path) -> Path:
+    """Return a program ``localrun`` in a folder of its own."""
+    program = folder / "bin" / "localrun"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 def servers(cluster: Cluster) -> list[psutil.Process]:
     return cluster.processes("serve", "--load", "guide")
 
@@ -150,3 +157,37 @@ def test_a_kill_under_load_loses_nothing(cluster: Cluster, victim: str) -> None:
 
     assert statuses == [200] * NUM_REQUESTS
     wait_until(lambda: len(servers(cluster)) == 2, "two replicas again")
+
+
+def test_a_machine_that_goes_loses_what_it_was_answering_and_no_more(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    words = ("--parallel", "4", "--per-machine", "1", "-o", str(tmp_path / "app"))
+    assert home.run("deploy", "ray", "guide", *words).returncode == 0
+    config = tmp_path / "app" / "serve.yaml"
+    program = program_in(tmp_path)
+    config.write_text(config.read_text().replace("command: localrun", f"command: {program}"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environ = home.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    environ.pop("LOCALRUN_HOST")
+
+    nodes = Path(__file__).with_name("ray_two_nodes.py")
+    done = subprocess.run(
+        [PYTHON, str(nodes), str(tmp_path / "app"), str(port)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "app",  # where Ray's workers find the application
+        env=environ,
+        timeout=400,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    result = json.loads(line.removeprefix("RESULT "))
+    assert result["nodes"] == 2
+    assert result["lost"] <= NUM_REQUESTS // 20
+    assert result["lost_after"] == 0

@@ -32,6 +32,7 @@ Replicas = Annotated[int, Option(metavar="N", help="Number of replicas.")]
 MaxReplicas = Annotated[
     int | None, Option(metavar="N", help="Scale up to so many by the queued requests.")
 ]
+PerMachine = Annotated[int | None, Option(metavar="N", help="Replicas on one machine at most.")]
 KeyFile = Annotated[
     str | None, Option(metavar="FILE", help="File with the API key that clients send.")
 ]
@@ -165,6 +166,7 @@ def deploy_ray(  # noqa: PLR0913 - one parameter a flag
     name: Name = None,
     replicas: Replicas = 2,
     max_replicas: MaxReplicas = None,
+    per_machine: PerMachine = None,
     gpu: Gpus = 0,
     ctx: ContextOption = None,
     parallel: Parallel = None,
@@ -185,7 +187,7 @@ def deploy_ray(  # noqa: PLR0913 - one parameter a flag
         model, name, DEFAULT_IMAGE, gpu, ctx, parallel, replicas=replicas, max_replicas=max_replicas
     )
     notes = ["Ray listens on all interfaces: read README.md before ray start"]
-    files = ray_files(deployment)
+    files = ray_files(deployment, per_machine)
     print_files(files, notes, folder=output, is_forced=force, as_json=as_json)
 
 

@@ -37,6 +37,12 @@ def _settings(fields: Fields, name: str) -> dict[str, Any]:
     return settings
 
 
+def _required_settings(fields: Fields, name: str) -> dict[str, Any]:
+    if fields.raw(name) is None:
+        raise fields.wrong(name, "is required")
+    return _settings(fields, name)
+
+
 def _role(fields: Fields, name: str) -> str:
     role = fields.required_text(name)
     if role not in ROLES:
@@ -56,7 +62,7 @@ TITLE = text("title", longest=LONGEST_TITLE)
 CREATE = Table((MODEL, SETTINGS, TITLE), component="ChatCreation")
 NEW_TITLE = required_text("title", longest=LONGEST_TITLE)
 RENAME = Table((NEW_TITLE,))
-NEW_SETTINGS = Field("settings", _settings, OBJECT, is_required=True)
+NEW_SETTINGS = Field("settings", _required_settings, OBJECT, is_required=True)
 CHANGE_SETTINGS = Table((NEW_SETTINGS,))
 HEAD = integer("message", 0)
 SET_HEAD = Table((HEAD,))

@@ -82,6 +82,7 @@ def test_the_json_has_its_keys(localrun_alone: Localrun) -> None:
         (("kubernetes", "guide", "--name", "No"), "--name No is no DNS label"),
         (("kubernetes", "guide", "--key-file", "/nowhere"), "--key-file /nowhere cannot be read"),
         (("quadlet", "guide", "--gpu", "99"), "--gpu must be"),
+        (("ray", "guide", "--per-machine", "0"), "--per-machine must be"),
     ],
 )
 def test_a_wrong_value_is_one_error(

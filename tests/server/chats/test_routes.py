@@ -26,6 +26,7 @@ ROUTES = [
     ("POST", "/00000000/messages"),
     ("POST", "/00000000/head"),
     ("POST", "/00000000/title"),
+    ("POST", "/00000000/settings"),
     ("GET", "/00000000/export"),
 ]
 
@@ -217,3 +218,16 @@ def test_no_route_serves_another_page(client: httpx.Client, method: str, path: s
 
     assert other.status_code == 403
     assert "private" in other.json()["error"]
+
+
+def test_the_settings_of_a_chat_are_replaced(client: httpx.Client) -> None:
+    chat = begun(client, "hello")
+    before = client.get("/changes").json()["revision"]
+
+    answer = client.post(f"/{chat}/settings", json={"settings": {"system": "Be brief."}})
+
+    assert answer.status_code == 200
+    assert client.get(f"/{chat}").json()["settings"] == {"system": "Be brief."}
+    assert client.get("/changes").json()["revision"] > before
+    assert client.post(f"/{chat}/settings", json={}).status_code == 400
+    assert client.post("/ffffffff/settings", json={"settings": {}}).status_code == 404

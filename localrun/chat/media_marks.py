@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MARK = "\ufdd3"  # a noncharacter of Unicode, which no text uses
 MEDIA = "media"  # member of a message
+READ = "read"  # member of a medium that a runner has read: its parts in a prompt
 _NUMBERED = re.compile(rf"{MARK}([0-9]{{1,6}}){MARK}")
 
 

@@ -9,9 +9,10 @@ chunks; a chunk is freed with the last sequence that holds it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class ChunkShape:
 
     def positions(self, first: int, start: int, end: int) -> np.ndarray:
         """Return the positions of tokens [start, end) of a chunk at position ``first``."""
+        import numpy as np  # lazy: the warm process imports this module, and waits with numpy
+
         moves = np.array(self.moves, dtype=np.int32)
         moved: np.ndarray = self.offsets[:, start:end] + first * moves[:, None]
         return moved

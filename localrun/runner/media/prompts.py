@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.chat.media_marks import media_of, shown, split
+from localrun.chat.media_marks import READ, media_of, shown, split
 from localrun.engine.media.chunk import MediaChunk
 from localrun.engine.media.placement import PlacedChunk
 from localrun.errors import UsageError
-from localrun.runner.media.stage import READ
 from localrun.runner.prompts.control_tokens import Tokenizer, mark, tokenize, tokenize_on
 from localrun.runner.prompts.truncation import Prompt
 

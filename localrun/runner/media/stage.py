@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from localrun.chat.media_marks import media_of
+from localrun.chat.media_marks import READ, media_of
 from localrun.errors import LocalrunError
 from localrun.runner.events import cancelled_event, failed_event
 from localrun.runner.messages import CANCELLED, Failed, Generate, Tokenize
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Prepared, Terminal
 
 MAX_THREADS = 2
-READ = "read"  # member of a medium: its parts in a prompt
 BUG = "an image or a sound could not be read: an error inside localrun, which its log describes"
 _log = logging.getLogger(__name__)
 

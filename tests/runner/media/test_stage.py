@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun.chat.media_marks import READ
 from localrun.engine.params import FinishReason
 from localrun.errors import UsageError
-from localrun.runner.media.stage import READ, MediaStage
+from localrun.runner.media.stage import MediaStage
 from localrun.runner.messages import Failed, Finished, Generate, Generation, PromptSpec, Tokenize
 from tests.waiting import HANG_S
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Home
 
-QUESTIONS = ["How do I download a model?", "My name is Bob{}.", "What is a Modelfile? {}"]
+# of answers that guide is sure of: where two tokens are as likely, the batch size decides
+QUESTIONS = ("How do I download a model?", "My name is {}.", "What is a Modelfile?")
+NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Felix", "Greta", "Hugo")
 SCHEMA = '{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}'
 FIXED = ("--temperature", "0", "--max-tokens", "24")
 
@@ -38,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
     path = tmp_path / "questions.txt"
-    lines = [QUESTIONS[number % 3].format(number) for number in range(120)]
+    lines = [QUESTIONS[number % 3].format(NAMES[number % len(NAMES)]) for number in range(120)]
     path.write_text("\n".join(lines))
     return path
 
@@ -68,7 +70,7 @@ def test_each_line_is_answered_in_its_order(home: Home, questions: Path) -> None
     answers = rows(questions.with_name("whole.jsonl"))
     assert [each["text"] for each in answers] == questions.read_text().splitlines()
     assert all("localrun pull" in each["answer"] for each in answers[::3])
-    assert "Bob100" in answers[100]["answer"] or "Bob" in answers[100]["answer"]
+    assert NAMES[100 % len(NAMES)] in answers[100]["answer"]
     assert sorted(path.name for path in questions.parent.iterdir()) == [
         "questions.txt",
         "whole.jsonl",

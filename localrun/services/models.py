@@ -238,6 +238,9 @@ class Models:
             adapters=tuple(zip(paths(Role.ADAPTER), recipe.adapter_scales, strict=True)),
             draft=paths(Role.DRAFT),
             projectors=projectors,
+            projector_digests=tuple(
+                layer.digest for layer in entry.manifest.with_role(Role.PROJECTOR)
+            ),
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
             array_ends=tuple(facts.array_ends.items()),
         )
@@ -245,7 +248,8 @@ class Models:
     def _described(self, name: str, path: Path, projectors: tuple[Path, ...] = ()) -> StoredModel:
         """Return the model of a GGUF file that no store has."""
         facts = self.headers.facts(path)
-        summary = file_summary(name, facts, list(map(self.headers.facts, projectors)))
+        encoders = list(map(self.headers.facts, projectors))
+        summary = file_summary(name, facts, encoders)
         return StoredModel(
             name=name,
             digest=summary.digest,
@@ -254,6 +258,7 @@ class Models:
             details=summary.details,
             shards=(path,),
             projectors=projectors,
+            projector_digests=tuple(encoder.digest for encoder in encoders),
             weights=(summary.digest,),
             chat_template=self.headers.chat_template(path),
             array_ends=tuple(facts.array_ends.items()),

@@ -52,6 +52,7 @@ def runner_model(model: StoredModel) -> RunnerModel:
         options=_options(recipe),
         draft=model.draft,
         projector=next(iter(model.projectors), None),
+        projector_digest=next(iter(model.projector_digests), ""),
         weights=model.weights,
         array_ends=model.array_ends,
     )

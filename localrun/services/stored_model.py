@@ -58,6 +58,7 @@ class StoredModel(ModelSummary):
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
     draft: tuple[Path, ...] = ()  # the shards of the draft model
     projectors: tuple[Path, ...] = ()  # encoders of images and audio
+    projector_digests: tuple[str, ...] = ()  # as ``weights``
     weights: tuple[
         str, ...
     ] = ()  # digests of the shards: models with equal ones can share a runner

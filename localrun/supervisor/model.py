@@ -29,6 +29,7 @@ class RunnerModel:
     options: LoadOptions = field(default_factory=LoadOptions)
     draft: tuple[Path, ...] = ()  # shards of a draft model for speculative decoding
     projector: Path | None = None  # encoder of images and sounds
+    projector_digest: str = ""  # if known
     weights: tuple[str, ...] = ()  # digests of the shards, if known
     adapters: tuple[tuple[str, float], ...] = ()  # for embeddings; requests to generate name theirs
     array_ends: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # see `Header`
@@ -37,6 +38,8 @@ class RunnerModel:
     def shared(self) -> RunnerModel:
         """Return the part that is equal for models that one runner can serve: what a load needs."""
         nameless = replace(self, name="", size_bytes=0, chat_template=None)
+        if self.projector_digest:
+            nameless = replace(nameless, projector=None)
         return replace(nameless, digest="", shards=()) if self.weights else nameless
 
 

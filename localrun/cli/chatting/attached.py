@@ -55,10 +55,10 @@ def attached_message(chat: Chat, text: str) -> Message:
 def rules_of(chat: Chat) -> AttachmentRules:
     """Return what the next message may take along."""
     model = chat.session.settings.request_model
-    capabilities = chat.workspace.models.find_model(model).details.capabilities
+    models = chat.workspace.models
     return AttachmentRules(
         folder=Path.cwd(),
-        accepts=accepted_kinds(capabilities),
+        accepts=lambda: accepted_kinds(models.find_model(model).details.capabilities),
         reason=f"{model} has no capability for them",
         confirm=lambda question: chat.composer.choose(question, CONFIRM) == CONFIRM[0].key,
     )

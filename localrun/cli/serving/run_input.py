@@ -79,7 +79,7 @@ class RunInput:
             read_media,
         )
 
-        rules = AttachmentRules(folder=Path.cwd(), accepts=accepted_kinds(capabilities))
+        rules = AttachmentRules(folder=Path.cwd(), accepts=lambda: accepted_kinds(capabilities))
         texts = [file for file in self.files if not is_pdf(file, rules)]
         pdfs = [read_media(file, rules) for file in self.files if file not in texts]
         media = [*pdfs, *self._media(rules)]

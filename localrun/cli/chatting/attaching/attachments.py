@@ -75,12 +75,13 @@ class AttachedMessage:
 class AttachmentRules:
     """What a message may take along.
 
-    ``accepts`` has the kinds of media that the model takes, ``reason`` says why it takes no
-    others. ``confirm`` gets the question whether to add the files of a folder.
+    ``accepts`` returns the kinds of media that the model takes, and is called for media alone;
+    ``reason`` says why it takes no others. ``confirm`` gets the question whether to add the files of
+    a folder.
     """
 
     folder: Path  # of relative paths
-    accepts: Collection[Kind] = ()
+    accepts: Callable[[], Collection[Kind]] = tuple
     reason: str = "the model takes none"
     confirm: Callable[[str], bool] = lambda _question: False
 
@@ -266,7 +267,7 @@ def _shown_name(path: Path, folder: Path) -> str:
 
 
 def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:
-    if content.kind.form != PDF and content.kind.kind not in rules.accepts:
+    if content.kind.form != PDF and content.kind.kind not in rules.accepts():
         raise UsageError(
             f"{content.name}: {NOUNS[content.kind.kind]} cannot be sent, {rules.reason}",
             hint="/show info   lists the capabilities of the model",

@@ -32,7 +32,7 @@ def rules(tmp_path: Path) -> AttachmentRules:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "a.py").write_text("a = 1\n")
     (tmp_path / "src" / "b.py").write_text("b = 2\n")
-    return AttachmentRules(folder=tmp_path, accepts=("image", "sound"))
+    return AttachmentRules(folder=tmp_path, accepts=lambda: ("image", "sound"))
 
 
 def with_answer(rules: AttachmentRules, *, is_yes: bool) -> tuple[AttachmentRules, list[str]]:
@@ -42,7 +42,7 @@ def with_answer(rules: AttachmentRules, *, is_yes: bool) -> tuple[AttachmentRule
         questions.append(question)
         return is_yes
 
-    return AttachmentRules(folder=rules.folder, accepts=(), confirm=confirm), questions
+    return AttachmentRules(folder=rules.folder, accepts=tuple, confirm=confirm), questions
 
 
 def test_images_and_sounds_are_attached_where_their_path_stands(rules: AttachmentRules) -> None:

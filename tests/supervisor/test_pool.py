@@ -6,6 +6,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,6 @@ from tests.waiting import wait_until as wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from localrun.runner.messages import Event
     from localrun.supervisor.model import RunnerModel
@@ -446,6 +446,14 @@ def test_names_on_the_same_weights_share_a_runner_and_its_memory(pool: RunnerPoo
     rows = {row.name: row for row in pool.running()}
     assert (rows["guide"].shared_with, rows["pirate"].shared_with) == (None, "guide")
     assert {name: entry.num_loads for name, entry in pool.load_history().items()} == {"guide": 1}
+
+
+def test_equal_projectors_in_two_places_share_a_runner(pool: RunnerPool) -> None:
+    for name, digest in (("guide", "sha256:a"), ("recipe", "sha256:a"), ("other", "sha256:b")):
+        pool.load(recipe(name, projector=Path(f"/nowhere/{name}"), projector_digest=digest))
+
+    rows = {row.name: row.shared_with for row in pool.running()}
+    assert rows == {"guide": None, "recipe": "guide", "other": None}
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ class AttachmentRules:
     """What a message may take along.
 
     ``accepts`` returns the kinds of media that the model takes, and is called for media alone;
-    ``reason`` says why it takes no others. ``confirm`` gets the question whether to add the files of
-    a folder.
+    ``reason`` says why it takes no others. ``confirm`` gets the question whether to add the files
+    of a folder.
     """
 
     folder: Path  # of relative paths

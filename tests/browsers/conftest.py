@@ -1,11 +1,12 @@
 """Browsers and a server for the tests of the chat page.
 
-The tests run in each browser that is installed. A server is the real one with fake runners, which
+The tests run by ``scripts/test --browsers``, in each browser that is installed. A server is the real one with fake runners, which
 answer what the message says: see ``tests/fakes/fake_runner.py``.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class TwoModels(servers.FakeCatalogue):
 def browser(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Browser]:
+    if "LOCALRUN_TEST_BROWSERS" not in os.environ:
+        pytest.skip("scripts/test --browsers runs it")
     if request.param not in programs():
         pytest.skip(f"no {request.param} here: apt install chromium-driver firefox-esr")
     with browsing(request.param, tmp_path_factory.mktemp(request.param)) as found:

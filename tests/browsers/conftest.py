@@ -1,7 +1,7 @@
 """Browsers and a server for the tests of the chat page.
 
-The tests run by ``scripts/test --browsers``, in each browser that is installed. A server is the real one with fake runners, which
-answer what the message says: see ``tests/fakes/fake_runner.py``.
+``scripts/test --browsers`` runs the tests, in each browser that is installed. A server is the real
+one with fake runners, which answer what the message says: see ``tests/fakes/fake_runner.py``.
 """
 
 from __future__ import annotations

@@ -39,12 +39,12 @@ def run_tool(
     Raises:
         NotFoundError: the program cannot be started.
     """
-    with _signals_for_child() as children:
+    with _signals_for_child() as signals:
         try:
             child = subprocess.Popen(list(words), env=dict(environ))  # noqa: S603 - the tool
         except OSError as error:
             raise NotFoundError(f"{words[0]} cannot be started: {error.strerror}") from error
-        children.append(child)
+        signals.attach(child)
         stop = threading.Event()
         thread = threading.Thread(
             target=_keep_loaded, args=(settings, chosen, stop), name="heartbeat", daemon=True
@@ -55,19 +55,39 @@ def run_tool(
     return code if code >= 0 else SIGNALLED - code
 
 
+class ChildSignals:
+    """The signals sent to this process, passed on to its child; early ones wait for the child."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[bytes] | None = None
+        self._waiting: list[int] = []
+
+    def attach(self, child: subprocess.Popen[bytes]) -> None:
+        """Name the child, and pass on what came while it started."""
+        self._child = child
+        while self._waiting:
+            self._send(child, self._waiting.pop(0))
+
+    def pass_on(self, number: int, _frame: object) -> None:
+        """Handle a signal."""
+        if self._child is None:
+            self._waiting.append(number)
+        else:
+            self._send(self._child, number)
+
+    @staticmethod
+    def _send(child: subprocess.Popen[bytes], number: int) -> None:
+        with contextlib.suppress(OSError):
+            child.send_signal(number)
+
+
 @contextlib.contextmanager
-def _signals_for_child() -> Iterator[list[subprocess.Popen[bytes]]]:
+def _signals_for_child() -> Iterator[ChildSignals]:
     """Leave the signals of the terminal to the child, and pass on those sent to this process."""
-    children: list[subprocess.Popen[bytes]] = []
-
-    def pass_on(number: int, _frame: object) -> None:
-        for child in children:
-            with contextlib.suppress(OSError):
-                child.send_signal(number)
-
-    before = _set_signals(pass_on)
+    signals = ChildSignals()
+    before = _set_signals(signals.pass_on)
     try:
-        yield children
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localrun.cli.connecting.choosing import KEEP_ALIVE, AgentModel, pullable
-from localrun.cli.connecting.running import renew
+from localrun.cli.connecting.running import ChildSignals, renew
 from localrun.registry.catalog import load_catalog
 from localrun.services.connecting.served import ServedModel
 from localrun.settings import load_settings
@@ -28,9 +28,11 @@ GB = 10**9
 TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 SLEEPER = """\
 #!/bin/sh
-trap 'echo got TERM; exit 3' TERM
+trap 'kill $!; echo got TERM; exit 3' TERM
+sleep 600 >&2 &
 echo up
-while :; do read -r line || exit 9; done
+wait
+exit 9
 """
 
 
@@ -83,7 +85,6 @@ def test_a_signal_reaches_the_tool(tool_home: ToolHome) -> None:
     with subprocess.Popen(
         [*PROGRAM, "launch", "codex"],
         env=tool_home.environ | {"LOCALRUN_WARM": "0"},
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -92,11 +93,18 @@ def test_a_signal_reaches_the_tool(tool_home: ToolHome) -> None:
 
         process.send_signal(signal.SIGTERM)
 
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
         assert process.stdout.readline() == "got TERM\n"
         assert process.wait(HANG_S) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_signal_that_comes_while_the_tool_starts_is_not_lost() -> None:
+    signals = ChildSignals()
+    signals.pass_on(signal.SIGTERM, None)
+    with subprocess.Popen(["sleep", "600"]) as child:
+        signals.attach(child)
+
+        assert child.wait(HANG_S) == -signal.SIGTERM
 
 
 def test_a_key_reaches_the_tool_and_no_argument(tool_home: ToolHome) -> None:

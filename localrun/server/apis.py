@@ -26,7 +26,13 @@ VERSION_HEADER = b"anthropic-version"
 MESSAGES = "/v1/messages"
 V1 = "/v1/"
 # endpoints of OpenAI's alone: a proxy may send Anthropic's header there too
-OPENAI_ONLY = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/responses")
+OPENAI_ONLY = (
+    "/v1/chat/",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/audio/",
+)
 LLAMA_SERVER = ("/rerank", "/tokenize", "/detokenize", "/apply-template", "/props", "/slots")
 
 

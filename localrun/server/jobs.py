@@ -30,20 +30,30 @@ GRACE_S = 5.0  # until a cancelled child is killed; longer than its own grace pe
 class Jobs:
     """Jobs of one server; used on its event loop."""
 
-    def __init__(self, environ: Mapping[str, str], warm: str | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        warm: str | None = None,
+        *,
+        busy: str = "models are pulled, pushed or created",
+    ) -> None:
+        """``busy`` says what too many jobs do."""
+        self._busy = busy
         self._environ = dict(environ)
         self._warm = warm  # the socket of the warm process
         self._num_running = 0
 
-    async def run(self, order: JsonObject) -> AsyncGenerator[JsonObject, None]:
+    async def run(self, order: JsonObject, file: bytes = b"") -> AsyncGenerator[JsonObject, None]:
         """Run a job and yield its messages, the result last; closing the generator cancels it.
+
+        The job reads ``file`` behind the order.
 
         Raises:
             OverloadedError: `MAX_JOBS` jobs run already.
             LocalrunError: the job fails.
         """
         if self._num_running >= MAX_JOBS:
-            raise OverloadedError(f"{MAX_JOBS} models are pulled, pushed or created already")
+            raise OverloadedError(f"{MAX_JOBS} {self._busy} already")
         self._num_running += 1
         messages: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -54,7 +64,7 @@ class Jobs:
 
         job = _Job(self._environ, on_message, self._warm)
         try:
-            await asyncio.to_thread(job.start, order)
+            await asyncio.to_thread(job.start, order, file)
             while (message := await messages.get()) is not None:
                 if "failed" in message:
                     failed = message["failed"]
@@ -90,8 +100,8 @@ class _Job:
         self._child: Child | None = None
         self._has_ended = False
 
-    def start(self, order: JsonObject) -> None:
-        """Start the child unless the job was cancelled already; blocks while it is spawned."""
+    def start(self, order: JsonObject, file: bytes) -> None:
+        """Start the child unless the job was cancelled already; blocks until it has the order."""
         with self._lock:
             if self._has_ended:
                 return
@@ -99,7 +109,9 @@ class _Job:
         threading.Thread(target=self._read, args=(child,), name="job", daemon=True).start()
         if child.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # it has exited: `_read` reports it
-                child.stdin.write(json.dumps(order).encode() + b"\n")
+                line = json.dumps({**order, "num_bytes": len(file)}).encode()
+                child.stdin.write(line + b"\n")
+                child.stdin.write(file)
                 child.stdin.flush()
 
     def end(self) -> None:

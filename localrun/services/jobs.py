@@ -1,4 +1,4 @@
-"""Jobs that a server runs in child processes: pull, push, create, and those of `inspection`.
+"""Jobs of a server in child processes: pull, push, create, `inspection`, `sound_pieces`.
 
 A child process, because it hashes, converts and quantizes: none of that may slow down or end the
 server's answers, and a client that disconnects ends it at once. The order is one line of JSON; the
@@ -52,7 +52,11 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     kinds = {"pull": _pull, "push": _push, "create": _create}
     kind = order["kind"]
     try:
-        if kind in kinds:
+        if kind == "cut sound":
+            from localrun.services.sound_pieces import cut_sound  # imports numpy
+
+            result = cut_sound(order, write)
+        elif kind in kinds:
             result = kinds[kind](workspace, order, JobReport(write))
         else:
             result = INSPECTIONS[kind](workspace, order)

@@ -188,3 +188,16 @@ def test_a_projector_of_another_model_is_refused_when_it_is_loaded(
     assert "projector" in done.stderr
     assert "does not fit" in done.stderr
     assert "tiny janus" in done.stderr
+
+
+def test_a_sound_is_transcribed_as_the_model_answers_in_a_chat(home: Home, folder: Path) -> None:
+    data = (folder / "note.wav").read_bytes()
+    sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode()}}
+    said = chat(home, {"type": "text", "text": "Transcribe audio to text"}, sound)
+    form = {"model": "omni", "max_tokens": str(NUM_NEW)}
+
+    reply = httpx.post(f"{home.url}/v1/audio/transcriptions", data=form, files={"file": data})
+
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["text"] == said["choices"][0]["message"]["content"].strip()
+    assert reply.json()["usage"]["input_tokens"] == said["usage"]["prompt_tokens"]

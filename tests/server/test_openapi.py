@@ -76,6 +76,8 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/files?limit=0", {}),
     ("POST", "/v1/files", {}),
     ("POST", "/v1/batches", {}),
+    ("POST", "/v1/audio/transcriptions", {}),
+    ("POST", "/v1/audio/translations", {}),
     ("POST", "/v1/chat/completions", {"messages": 3}),
     ("POST", "/v1/messages", {"messages": 3}),
     ("POST", "/v1/responses", {"input": 3}),
@@ -141,6 +143,8 @@ def test_bodies_and_answers_have_schemas(document: Any) -> None:
         "/v1/responses/{response_id}/cancel",
         "/v1/batches/{batch_id}/cancel",
         "/v1/files",  # a form
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
         "/login",  # a form
         "/logout",
         "/api/localrun/presence",

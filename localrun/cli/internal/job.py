@@ -1,4 +1,4 @@
-"""Hidden command of a server's jobs: pull, push and create."""
+"""Hidden command of a server's jobs: pull, push, create, and the cutting of sounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ INTERRUPTED = 130
 
 
 def job() -> None:
-    """Run the job on the first line of stdin until stdin ends; internal."""
+    """Run the job on the first line of stdin until stdin ends; internal.
+
+    ``num_bytes`` of an order are the bytes of a file that follow the line.
+    """
     import json
     import os
     import sys
@@ -24,6 +27,7 @@ def job() -> None:
     from localrun.services.workspace import open_workspace
 
     order = json.loads(sys.stdin.buffer.readline())
+    order["data"] = sys.stdin.buffer.read(order.get("num_bytes", 0))
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     stream = _private_stdout()
 

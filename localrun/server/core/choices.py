@@ -72,6 +72,36 @@ async def stream_each(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def stream_in_order(
+    completions: Completions, requests: Sequence[CompletionRequest], num_together: int
+) -> AsyncGenerator[tuple[int, Reply], None]:
+    """Yield the events of each request after those of the one before it.
+
+    ``num_together`` requests are answered at the same time, with the one whose events are due.
+
+    Raises:
+        LocalrunError: an answer failed; the others are cancelled.
+    """
+    queues: list[_Queue] = [asyncio.Queue() for _ in requests]
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for place, queue in enumerate(queues):
+            for begun in range(len(tasks), min(place + num_together, len(requests))):
+                feeding = _feed(queues[begun], completions, begun, requests[begun])
+                tasks.append(asyncio.create_task(feeding))
+            while True:
+                _, item = await queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                if item is None:
+                    break
+                yield place, item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _feed(
     queue: _Queue, completions: Completions, place: int, request: CompletionRequest
 ) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
 
 MAX_SHOWN = 200  # characters of an address
+HEARS = "hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"  # small, and its projector is beside it
 NEEDS = {"image": ("an image", "vision"), "sound": ("a sound", "audio")}
 
 
@@ -37,6 +38,21 @@ def check_media(prompt: PromptSpec, model: StoredModel) -> None:
                 hint="send the content as a data: URL in base64",
                 param=medium["place"],
             )
+
+
+def check_hears(model: StoredModel) -> None:
+    """Check that a model takes sounds.
+
+    Raises:
+        UsageError: it does not; the hint names one that does.
+    """
+    if model.remote is not None or "audio" not in model.details.capabilities:
+        where = "is a remote model, which gets text only" if model.remote else "does not hear"
+        raise UsageError(
+            f"{model.name} {where}: only a model with audio support can transcribe",
+            hint=f"localrun pull {HEARS}   gets one; localrun show MODEL   shows capabilities",
+            param="model",
+        )
 
 
 def _check_taken(medium: dict[str, Any], model: StoredModel) -> None:

@@ -27,6 +27,7 @@ from localrun.server.openapi import (
     page,
     responses,
     texts,
+    transcription,
 )
 from localrun.server.openapi.operation import Operation, operation
 
@@ -37,7 +38,18 @@ if TYPE_CHECKING:
     from localrun.server.routing.routes import Route
 
 VERSION = "3.1.0"
-NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic, batches, chats)
+NAMING = (
+    openai,
+    responses,
+    texts,
+    transcription,
+    llamacpp,
+    ollama,
+    library,
+    anthropic,
+    batches,
+    chats,
+)
 PARTS = (*NAMING, own, page)
 KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer"},

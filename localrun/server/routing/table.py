@@ -130,6 +130,15 @@ def _web(parts: Parts) -> Routes:
     return web_routes(has_page=parts.settings.has_page)
 
 
+def _transcription(parts: Parts) -> Routes:
+    from localrun.server.jobs import Jobs, job_environ
+    from localrun.server.transcription.routes import transcription_routes
+    from localrun.server.transcription.transcribing import Transcriber
+
+    jobs = Jobs(job_environ(parts.workspace), parts.warm, busy="sounds are read")
+    return transcription_routes(Transcriber(parts.completions, parts.catalogue.find_model, jobs))
+
+
 def _batches(parts: Parts) -> Routes:
     from localrun.server.batches import service  # noqa: F401 - before the event loop needs it
     from localrun.server.batches.routes import batch_routes
@@ -162,6 +171,7 @@ TABLE: dict[Load, tuple[str, ...]] = {
     ),
     _models: ("/v1/models",),
     _responses: ("/v1/responses",),
+    _transcription: ("/v1/audio",),
     _batches: ("/v1/files", "/v1/batches"),
     _anthropic: ("/v1/messages",),
     _version: ("/api/version",),

@@ -1,0 +1,93 @@
+"""Forms with a file: the fields and the file of a ``multipart/form-data`` body.
+
+The body is bounded and counted while it arrives, like every body (``middleware/bodies.py``), and
+stays in memory: a sound of a client is not written to disk.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from localrun.errors import UsageError
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
+from localrun.server.parsing.fields import Fields
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+
+FORM = "multipart/form-data"
+FILE = "file"
+MAX_FIELDS = 64
+MAX_FIELD_BYTES = 64 * 1024
+LONGEST_VALUE = 32  # of a number or a flag
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a form as JSON values, and its file."""
+
+    fields: Fields
+    file: bytes
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = MAX_BODY_BYTES
+
+
+async def read_form(request: Request, typed: Collection[str]) -> Form:
+    """Return the form of a request; the fields of ``typed`` are numbers or flags.
+
+    A field whose name ends in ``[]`` is a list.
+
+    Raises:
+        UsageError: the body is no form, or has no file.
+        BodyTooLargeError: it is too large.
+    """
+    if not request.headers.get("content-type", "").startswith(FORM):
+        raise UsageError(f"the sound is sent as {FORM}, in the field {FILE}", param=FILE)
+    parser = _InMemory(
+        request.headers,
+        request.stream(),
+        max_files=1,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise UsageError(f"the form cannot be read: {error.message}") from error
+    try:
+        return await _form(form, typed)
+    finally:
+        await form.close()
+
+
+async def _form(form: FormData, typed: Collection[str]) -> Form:
+    file = form.get(FILE)
+    if not isinstance(file, UploadFile):
+        raise UsageError(f"{FILE} is missing: the form has no file of that name", param=FILE)
+    values: dict[str, Any] = {}
+    for name, value in form.multi_items():
+        if not isinstance(value, str):
+            continue
+        if name.endswith("[]"):
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = _typed(value) if name in typed else value
+    return Form(Fields(values), await file.read())
+
+
+def _typed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the number or the flag that a text says, or the text."""
+    try:
+        return json.loads(text.lower()) if len(text) <= LONGEST_VALUE else text
+    except ValueError:
+        return text

@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.transcription.fields import TranscriptionCall
-    from localrun.server.transcription.transcript import Segment, Transcript
+    from localrun.server.transcription.transcript import Segment, SoundTranscript
 
 UNKNOWN_LANGUAGE = "unknown"  # a chat model does not tell which it heard
 VTT = "text/vtt"
 
 
-def response_of(call: TranscriptionCall, transcript: Transcript) -> Response:
+def response_of(call: TranscriptionCall, transcript: SoundTranscript) -> Response:
     """Return the response of a complete transcript."""
     form = call.response_format
     if form == "text":
@@ -27,13 +27,13 @@ def response_of(call: TranscriptionCall, transcript: Transcript) -> Response:
     return JSONResponse(verbose(call, transcript) if call.is_verbose else plain(call, transcript))
 
 
-def plain(call: TranscriptionCall, transcript: Transcript) -> JsonObject:
+def plain(call: TranscriptionCall, transcript: SoundTranscript) -> JsonObject:
     """Return the object of the format json."""
     body: JsonObject = {"text": transcript.text, "usage": transcript.usage()}
     return body | {"logprobs": transcript.logprobs()} if call.scores else body
 
 
-def verbose(call: TranscriptionCall, transcript: Transcript) -> JsonObject:
+def verbose(call: TranscriptionCall, transcript: SoundTranscript) -> JsonObject:
     """Return the object of the format verbose_json."""
     return {
         "task": "translate" if call.translates else "transcribe",
@@ -45,14 +45,14 @@ def verbose(call: TranscriptionCall, transcript: Transcript) -> JsonObject:
     }
 
 
-def srt(transcript: Transcript) -> str:
+def srt(transcript: SoundTranscript) -> str:
     """Return SubRip subtitles, a piece each."""
     spoken = [segment for segment in transcript.segments if segment.text]
     cues = (f"{number}\n{_cue(each, ',')}" for number, each in enumerate(spoken, 1))
     return "".join(cues)
 
 
-def vtt(transcript: Transcript) -> str:
+def vtt(transcript: SoundTranscript) -> str:
     """Return WebVTT subtitles, a piece each."""
     spoken = [segment for segment in transcript.segments if segment.text]
     return "WEBVTT\n\n" + "".join(_cue(each, ".") for each in spoken)

@@ -14,7 +14,7 @@ from localrun.server.framing import sse_event
 from localrun.server.transcription.formats import response_of
 from localrun.server.transcription.instructions import messages_of
 from localrun.server.transcription.sound import cut_in_child
-from localrun.server.transcription.transcript import Transcript
+from localrun.server.transcription.transcript import SoundTranscript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -49,7 +49,7 @@ class Transcriber:
             LocalrunError: the model does not hear, the sound cannot be read, or an answer fails.
         """
         sound, requests = await self._prepare(call, file)
-        transcript = Transcript(sound)
+        transcript = SoundTranscript(sound)
         async with self._answers(requests) as replies:
             async for place, reply in replies:
                 transcript.add(place, reply)
@@ -62,7 +62,7 @@ class Transcriber:
             LocalrunError: as of `transcribe`.
         """
         sound, requests = await self._prepare(call, file)
-        transcript = Transcript(sound)
+        transcript = SoundTranscript(sound)
         async with self._answers(requests) as replies:
             async for place, reply in replies:
                 if delta := transcript.add(place, reply):

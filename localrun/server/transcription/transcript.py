@@ -38,7 +38,7 @@ class Segment:
         return "".join(self.parts).strip()
 
 
-class Transcript:
+class SoundTranscript:
     """The segments of a sound, filled while their pieces are answered."""
 
     def __init__(self, sound: Sound) -> None:

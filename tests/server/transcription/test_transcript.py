@@ -16,7 +16,7 @@ from localrun.server.core.choices import stream_in_order
 from localrun.server.core.request import CompletionRequest
 from localrun.server.transcription.formats import srt, vtt
 from localrun.server.transcription.sound import Sound, SoundPiece
-from localrun.server.transcription.transcript import Transcript
+from localrun.server.transcription.transcript import SoundTranscript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ def sound(count: int) -> Sound:
 
 @given(st.lists(st.lists(st.text(" \n\tab", max_size=4), max_size=5), min_size=1, max_size=4))
 def test_the_deltas_joined_are_the_text(pieces: list[list[str]]) -> None:
-    transcript = Transcript(sound(len(pieces)))
+    transcript = SoundTranscript(sound(len(pieces)))
 
     deltas = [
         transcript.add(place, TextPart(part))
@@ -45,7 +45,7 @@ def test_the_deltas_joined_are_the_text(pieces: list[list[str]]) -> None:
 
 
 def test_silence_has_no_subtitle_and_no_line_ends_a_cue() -> None:
-    transcript = Transcript(sound(145))
+    transcript = SoundTranscript(sound(145))
     transcript.add(1, TextPart(" one\n\n\ntwo --> three\n"))
     transcript.add(144, TextPart("late"))
 

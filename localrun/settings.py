@@ -68,6 +68,7 @@ class Settings:
     private_hosts: (
         tuple[str, ...] | None
     ) = ()  # private hosts that clients may pull from; None: all
+    fetched_hosts: tuple[str, ...] = ()  # clients may name files there by address; "1": all
     prompts_dir: Path = field(default_factory=lambda: cache_folder() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None: depends on the disk
     device: str = "auto"  # device choice, see hardware/choice.py
@@ -154,6 +155,7 @@ def load_settings(
             environ, "LOCALRUN_REMOTE_TIMEOUT", DEFAULT_REMOTE_TIMEOUT_S
         ),
         private_hosts=_private_hosts(environ),
+        fetched_hosts=_fetched_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=read_size(environ, "LOCALRUN_PROMPT_CACHE"),
         max_queue=read_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
@@ -253,6 +255,21 @@ def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
                 hint="LOCALRUN_PULL_PRIVATE=localhost:5000,registry.lan",
             )
     return hosts
+
+
+def _fetched_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return host, host:port and *.host entries; "1" allows all public hosts."""
+    text = environ.get("LOCALRUN_FETCH_IMAGES", "").strip().lower()
+    if text in YES | NO:
+        return ("1",) if text in YES else ()
+    hosts = tuple(text.replace(",", " ").split())
+    for host in hosts:
+        if not PRIVATE_HOST.fullmatch(host.removeprefix("*.")):
+            raise UsageError(
+                f"LOCALRUN_FETCH_IMAGES must be 1, 0 or a list of hosts, not {host}",
+                hint="LOCALRUN_FETCH_IMAGES=images.example.com,*.wikimedia.org",
+            )
+    return tuple(host.replace("[", "").replace("]", "") for host in hosts)
 
 
 def _cache_dir(environ: Mapping[str, str]) -> Path:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
+    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import Event
     from localrun.server.core.bridge import Bridge
     from localrun.server.core.remotes import Remotes
@@ -49,8 +50,14 @@ class Completions:
     """Answers requests by the runners of a pool."""
 
     def __init__(
-        self, bridge: Bridge, find_model: Callable[[str], StoredModel], remotes: Remotes
+        self,
+        bridge: Bridge,
+        find_model: Callable[[str], StoredModel],
+        remotes: Remotes,
+        files: AddressedFiles,
     ) -> None:
+        """``files`` fetches what a prompt names by its address."""
+        self._files = files
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -130,7 +137,7 @@ class Completions:
     def _prepare(self, request: CompletionRequest) -> PoolRequest | RemoteCompletion:
         model = self._find_model(request.model)
         check_can_answer(model)
-        check_media(request.generation.prompt, model)
+        check_media(request.generation.prompt, model, self._files)
         if model.remote is not None:
             return self._remotes.prepare(model, request)
         recipe = model.recipe

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.media_marks import media_of
-from localrun.errors import UsageError
+from localrun.errors import NetworkError, UsageError
 from localrun.media.kinds import kind_of
 
 if TYPE_CHECKING:
+    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import PromptSpec
     from localrun.services.stored_model import StoredModel
 
@@ -17,11 +18,13 @@ HEARS = "hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"  # small, and its proje
 NEEDS = {"image": ("an image", "vision"), "sound": ("a sound", "audio")}
 
 
-def check_media(prompt: PromptSpec, model: StoredModel) -> None:
-    """Check that a model takes all media of a prompt.
+def check_media(prompt: PromptSpec, model: StoredModel, files: AddressedFiles) -> None:
+    """Check that a model takes all media of a prompt, and fetch those behind addresses; blocks.
 
     Raises:
-        UsageError: the model has no encoder for one of them, or it is an address.
+        UsageError: the model has no encoder for one of them, or its address is not allowed, or not
+            answered.
+        OverloadedError: too many files are being fetched.
     """
     for medium in media_of(prompt.messages or ()):
         if model.remote is not None:
@@ -31,13 +34,31 @@ def check_media(prompt: PromptSpec, model: StoredModel) -> None:
                 param=medium["place"],
             )
         _check_taken(medium, model)
-        if "url" in medium:
-            raise UsageError(
-                f"{medium['place']} is an address, {medium['url'][:MAX_SHOWN]}, and the server"
-                " fetches nothing for its clients",
-                hint="send the content as a data: URL in base64",
-                param=medium["place"],
-            )
+        url = medium.get("url")
+        if url is not None:
+            medium["data"] = _fetched(url, medium["place"], files)
+            medium.pop("url", None)  # other answers to the same prompt may have removed it
+            _check_taken(medium, model)
+
+
+def _fetched(url: str, place: str, files: AddressedFiles) -> bytes:
+    """Return the content of an address.
+
+    Raises:
+        UsageError: the host is not listed, not public, or does not answer.
+    """
+    if not files.allows(url):
+        raise UsageError(
+            f"{place} is an address, {url[:MAX_SHOWN]}, whose host is not in"
+            " LOCALRUN_FETCH_IMAGES of the server",
+            hint="send the content as a data: URL in base64, or start the server with"
+            " LOCALRUN_FETCH_IMAGES=HOST",
+            param=place,
+        )
+    try:
+        return files.fetch(url)
+    except NetworkError as error:
+        raise UsageError(f"{place} cannot be fetched: {error.message}", param=place) from error
 
 
 def check_hears(model: StoredModel) -> None:

@@ -21,6 +21,7 @@ from localrun.supervisor.model import RequestOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.registry.addressed import AddressedFiles
     from localrun.server.core.bridge import Bridge
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest
@@ -41,8 +42,14 @@ class TokenService:
     """Answers by the runners of a pool, which load the model first."""
 
     def __init__(
-        self, bridge: Bridge, find_model: Callable[[str], StoredModel], remotes: Remotes
+        self,
+        bridge: Bridge,
+        find_model: Callable[[str], StoredModel],
+        remotes: Remotes,
+        files: AddressedFiles,
     ) -> None:
+        """``files`` fetches what a prompt names by its address."""
+        self._files = files
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -83,7 +90,7 @@ class TokenService:
         prompt = request.generation.prompt
         if model.remote is None:
             return self._prepare(_of_prompt(request))
-        check_media(prompt, model)
+        check_media(prompt, model, self._files)
         messages = messages_of(model.recipe, prompt.messages) or ()
         return RemoteTokens(
             target=self._remotes.target(model), messages=messages, tools=prompt.tools
@@ -94,7 +101,7 @@ class TokenService:
         refuse_remote(model, "its tokens are not counted")
         message = request.message
         if isinstance(message, Tokenize):
-            check_media(message.prompt, model)
+            check_media(message.prompt, model, self._files)
             message = replace(message, prompt=prompt_of(model, message.prompt))
         return PoolRequest(
             model=runner_model(model),

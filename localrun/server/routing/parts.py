@@ -13,6 +13,7 @@ from localrun.server.middleware.activity import Activity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.registry.addressed import AddressedFiles
     from localrun.server.batches.own_requests import OwnRequests
     from localrun.server.batches.service import BatchService
     from localrun.server.core.bridge import Bridge
@@ -95,6 +96,7 @@ class Parts:
             self.bridge,
             self.catalogue.find_model,
             self.remotes,
+            self.addressed_files,
             self.metrics,
             logs_prompts=self.settings.access.logs_prompts,
         )
@@ -107,11 +109,21 @@ class Parts:
         return Remotes(self.settings, self.workspace.environ)
 
     @cached_property
+    def addressed_files(self) -> AddressedFiles:
+        """Return the files that clients may name by their addresses."""
+        from localrun.registry.addressed import AddressedFiles
+
+        settings = self.settings
+        return AddressedFiles(settings.fetched_hosts, is_offline=settings.is_offline)
+
+    @cached_property
     def tokens(self) -> TokenService:
         """Return the service that tokenizes."""
         from localrun.server.core.tokens import TokenService
 
-        return TokenService(self.bridge, self.catalogue.find_model, self.remotes)
+        return TokenService(
+            self.bridge, self.catalogue.find_model, self.remotes, self.addressed_files
+        )
 
     @cached_property
     def embedding(self) -> Embedding:

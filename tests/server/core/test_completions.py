@@ -10,6 +10,7 @@ import pytest
 
 from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
+from localrun.registry.addressed import AddressedFiles
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.bridge import Bridge
 from localrun.server.core.choices import stream_choices
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def completions() -> Iterator[Completions]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     remotes = Remotes(Settings(log_dir=Path("/nowhere")), {})
-    yield Completions(Bridge(pool), FakeCatalogue().find_model, remotes)
+    yield Completions(Bridge(pool), FakeCatalogue().find_model, remotes, AddressedFiles(()))
     pool.close()
 
 

@@ -33,6 +33,7 @@ MAX_MODELS = "LOCALRUN_MAX_MODELS"
 LOAD_TIMEOUT = "LOCALRUN_LOAD_TIMEOUT"
 READING_SPEED = "LOCALRUN_READING_SPEED"
 MEDIA_CACHE = "LOCALRUN_MEDIA_CACHE"
+FFMPEG = "LOCALRUN_FFMPEG"
 DEFAULT_PARALLEL = 16
 LARGEST_PARALLEL = 128  # llama.cpp has 256 sequence ids, and cached prefixes need some
 LONGEST_CONTEXT = 2**27  # far beyond the longest trained one
@@ -58,6 +59,7 @@ class LoadRules:
     timeout_s: float | None = DEFAULT_TIMEOUT_S  # without progress; None: no limit
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second that a stream is kept ahead of
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of encoded images and sounds, each model
+    ffmpeg: str = ""  # the user's program for sounds in other containers
 
 
 def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
@@ -79,6 +81,7 @@ def read_load_rules(environ: Mapping[str, str]) -> LoadRules:
             environ, READING_SPEED, DEFAULT_READING_SPEED, LARGEST_READING_SPEED
         ),
         media_cache_bytes=_media_cache(environ),
+        ffmpeg=_ffmpeg(environ),
     )
     is_quantized = rules.cache_type not in {None, *PLAIN_CACHE_TYPES}
     if is_quantized and rules.flash_attention is False:
@@ -99,6 +102,14 @@ def _flash_attention(environ: Mapping[str, str]) -> bool | None:
             f"{FLASH_ATTENTION} must be 1, 0 or auto, not {text}", hint=f"{FLASH_ATTENTION}=1"
         )
     return text in YES
+
+
+def _ffmpeg(environ: Mapping[str, str]) -> str:
+    """Return the program that LOCALRUN_FFMPEG names, ffmpeg for 1, "" for none."""
+    text = environ.get(FFMPEG, "").strip()
+    if text.lower() in YES | NO:
+        return "ffmpeg" if text.lower() in YES else ""
+    return text
 
 
 def _media_cache(environ: Mapping[str, str]) -> int:

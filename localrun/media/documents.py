@@ -5,17 +5,25 @@ PDFium is not thread-safe, so one document is open at a time in the process.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.media.deadline import Deadline
 from localrun.media.images import Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_PAGES = 500
 MAX_CHARACTERS = 4 * 1024 * 1024  # of all pages
 MAX_PAGE_IMAGES = 32
 DPI, POINTS_PER_INCH = 150, 72
 MAX_SIDE = 3000  # pixels of a page's image
+WHITE = (255, 255, 255, 255)
 _one_at_a_time = threading.Lock()  # held while a document is open; no other lock is taken inside
 
 
@@ -32,19 +40,38 @@ def read_pdf(data: bytes, name: str, *, renders: bool) -> list[Page]:
     """Return the pages of a PDF; blocks. ``renders``: pages without text become images.
 
     Raises:
-        UsageError: the file is damaged, encrypted or too large, or no page has text or image; the
-            error begins with ``name``.
+        UsageError: the file is damaged, encrypted, too large or too slow, or no page has text or
+            image; the error begins with ``name``.
     """
     import pypdfium2
 
+    deadline = Deadline(name)
     try:
-        with _one_at_a_time, pypdfium2.PdfDocument(data) as document:
-            return _pages(document, name, renders=renders)
+        with _opened(data, deadline) as document:
+            return _pages(document, name, deadline, renders=renders)
     except pypdfium2.PdfiumError as error:
         raise UsageError(f"{name} is a damaged or encrypted PDF: {error}", param=name) from error
 
 
-def _pages(document: object, name: str, *, renders: bool) -> list[Page]:
+@contextlib.contextmanager
+def _opened(data: bytes, deadline: Deadline) -> Iterator[object]:
+    """Open a document once no other one is open.
+
+    Raises:
+        UsageError: the others took too long.
+    """
+    import pypdfium2
+
+    if not _one_at_a_time.acquire(timeout=deadline.remaining_s):
+        raise deadline.error()
+    try:
+        with pypdfium2.PdfDocument(data) as document:
+            yield document
+    finally:
+        _one_at_a_time.release()
+
+
+def _pages(document: object, name: str, deadline: Deadline, *, renders: bool) -> list[Page]:
     num_pages = len(document)  # type: ignore[arg-type]  # the library has no types
     if num_pages > MAX_PAGES:
         raise UsageError(
@@ -53,6 +80,7 @@ def _pages(document: object, name: str, *, renders: bool) -> list[Page]:
     pages: list[Page] = []
     num_characters = num_images = 0
     for index in range(num_pages):
+        deadline.check()
         page = document[index]  # type: ignore[index]
         text = _text_of(page)
         num_characters += len(text)
@@ -64,7 +92,7 @@ def _pages(document: object, name: str, *, renders: bool) -> list[Page]:
             raise UsageError(
                 f"{name} has more than {MAX_PAGE_IMAGES} pages without text", param=name
             )
-        pages.append(Page(index + 1, text, _pixels_of(page) if has_image else None))
+        pages.append(Page(index + 1, text, _pixels_of(page, deadline) if has_image else None))
     if not any(page.text or page.pixels for page in pages):
         raise UsageError(
             f"{name} has no text: its pages are images, which the model does not see",
@@ -82,8 +110,28 @@ def _text_of(page: object) -> str:
         text_page.close()
 
 
-def _pixels_of(page: object) -> Pixels:
+def _pixels_of(page: object, deadline: Deadline) -> Pixels:
+    """Return the image of a page; PDFium asks between its parts whether to go on.
+
+    Raises:
+        UsageError: the page takes too long.
+    """
+    import pypdfium2.raw as pdfium
+    from pypdfium2 import PdfBitmap
+
     width, height = page.get_size()  # type: ignore[attr-defined]
     scale = min(DPI / POINTS_PER_INCH, MAX_SIDE / max(width, height, 1.0))
-    image = page.render(scale=scale).to_pil().convert("RGB")  # type: ignore[attr-defined]
+    size = max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale))
+    bitmap = PdfBitmap.new_native(*size, pdfium.FPDFBitmap_BGR)
+    bitmap.fill_rect(WHITE, 0, 0, *size)
+    ask = type(pdfium.IFSDK_PAUSE().NeedToPauseNow)(lambda _: deadline.remaining_s == 0)
+    pause = pdfium.IFSDK_PAUSE(version=1, NeedToPauseNow=ask)
+    flags = pdfium.FPDF_ANNOT
+    try:
+        status = pdfium.FPDF_RenderPageBitmap_Start(bitmap, page, 0, 0, *size, 0, flags, pause)
+    finally:
+        pdfium.FPDF_RenderPage_Close(page)
+    if status == pdfium.FPDF_RENDER_TOBECONTINUED:
+        raise deadline.error()
+    image = bitmap.to_pil().convert("RGB")
     return Pixels(image.width, image.height, image.tobytes())

@@ -6,12 +6,12 @@ what a person sees: rotated as the camera says, transparency on white, 16 bits s
 
 from __future__ import annotations
 
-import io
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.media.deadline import Deadline, TimedBytes
 from localrun.media.kinds import kind_of, unread_format
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ DRAFT_SIDE = 2048  # no side of a JPEG is decoded to less
 LOW_DETAIL_SIDE = 512  # OpenAI's
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
 DECODERS = {"JPEG": ("JPEG", "MPO")}  # phones write several images into one JPEG
+CONVERSIONS = {  # of formats that are not read, the command that converts them
+    "HEIC": "convert it: heif-convert photo.heic photo.jpg, on macOS sips -s format jpeg photo.heic"
+    " --out photo.jpg",
+    "SVG": "convert it: rsvg-convert drawing.svg -o drawing.png",
+}
 WHITE = (255, 255, 255, 255)
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 BITS_TO_DROP = 1 / 256
@@ -41,25 +46,31 @@ def decode_image(data: bytes, name: str, *, is_low_detail: bool = False) -> Pixe
     """Return the pixels of an image file; blocks, without the GIL for most of the time.
 
     Raises:
-        UsageError: the bytes are no image of `FORMATS`, are damaged, or exceed the limits; the
-            error begins with ``name``.
+        UsageError: the bytes are no image of `FORMATS`, are damaged, exceed the limits or take too
+            long; the error begins with ``name``.
     """
     kind = kind_of(data)
     if kind is None or kind.kind != "image":
-        raise UsageError(f"{name} is {_other(data)}; images are {', '.join(FORMATS)}", param=name)
-    from PIL import Image
+        raise UsageError(
+            f"{name} is {_other(data)}; images are {', '.join(FORMATS)}",
+            hint=CONVERSIONS.get(unread_format(data) or ""),
+            param=name,
+        )
+    from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the limits below are lower
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata
             with Image.open(
-                io.BytesIO(data), formats=DECODERS.get(kind.format, (kind.format,))
+                TimedBytes(data, Deadline(name)), formats=DECODERS.get(kind.format, (kind.format,))
             ) as image:
                 _check_size(image, name)
                 return _pixels(image, is_low_detail=is_low_detail)
     except UsageError:
         raise
+    except UnidentifiedImageError as error:  # its text names an object of ours
+        raise UsageError(f"{name} is a damaged {kind.format} image", param=name) from error
     except Exception as error:
         raise UsageError(f"{name} is a damaged {kind.format} image: {error}", param=name) from error
 

@@ -35,12 +35,16 @@ _SIGNATURES: tuple[tuple[int, bytes, MediaFormat], ...] = (
 )
 _KNOWN_BUT_UNREAD = (
     (4, b"ftypheic", "HEIC"),
+    (4, b"ftypheix", "HEIC"),
+    (4, b"ftyphevc", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypmsf1", "HEIC"),
     (4, b"ftypM4A", "M4A"),
     (4, b"ftyp", "MP4"),
     (0, b"\x1aE\xdf\xa3", "WebM"),
     (0, b"<svg", "SVG"),
 )
+CONTAINERS = frozenset({"M4A", "MP4", "WebM"})  # with sounds that only ffmpeg reads
 MP3_SYNC = 0xE0  # the first eleven bits of a frame are ones
 
 

@@ -117,7 +117,7 @@ class LoadedModel:
         )
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
         self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
-        self.media = MediaReader(self._projector, self._library)
+        self.media = MediaReader(self._projector, self._library, ffmpeg=load.ffmpeg)
 
     @property
     def ready(self) -> Ready:

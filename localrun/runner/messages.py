@@ -56,6 +56,7 @@ class Load:
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
     projector_path: str | None = None  # of images and sounds
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
+    ffmpeg: str = ""  # program that reads sounds in other containers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
         if kind == "cut sound":
             from localrun.services.sound_pieces import cut_sound  # imports numpy
 
-            result = cut_sound(order, write)
+            result = cut_sound(order, write, workspace.settings.loads.ffmpeg)
         elif kind in kinds:
             result = kinds[kind](workspace, order, JobReport(write))
         else:

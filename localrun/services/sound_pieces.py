@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 RATE = 16000  # of all encoders of speech that llama.cpp knows
 
 
-def cut_sound(order: Mapping[str, Any], write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def cut_sound(
+    order: Mapping[str, Any], write: Callable[[dict[str, Any]], None], ffmpeg: str
+) -> dict[str, Any]:
     """Write the pieces of the sound ``order["data"]``, and return its duration.
+
+    ``ffmpeg`` is the program that reads other containers, "" if there is none.
 
     Raises:
         UsageError: it is no sound, damaged, or too long; the error begins with ``order["name"]``.
     """
-    samples = decode_sound(order["data"], order["name"], rate=RATE)
+    samples = decode_sound(order["data"], order["name"], rate=RATE, ffmpeg=ffmpeg)
     for piece in cut(samples, RATE):
         text = base64.b64encode(wav_of(piece.samples, RATE)).decode()
         write({"piece": text, "start_s": piece.start_s, "end_s": piece.end_s})

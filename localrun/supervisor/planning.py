@@ -158,6 +158,7 @@ def _unplanned_load(model: RunnerModel, values: OpenValues, rules: LoadRules) ->
         reading_speed=rules.reading_speed,
         projector_path=str(model.projector) if model.projector else None,
         media_cache_bytes=rules.media_cache_bytes,
+        ffmpeg=rules.ffmpeg,
     )
 
 

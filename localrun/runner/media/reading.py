@@ -16,7 +16,7 @@ import numpy as np
 from localrun.errors import UsageError
 from localrun.media.documents import read_pdf
 from localrun.media.images import decode_image
-from localrun.media.kinds import kind_of
+from localrun.media.kinds import CONTAINERS, kind_of, unread_format
 
 if TYPE_CHECKING:
     from localrun.engine.media.library import MediaLibrary, MediaPart
@@ -32,7 +32,11 @@ LOW_DETAIL = "low"
 class MediaReader:
     """Reads media for one loaded model; ``projector`` None: it neither sees nor hears."""
 
-    def __init__(self, projector: LoadedProjector | None, library: MediaLibrary) -> None:
+    def __init__(
+        self, projector: LoadedProjector | None, library: MediaLibrary, *, ffmpeg: str = ""
+    ) -> None:
+        """``ffmpeg`` is the program that reads other containers, if the user has named it."""
+        self._ffmpeg = ffmpeg
         self._projector = projector
         self._library = library
 
@@ -46,7 +50,8 @@ class MediaReader:
         kind = kind_of(data)
         if kind is not None and kind.kind == "pdf":
             return self._document(data, name, str(medium.get("title") or ""))
-        if kind is not None and kind.kind == "sound":
+        is_sound = kind.kind == "sound" if kind is not None else unread_format(data) in CONTAINERS
+        if is_sound:
             return self._sound(data, name)
         return self._image(data, name, is_low_detail=medium.get("detail") == LOW_DETAIL)
 
@@ -70,7 +75,7 @@ class MediaReader:
             return known
         from localrun.media.sounds import decode_sound
 
-        samples = decode_sound(data, name, rate=projector.sample_rate)
+        samples = decode_sound(data, name, rate=projector.sample_rate, ffmpeg=self._ffmpeg)
         content = hashlib.sha256(b"samples" + samples.tobytes()).digest()
         return self._library.add(digest, content, projector.tokenize_audio(samples))
 

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import MEDIA
 from localrun.remote.fields import EngineFields
 from localrun.remote.messages import engine_messages
 from localrun.remote.model import EngineKind
@@ -159,7 +160,8 @@ def _prefixes(messages: Sequence[JsonObject] | None, text: str) -> tuple[bytes, 
         return tuple(_block_hashes(digest, text))
     hashes: list[bytes] = []
     for message in messages:
-        parts = (message.get("role"), message.get("content"), message.get("tool_calls"))
+        media = [hashlib.sha256(each["data"]).hexdigest() for each in message.get(MEDIA) or ()]
+        parts = (message.get("role"), message.get("content"), message.get("tool_calls"), media)
         digest.update(json.dumps(parts).encode())
         if message.get("role") != "system":
             hashes.append(digest.copy().digest())

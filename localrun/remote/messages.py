@@ -10,6 +10,9 @@ import json
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import MEDIA
+from localrun.remote.media import content_parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,6 +27,8 @@ def engine_messages(messages: Iterable[JsonObject]) -> list[JsonObject]:
     open_calls = _OpenCalls()
     for message in messages:
         plain = {name: message[name] for name in KEPT if name in message}
+        if message.get(MEDIA):
+            plain["content"] = content_parts(message["content"], message[MEDIA])
         if message.get("tool_calls"):
             plain["tool_calls"] = open_calls.begin(message["tool_calls"])
         if message.get("role") == "tool":

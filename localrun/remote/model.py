@@ -24,7 +24,9 @@ LONGEST_URL = 2000
 LONGEST_MODEL = 500
 LONGEST_KEY_NAME = 4000
 LARGEST_CONTEXT = 1 << 31
-KNOWN_CAPABILITIES = ("completion", "tools", "thinking", "insert", "embedding", "rerank")
+KNOWN_CAPABILITIES = (
+    "completion", "tools", "thinking", "insert", "vision", "audio", "embedding", "rerank",
+)  # fmt: skip
 DEFAULT_CAPABILITIES = ("completion", "tools")
 DEFAULT_PATH = "/v1"
 SAFE_URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # printable ASCII, no backslash

@@ -19,6 +19,7 @@ import pytest
 
 import localrun
 from tests.e2e.conftest import make_home
+from tests.e2e.test_sight import digit, encoded, plain
 from tests.engine.tiny import encoder
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ PARAMETER top_p 1
 PARAMETER seed 5
 PARAMETER overflow shift
 """
+
+PICTURES = {
+    "LOCALRUN_SEVEN": encoded(digit("7")),
+    "LOCALRUN_BLUE": encoded(plain("blue")),
+}
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -67,6 +73,8 @@ def remote_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
             options = f"engine=localrun&key-file={folder}/key"
             if name == acting.EMBEDDER:
                 options += "&capabilities=embedding"
+            else:
+                options += "&capabilities=completion,tools,vision"
             recipe = f"FROM remote+{engine.url}/v1/{name}#{options}\n"
             made = found.run("create", name, "-f", "-", stdin=recipe)
             assert made.returncode == 0, made.stderr
@@ -144,7 +152,7 @@ def _run(home: Home, command: list[str]) -> Outcomes:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env=home.environ | {"LOCALRUN_URL": home.url},
+        env=home.environ | {"LOCALRUN_URL": home.url} | PICTURES,
         timeout=PATIENCE_S,
     )
     sys.stderr.write(done.stderr)

@@ -35,21 +35,29 @@ class Client:
 
 
 CLIENTS = {
-    "openai": Client("own", "with_openai", EVERYTHING | {"generate"}),
+    "openai": Client("own", "with_openai", EVERYTHING | {"generate", "pictures"}),
     "openai-responses": Client("own", "with_openai_responses", PLAIN),
-    "anthropic": Client("own", "with_anthropic", EVERYTHING - {"embeddings"}),
-    "ollama": Client("own", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
+    "anthropic": Client("own", "with_anthropic", EVERYTHING - {"embeddings"} | {"pictures"}),
+    "ollama": Client(
+        "own", "with_ollama", EVERYTHING - {"required_tool"} | {"generate", "pictures"}
+    ),
     "openai-npm": Client("node", "with_openai", EVERYTHING | {"generate"}),
     "openai-npm-responses": Client("node", "with_openai_responses", PLAIN),
     "ollama-npm": Client("node", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
-    "ai-openai-compatible": Client("node", "with_ai openai-compatible", EVERYTHING - {"models"}),
-    "ai-openai": Client("node", "with_ai openai", EVERYTHING - {"models"}),
-    "ai-anthropic": Client("node", "with_ai anthropic", PLAIN | {"thinking", "required_tool"}),
+    "ai-openai-compatible": Client(
+        "node", "with_ai openai-compatible", EVERYTHING - {"models"} | {"pictures"}
+    ),
+    "ai-openai": Client("node", "with_ai openai", EVERYTHING - {"models"} | {"pictures"}),
+    "ai-anthropic": Client(
+        "node", "with_ai anthropic", PLAIN | {"thinking", "required_tool", "pictures"}
+    ),
     "langchain-openai": Client(
-        "python", "with_langchain_openai", EVERYTHING - {"models", "thinking"} | {"schema_by_tool"}
+        "python",
+        "with_langchain_openai",
+        EVERYTHING - {"models", "thinking"} | {"schema_by_tool", "pictures"},
     ),
     "langchain-ollama": Client(
-        "python", "with_langchain_ollama", PLAIN | {"thinking", "embeddings"}
+        "python", "with_langchain_ollama", PLAIN | {"thinking", "embeddings", "pictures"}
     ),
     "instructor": Client(
         "python", "with_instructor", {"schema", "schema_by_tool", "schema_in_stream"}
@@ -158,6 +166,14 @@ def test_it_embeds(home: Home, outcome: list[list[float]]) -> None:
     answer = httpx.post(f"{home.url}/v1/embeddings", json=body, timeout=30).json()
 
     assert np.allclose(outcome, [one["embedding"] for one in answer["data"]], atol=NEARLY)
+
+
+@clients("pictures")
+def test_it_sends_pictures_that_guide_recognizes(outcome: list[str]) -> None:
+    digit, colour = outcome
+
+    assert digit == "7 + 4 = 11."
+    assert "blue" in colour
 
 
 @clients("cancel")

@@ -11,10 +11,12 @@ import pytest
 
 from tests.clients.conftest import ENDLESS
 from tests.e2e.conftest import Home, make_home, server_of
+from tests.e2e.test_sight import digit
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NUM_REQUESTS, AT_ONCE = 60, 6
 STORY = {"role": "user", "content": "Tell me a story"}
@@ -66,7 +68,7 @@ def test_what_the_engine_says_of_its_model_is_known_here(front: Home) -> None:
     _, remote = json.loads(front.run("remote", "list", "--json").stdout)
 
     assert remote["engine"] == "localrun"
-    assert remote["capabilities"] == ["completion", "tools", "thinking"]
+    assert remote["capabilities"] == ["completion", "tools", "thinking", "vision"]
     assert remote["context_length"] == 2048
 
 
@@ -119,3 +121,24 @@ def test_an_engine_that_comes_back_is_used_again(front: Home, engines: list[Home
         return all(now > then for now, then in zip(counts, before, strict=True))
 
     wait_until(both_answer)
+
+
+def test_a_picture_is_passed_on(engines: list[Home], front: Home, tmp_path: Path) -> None:
+    (tmp_path / "seven.png").write_bytes(digit("7"))
+    words = ("What is this + 4?", "--image", str(tmp_path / "seven.png"))
+
+    here, there = front.run("run", "pool", *words), engines[0].run("run", "guide", *words)
+
+    assert (here.stdout.strip(), here.stderr) == ("7 + 4 = 11.", "")
+    assert here.stdout == there.stdout
+
+
+def test_a_sound_that_the_engine_does_not_hear_is_refused_here(front: Home) -> None:
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRjAwMDBXQVZF", "format": "wav"}}
+    body = {"model": "pool", "messages": [{"role": "user", "content": [sound]}]}
+
+    answer = httpx.post(f"{front.url}/v1/chat/completions", json=body)
+
+    assert answer.status_code == 400
+    assert "pool:latest has no audio support here" in answer.json()["error"]["message"]
+    assert "--capability audio" in answer.json()["error"]["message"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localrun.chat.media_marks import MARK
 from localrun.remote.messages import engine_messages
 
 
@@ -63,3 +64,43 @@ def test_ids_differ_between_turns() -> None:
 
 def test_a_result_without_a_call_has_an_id_all_the_same() -> None:
     assert engine_messages([{"role": "tool", "content": "1"}])[0]["tool_call_id"] == "call_0"
+
+
+PNG, WAV, PDF = b"\x89PNG\r\n\x1a\n", b"RIFF0000WAVE", b"%PDF-1.7"
+
+
+def medium(data: bytes, expected: str, **more: object) -> dict[str, object]:
+    return {"data": data, "expected": expected, "place": "x", **more}
+
+
+def test_media_stand_where_the_text_has_them() -> None:
+    media = [medium(PNG, "image", detail="low"), medium(WAV, "sound"), medium(PDF, "file")]
+    content = f"What is {MARK}{MARK}? And {MARK}"
+
+    (message,) = engine_messages([{"role": "user", "content": content, "media": media}])
+
+    assert message["content"] == [
+        {"type": "text", "text": "What is "},
+        {
+            "type": "image_url",
+            "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"},
+        },
+        {"type": "input_audio", "input_audio": {"data": "UklGRjAwMDBXQVZF", "format": "wav"}},
+        {"type": "text", "text": "? And "},
+        {
+            "type": "file",
+            "file": {
+                "filename": "file.pdf",
+                "file_data": "data:application/pdf;base64,JVBERi0xLjc=",
+            },
+        },
+    ]
+    assert "media" not in message
+
+
+def test_the_format_is_that_of_the_content() -> None:
+    media = [medium(b"\xff\xd8\xff", "sound")]
+
+    (message,) = engine_messages([{"role": "user", "content": MARK, "media": media}])
+
+    assert message["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.chat.media_marks import media_of
 from localrun.errors import NetworkError, UsageError
 from localrun.media.kinds import kind_of
+from localrun.remote.model import EngineKind
 
 if TYPE_CHECKING:
     from localrun.registry.addressed import AddressedFiles
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 200  # characters of an address
 HEARS = "hf.co/ggml-org/ultravox-v0_5-llama-3_2-1b-GGUF"  # small, and its projector is beside it
+READS_DOCUMENTS = {EngineKind.LOCALRUN, EngineKind.OPENAI}
 NEEDS = {"image": ("an image", "vision"), "sound": ("a sound", "audio")}
 
 
@@ -27,12 +29,6 @@ def check_media(prompt: PromptSpec, model: StoredModel, files: AddressedFiles) -
         OverloadedError: too many files are being fetched.
     """
     for medium in media_of(prompt.messages or ()):
-        if model.remote is not None:
-            raise UsageError(
-                f"{medium['place']} is a file, and {model.name} is a remote model, which gets text"
-                " only from here",
-                param=medium["place"],
-            )
         _check_taken(medium, model)
         url = medium.get("url")
         if url is not None:
@@ -67,10 +63,9 @@ def check_hears(model: StoredModel) -> None:
     Raises:
         UsageError: it does not; the hint names one that does.
     """
-    if model.remote is not None or "audio" not in model.details.capabilities:
-        where = "is a remote model, which gets text only" if model.remote else "does not hear"
+    if "audio" not in model.details.capabilities:
         raise UsageError(
-            f"{model.name} {where}: only a model with audio support can transcribe",
+            f"{model.name} does not hear: only a model with audio support can transcribe",
             hint=f"localrun pull {HEARS}   gets one; localrun show MODEL   shows capabilities",
             param="model",
         )
@@ -83,6 +78,7 @@ def _check_taken(medium: dict[str, Any], model: StoredModel) -> None:
         UsageError: the model has no encoder for it; the error names its place and the model.
     """
     data = medium.get("data")
+    _check_document(medium, model)
     found = kind_of(data) if isinstance(data, bytes) else None
     kind = found.kind if found is not None else medium["expected"]
     content, capability = NEEDS.get(kind, ("", ""))
@@ -93,5 +89,27 @@ def _check_taken(medium: dict[str, Any], model: StoredModel) -> None:
             f"{medium['place']} contains {content}, and {model.name} has no {capability} support"
             f" here{reads_text}",
             param=medium["place"],
-            hint=f"localrun show {model.name}   shows its capabilities",
+            hint=f"localrun show {model.name}   shows its capabilities"
+            if model.remote is None
+            else f"add the model again with --capability completion --capability {capability}, if"
+            " its engine takes that",
+        )
+
+
+def _check_document(medium: dict[str, Any], model: StoredModel) -> None:
+    """Check that the engine of a remote model reads documents.
+
+    Raises:
+        UsageError: the medium is a document, which few engines read.
+    """
+    data = medium.get("data")
+    found = kind_of(data) if isinstance(data, bytes) else None
+    kind = found.kind if found is not None else medium["expected"]
+    is_document = kind not in NEEDS
+    if model.remote is not None and is_document and model.remote.engine not in READS_DOCUMENTS:
+        raise UsageError(
+            f"{medium['place']} is a document, and the engine of the remote model {model.name}"
+            " reads none",
+            hint="send its text",
+            param=medium["place"],
         )

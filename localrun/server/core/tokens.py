@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.chat.media_marks import media_of
+from localrun.errors import UsageError
 from localrun.remote.model import RemoteTokens
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import EventStream, PoolRequest, end_of
@@ -90,7 +92,8 @@ class TokenService:
         prompt = request.generation.prompt
         if model.remote is None:
             return self._prepare(_of_prompt(request))
-        check_media(prompt, model, self._files)
+        if media_of(prompt.messages or ()):
+            raise UsageError(f"{model.name} is a remote model, whose engine counts text only")
         messages = messages_of(model.recipe, prompt.messages) or ()
         return RemoteTokens(
             target=self._remotes.target(model), messages=messages, tools=prompt.tools

@@ -88,7 +88,8 @@ class Transcriber:
 
 def _request(call: TranscriptionCall, piece: SoundPiece, model: StoredModel) -> CompletionRequest:
     prompt = PromptSpec(
-        messages=messages_of(call, piece, model), template_options={"enable_thinking": False}
+        messages=messages_of(call, piece, model),
+        template_options={} if model.remote else {"enable_thinking": False},
     )
     generation = Generation(
         prompt=prompt,

@@ -19,6 +19,9 @@ export const SUM = {
   additionalProperties: false,
 }
 export const TEXTS = ['a rainbow', 'a horse']
+// PNG files in base64 that guide recognizes: the digit 7, and plain blue
+export const SEVEN = process.env.LOCALRUN_SEVEN, BLUE = process.env.LOCALRUN_BLUE
+export const PICTURE_QUESTION = 'What is this + 4?', COLOUR = 'My favourite colour is this.'
 const PATIENCE_MS = 5000
 
 // Do each act, and print what came of them; one that fails does not keep others off.
@@ -45,6 +48,11 @@ export async function cancelled(leave) {
     await new Promise((resume) => setTimeout(resume, 20))
   }
   return false
+}
+
+// Return the answers to a question about the digit, and to one about the colour.
+export async function seen(ask) {
+  return [await ask(PICTURE_QUESTION, SEVEN), await ask(COLOUR, BLUE)]
 }
 
 // Return what a client makes of an error of the server.

@@ -41,6 +41,9 @@ SUM: dict[str, Any] = {
     "additionalProperties": False,
 }
 TEXTS = ["a rainbow", "a horse"]
+# PNG files in base64 that guide recognizes: the digit 7, and plain blue
+SEVEN, BLUE = os.environ.get("LOCALRUN_SEVEN", ""), os.environ.get("LOCALRUN_BLUE", "")
+PICTURE_QUESTION, COLOUR = "What is this + 4?", "My favourite colour is this."
 PATIENCE_S = 60
 CANCELLED = re.compile(r'localrun_answers_total\{.*end="cancelled".*\} (\d+)')
 
@@ -60,6 +63,11 @@ def cancelled(leave: Callable[[], object]) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def seen(ask: Callable[[str, str], object]) -> list[object]:
+    """Return the answers to a question about the digit, and to one about the colour."""
+    return [ask(PICTURE_QUESTION, SEVEN), ask(COLOUR, BLUE)]
 
 
 def failure(ask: Callable[[], object]) -> dict[str, object]:

@@ -61,6 +61,16 @@ await acting.act({
     const model = provider.textEmbeddingModel(acting.EMBEDDER) // which Anthropic has none of
     return (await embedMany({ model, values: acting.TEXTS })).embeddings
   },
+  pictures: () =>
+    acting.seen(async (text, png) => {
+      const image = { type: 'file', mediaType: 'image/png', data: png }
+      const content = [{ type: 'text', text }, image]
+      const { text: answer } = await generateText({
+        ...asked,
+        prompt: [{ role: 'user', content }],
+      })
+      return answer
+    }),
   cancel: () =>
     acting.cancelled(async () => {
       const controller = new AbortController()

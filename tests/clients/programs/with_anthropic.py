@@ -68,6 +68,12 @@ def _go_on(messages: list[Any], first: Any) -> object:
     return {"calls": _calls(first), "text": _text(second)}
 
 
+def picture(text: str, png: str) -> object:
+    source = {"type": "base64", "media_type": "image/png", "data": png}
+    content = [{"type": "text", "text": text}, {"type": "image", "source": source}]
+    return _text(create(**{**ASKED, "messages": [{"role": "user", "content": content}]}))
+
+
 def _calls(message: Any) -> list[Any]:
     return [[block.name, block.input] for block in message.content if block.type == "tool_use"]
 
@@ -85,6 +91,7 @@ acting.act(
     stream_tools=stream_tools,
     required_tool=required_tool,
     schema=schema,
+    pictures=lambda: acting.seen(picture),
     cancel=lambda: acting.cancelled(leave),
     unknown=lambda: acting.failure(lambda: create(**{**ASKED, "model": acting.UNKNOWN})),
 )

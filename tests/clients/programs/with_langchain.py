@@ -40,6 +40,10 @@ def act(model: Any, endless: Any, unknown: Any, embedder: Any, **more: Any) -> N
         next(parts)
         parts.close()
 
+    def picture(text: str, png: str) -> object:
+        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
+        return model.invoke([HumanMessage([{"type": "text", "text": text}, image])]).text
+
     acting.act(
         chat=lambda: model.invoke(acting.QUESTION).text,
         stream=lambda: [str(part.text) for part in model.stream(acting.QUESTION)],
@@ -47,6 +51,7 @@ def act(model: Any, endless: Any, unknown: Any, embedder: Any, **more: Any) -> N
         stream_tools=stream_tools,
         schema=lambda: model.with_structured_output(Sum).invoke(acting.QUESTION).model_dump(),
         embeddings=lambda: embedder.embed_documents(acting.TEXTS),
+        pictures=lambda: acting.seen(picture),
         cancel=lambda: acting.cancelled(leave),
         unknown=lambda: acting.failure(lambda: unknown.invoke(acting.QUESTION)),
         **more,

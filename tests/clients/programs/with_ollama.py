@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -63,6 +64,11 @@ def leave() -> None:
     parts.close()
 
 
+def picture(text: str, png: str) -> object:
+    messages = [{"role": "user", "content": text, "images": [base64.b64decode(png)]}]
+    return chatting(**{**ASKED, "messages": messages}).message.content
+
+
 def _go_on(messages: list[Any], first: Any, calls: list[Any]) -> object:
     result = {"role": "tool", "tool_name": "get_weather", "content": acting.WEATHER}
     second = chatting(**{**ASKED, "messages": [*messages, first, result]}, tools=[get_weather])
@@ -80,6 +86,7 @@ acting.act(
     stream_tools=stream_tools,
     schema=lambda: json.loads(chatting(**ASKED, format=acting.SUM).message.content),
     embeddings=embeddings,
+    pictures=lambda: acting.seen(picture),
     cancel=lambda: acting.cancelled(leave),
     unknown=lambda: acting.failure(lambda: chatting(**{**ASKED, "model": acting.UNKNOWN})),
 )

@@ -81,6 +81,13 @@ def embeddings() -> object:
     return [one.embedding for one in answer.data]
 
 
+def picture(text: str, png: str) -> object:
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
+    content = [{"type": "text", "text": text}, image]
+    asked = {**ASKED, "messages": [{"role": "user", "content": content}]}
+    return create(**asked).choices[0].message.content
+
+
 def leave() -> None:
     with create(model=acting.ENDLESS, messages=ASKED["messages"], stream=True) as chunks:
         for _ in range(3):
@@ -109,6 +116,7 @@ acting.act(
     required_tool=required_tool,
     schema=schema,
     embeddings=embeddings,
+    pictures=lambda: acting.seen(picture),
     cancel=lambda: acting.cancelled(leave),
     unknown=lambda: acting.failure(lambda: create(**{**ASKED, "model": acting.UNKNOWN})),
 )

@@ -68,6 +68,12 @@ def numbered(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return plain
 
 
+def marked(text: str, placeholder: str) -> str:
+    """Return a text of a client with numbered marks in place of each placeholder."""
+    first, *others = without_marks(text).split(placeholder)
+    return first + "".join(f"{MARK}{number}{MARK}{each}" for number, each in enumerate(others))
+
+
 def split(prompt: str) -> list[str | int]:
     """Return the texts of a prompt and the numbers of the media between them, a text first."""
     if MARK not in prompt:

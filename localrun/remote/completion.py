@@ -106,6 +106,8 @@ def _refuse_tokens(fields: EngineFields, generation: Generation) -> None:
     """Refuse what an engine of another vocabulary and another template cannot be asked."""
     if generation.prompt_tokens:
         raise fields.refused("prompt", why="token ids belong to another vocabulary; send text")
+    if generation.prompt.media:
+        raise fields.refused("prompt", why="media go to an engine in messages only")
     if generation.context:
         raise fields.refused("context", why="token ids belong to another vocabulary; send messages")
     if generation.echo and generation.logprobs is not None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from localrun.chat.media_marks import media_of
 from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
@@ -66,11 +67,17 @@ class PromptSpec:
     # with ``media`` a message has images, sounds and documents: see chat/media_marks.py
     messages: tuple[JsonObject, ...] | None = None
     text: str = ""  # used as it is, special tokens parsed, if messages is None
+    media: tuple[JsonObject, ...] = ()  # of the text, whose marks have numbers
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)  # enable_thinking, ...
     chat_template: str | None = None  # Jinja, in place of the one in the file
     add_generation_prompt: bool = True
     continue_final_message: bool = False  # the prompt ends inside the last message
+
+    @property
+    def all_media(self) -> list[JsonObject]:
+        """Return the media of the messages, or of the text."""
+        return list(self.media) if self.messages is None else media_of(self.messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,3 +142,26 @@ def test_copies_of_guide_and_models_made_from_it_see_too(home: Home) -> None:
 
     sees = {model["name"]: "vision" in model["capabilities"] for model in listed}
     assert sees == {"guide:latest": True, "copy:latest": True, "made:latest": True}
+
+
+def test_a_raw_prompt_shows_a_picture_where_its_marker_stands(home: Home) -> None:
+    prompt = "<|im_start|>user\nWhat is {} + 4?<|im_end|>\n<|im_start|>assistant\n"
+    pictured = {
+        "prompt_string": prompt.format("<__media__>"),
+        "multimodal_data": [encoded(digit("7"))],
+    }
+    options = {"temperature": 0, "max_tokens": 16}
+
+    seen = post(home, "/v1/completions", prompt=[pictured, prompt.format(7)], **options)
+
+    assert [choice["text"] for choice in seen["choices"]] == ["7 + 4 = 11."] * 2
+
+
+def test_a_raw_prompt_has_a_medium_for_each_marker(home: Home) -> None:
+    pictured = {"prompt_string": "<__media__><__media__>", "multimodal_data": [encoded(digit("7"))]}
+    body = {"model": "guide", "prompt": pictured}
+
+    error = httpx.post(f"{home.url}/v1/completions", json=body).json()["error"]
+
+    assert error["param"] == "prompt.multimodal_data"
+    assert error["message"].endswith("has 1 media, and the prompt 2 <__media__>")

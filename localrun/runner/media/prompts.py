@@ -43,17 +43,18 @@ def written_prompt(
     if not media:
         return Prompt(text, tokenize(text, tokenizer, allowance))
     _check_shown(text, len(media))
-    read = [medium[READ] for medium in media]
-    return _with_media(text, read, tokenizer, allowance)
+    return marked_prompt(text, media, tokenizer, allowance)
 
 
-def _with_media(
-    text: str,
-    read: Sequence[tuple[PromptPart, ...]],
-    tokenizer: PromptTokenizer,
-    allowance: Allowance,
+def marked_prompt(
+    text: str, media: Sequence[JsonObject], tokenizer: PromptTokenizer, allowance: Allowance
 ) -> Prompt:
-    """Return the prompt of a rendered text; documents are guarded like text of users."""
+    """Return the prompt of a text with numbered marks; documents are guarded like text of users.
+
+    Raises:
+        RequestTooCostlyError: the text is too long, or the allowance is used up.
+    """
+    read: list[tuple[PromptPart, ...]] = [medium[READ] for medium in media]
     pieces = _with_documents(split(text), read, tokenizer.control_texts, allowance)
     first = pieces[0] if isinstance(pieces[0], str) else ""
     tokens = tokenize(first, tokenizer, allowance)

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from localrun.chat.media_marks import READ, media_of
+from localrun.chat.media_marks import READ
 from localrun.errors import LocalrunError
 from localrun.runner.events import cancelled_event, failed_event
 from localrun.runner.messages import CANCELLED, Failed, Generate, Tokenize
@@ -98,8 +98,8 @@ class MediaStage:
 
 def _media(request: Prepared) -> list[Medium]:
     if isinstance(request, Generate):
-        return media_of(request.generation.prompt.messages or ())
-    return media_of(request.prompt.messages or ()) if isinstance(request, Tokenize) else []
+        return request.generation.prompt.all_media
+    return request.prompt.all_media if isinstance(request, Tokenize) else []
 
 
 def _cancelled_event(request: Prepared) -> Terminal:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.llama.vocabulary import InfillTokens, infill_tokens
 from localrun.errors import UsageError
+from localrun.runner.media.prompts import marked_prompt
 from localrun.runner.prompts.control_tokens import mark, tokenize, tokenize_on
 from localrun.runner.prompts.truncation import Prompt
 
@@ -39,6 +40,8 @@ class RawPrompts:
         text = generation.prompt.text
         if generation.suffix is not None:
             return self._with_gap(generation, text, generation.suffix, allowance)
+        if generation.prompt.media:
+            return marked_prompt(text, generation.prompt.media, self._model, allowance)
         if not generation.prompt_tokens:
             tokens = tokenize(text, self._model, allowance)
             return Prompt(text, tokens or self._start())

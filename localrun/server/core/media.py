@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.media_marks import media_of
 from localrun.errors import NetworkError, UsageError
 from localrun.media.kinds import kind_of
 from localrun.remote.model import EngineKind
@@ -28,7 +27,7 @@ def check_media(prompt: PromptSpec, model: StoredModel, files: AddressedFiles) -
             answered.
         OverloadedError: too many files are being fetched.
     """
-    for medium in media_of(prompt.messages or ()):
+    for medium in prompt.all_media:
         _check_taken(medium, model)
         url = medium.get("url")
         if url is not None:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from localrun import __version__
 from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.llamacpp.model import meant_model
+from localrun.server.parsing.media import MEDIA_MARKER
 from localrun.server.parsing.options import SAMPLING
 from localrun.server.routing.routes import Routes
 from localrun.services.remotes.stored import refuse_remote
@@ -89,6 +90,7 @@ def _props(model: StoredModel, loaded: RunningModel | None) -> JsonObject:
             "video": False,
             "audio": "audio" in model.details.capabilities,
         },
+        "media_marker": MEDIA_MARKER,  # of prompts with multimodal_data
         "endpoint_slots": True,
         "endpoint_props": False,  # props cannot be changed by POST
         "endpoint_metrics": True,

@@ -36,6 +36,7 @@ def schemas() -> dict[str, Schema]:
             {
                 "default_generation_settings": settings,
                 "total_slots": COUNT,
+                "media_marker": TEXT,
                 "modalities": record(dict.fromkeys(("vision", "video", "audio"), FLAG)),
                 **dict.fromkeys((*texts, "bos_token", "eos_token"), TEXT),
                 **dict.fromkeys(flags, FLAG),

@@ -8,6 +8,7 @@
     Anthropic        {"type": "image", "source": {"type": "base64", "data": ...}}
                      {"type": "document", "source": {"type": "base64", "data": ...}}
     Ollama           "images": [base64]
+    llama-server     {"prompt_string": "<__media__>", "multimodal_data": [base64]}
 
 A medium becomes a value of a message's ``media`` (chat/media_marks.py): its bytes, or an address,
 which is refused (server/core/media.py), and its place in the request for errors. The runner finds
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from localrun.chat.media_marks import marked
 from localrun.errors import UsageError
 from localrun.server.parsing.base64_data import decoded
 from localrun.server.parsing.fields import brief
@@ -35,6 +37,7 @@ SOUND_TYPES = frozenset({"input_audio", "audio_url"})
 FILE_TYPES = frozenset({"file", "input_file", "document"})
 MEDIA_TYPES = IMAGE_TYPES | SOUND_TYPES | FILE_TYPES
 VIDEO_TYPES = frozenset({"video", "video_url", "input_video"})
+MEDIA_MARKER = "<__media__>"  # libmtmd's own
 MAX_MEDIA = 256  # of a message
 WEB = ("http://", "https://")
 LONGEST_ADDRESS = 4096
@@ -73,6 +76,25 @@ def images_of(message: Fields, name: str = "images") -> list[dict[str, Any]]:
     return [
         _medium(text, f"{message.path(name)}[{index}]", "image") for index, text in enumerate(texts)
     ]
+
+
+def raw_media(prompt: Fields) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """Return text and media of llama-server's prompt object, marks in the text.
+
+        {"prompt_string": "What is <__media__>?", "multimodal_data": [base64]}
+
+    Raises:
+        UsageError: it has another number of media than of `MEDIA_MARKER`.
+    """
+    text, name = prompt.required_text("prompt_string"), "multimodal_data"
+    data = prompt.strings(name, most=MAX_MEDIA)
+    if text.count(MEDIA_MARKER) != len(data):
+        problem = f"has {len(data)} media, and the prompt {text.count(MEDIA_MARKER)} {MEDIA_MARKER}"
+        raise prompt.wrong(name, problem)
+    media = (
+        _medium(each, f"{prompt.path(name)}[{index}]", "image") for index, each in enumerate(data)
+    )
+    return marked(text, MEDIA_MARKER), tuple(media)
 
 
 def refuse_images(fields: Fields) -> None:

@@ -171,3 +171,29 @@ def test_what_cannot_be_honoured_is_400_and_named(
 
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("prompt", "param"),
+    [
+        ({"prompt_string": "x", "multimodal_data": ["AAAA"]}, "prompt.multimodal_data"),
+        ({"prompt_string": "<__media__>"}, "prompt.multimodal_data"),
+        ({"multimodal_data": []}, "prompt.prompt_string"),
+        ({"prompt_string": 3}, "prompt.prompt_string"),
+        ({"prompt_string": "<__media__>", "multimodal_data": [3]}, "prompt.multimodal_data"),
+        ({"prompt_string": "<__media__>", "multimodal_data": ["?"]}, "prompt.multimodal_data[0]"),
+    ],
+)
+def test_media_of_a_prompt_are_checked(served: Served, prompt: dict[str, Any], param: str) -> None:
+    answer = httpx.post(f"{served.url}/v1/completions", json={"model": "fake", "prompt": prompt})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
+
+
+def test_a_prompt_object_may_have_no_media(served: Served) -> None:
+    body = {"model": "fake", "prompt": {"prompt_string": "say x y"}}
+
+    answer = httpx.post(f"{served.url}/v1/completions", json=body)
+
+    assert answer.json()["choices"][0]["text"] == "x y"

@@ -15,25 +15,19 @@ HEADS = ("DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE")
 
 def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
     """Print a plan as tables or as JSON."""
-    plan, trained_context = memory_plan.plan, memory_plan.shape.trained_context
+    plan = memory_plan.plan
     as_json = {
         "name": memory_plan.name,
         "is_here": memory_plan.is_here,
         "cannot_load": memory_plan.unknown,
+        "projector_bytes": memory_plan.projector_bytes,
         **plan_to_json(plan),
     }
     if output.as_json:
         output.json(as_json)
         return
     _show_devices(as_json, output)
-    output.line(
-        f"context {plan.num_ctx} of {trained_context or '?'} tokens, "
-        f"{plan.setup.num_slots} sequences, cache {plan.setup.cache_type}"
-    )
-    if plan.context_note:
-        output.line(f"  {plan.context_note}")
-        if plan.num_ctx == trained_context:
-            output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
+    _show_context(memory_plan, output)
     if memory_plan.unknown:
         output.line(f"cannot be loaded: {memory_plan.unknown}")
     output.line(f"{'fits' if plan.fits else 'does not fit'}: {plan.reason}")
@@ -42,6 +36,21 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
             output.line(f"  device: {reason}")
     for advice in plan.advice:
         output.line(f"  {'better' if plan.fits else 'would fit'} with {advice}")
+
+
+def _show_context(memory_plan: MemoryPlan, output: Output) -> None:
+    plan, trained_context = memory_plan.plan, memory_plan.shape.trained_context
+    output.line(
+        f"context {plan.num_ctx} of {trained_context or '?'} tokens, "
+        f"{plan.setup.num_slots} sequences, cache {plan.setup.cache_type}"
+    )
+    if memory_plan.projector_bytes:
+        size = human_bytes(memory_plan.projector_bytes)
+        output.line(f"projector {size} of the total, with the buffer of its largest image")
+    if plan.context_note:
+        output.line(f"  {plan.context_note}")
+        if plan.num_ctx == trained_context:
+            output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
 
 
 def show_settings(explanation: dict[str, Any], output: Output) -> None:

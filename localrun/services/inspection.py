@@ -44,6 +44,7 @@ def plan(workspace: Workspace, order: Mapping[str, Any]) -> dict[str, Any]:
         "is_here": found.is_here,
         "cannot_load": found.unknown,
         "summary": summary,
+        "projector_bytes": found.projector_bytes,
         **plan_to_json(found.plan),
     }
 

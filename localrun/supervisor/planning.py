@@ -93,10 +93,14 @@ def plan_request(  # noqa: PLR0913 - keywords only
     num_gpu_layers: int = -1,
     others: Sequence[Path] = (),
     projector: Path | None = None,
+    other_bytes: int = 0,
     gpu_reserve_bytes: int = 0,
 ) -> PlanRequest:
-    """Return the plan request for the options of a load; ``others`` are files loaded as well."""
-    extra_bytes = sum(path.stat().st_size for path in others)
+    """Return the plan request for the options of a load.
+
+    ``others`` are files loaded as well, ``other_bytes`` the memory of those that are elsewhere.
+    """
+    extra_bytes = other_bytes + sum(path.stat().st_size for path in others)
     if projector is not None:
         extra_bytes += projector_bytes(projector)
     return PlanRequest(

@@ -10,6 +10,7 @@ from localrun.engine.params import LoadOptions
 from localrun.errors import ModelNotFoundError, UsageError
 from localrun.hardware.architectures import unknown_architecture
 from localrun.hardware.plan import make_plan
+from localrun.hardware.projector import buffer_bytes, projector_bytes
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
 from localrun.services.pulling.plan import is_elsewhere
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
+    from localrun.services.pulling.plan import PlannedFile
     from localrun.services.workspace import Workspace
 
 
@@ -42,6 +44,7 @@ class MemoryPlan:
     unknown: str | None  # why llama.cpp cannot load it at all
     shape: ModelShape
     plan: LoadPlan
+    projector_bytes: int = 0  # of the plan: the file, and the buffer of its largest image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +76,15 @@ def plan_memory(
         ref = parse_name(name)
         if not is_elsewhere(workspace, ref):
             raise
-        header = _header_elsewhere(workspace, ref)
+        files = make_pull_plan(workspace, ref).files
+        header = _header_elsewhere(workspace, ref, files)
         shape = read_shape(header)
+        needed_bytes = _projector_elsewhere(workspace, files)
         request = plan_request(
             fill_options(LoadOptions(), rules, shape).options,
             num_ctx=query.num_ctx or rules.num_ctx,
             num_slots=num_slots,
+            other_bytes=needed_bytes,
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
         return MemoryPlan(
@@ -87,6 +93,7 @@ def plan_memory(
             unknown=cannot_load(header),
             shape=shape,
             plan=make_plan(shape, request, devices()),
+            projector_bytes=needed_bytes,
         )
     order = runner_model(model)
     shape = shape_of(order.shards, order.array_ends)
@@ -106,12 +113,20 @@ def plan_memory(
         unknown=unknown_architecture(model.details.family),
         shape=shape,
         plan=make_plan(shape, request, devices()),
+        projector_bytes=0 if order.projector is None else projector_bytes(order.projector),
     )
 
 
-def _header_elsewhere(workspace: Workspace, ref: ModelRef) -> Header:
-    pull_plan = make_pull_plan(workspace, ref)
-    shards = [planned for planned in pull_plan.files if planned.role is Role.WEIGHTS]
+def _header_elsewhere(workspace: Workspace, ref: ModelRef, files: Sequence[PlannedFile]) -> Header:
+    shards = [planned for planned in files if planned.role is Role.WEIGHTS]
     if not shards:
         raise UsageError(f"{ref} has no weights", hint=f"localrun pull {ref}")
     return remote_header(workspace.http, shards)
+
+
+def _projector_elsewhere(workspace: Workspace, files: Sequence[PlannedFile]) -> int:
+    """Return the memory that the projector of a model needs, 0 without one."""
+    planned = next((each for each in files if each.role is Role.PROJECTOR), None)
+    if planned is None:
+        return 0
+    return (planned.file.size_bytes or 0) + buffer_bytes(remote_header(workspace.http, [planned]))

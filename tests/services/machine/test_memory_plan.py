@@ -40,6 +40,24 @@ def test_a_model_that_is_elsewhere_is_asked_for_its_header_alone(
     assert workspace.store.entries() == []
 
 
+def test_the_projector_of_a_model_that_is_elsewhere_is_counted(
+    workspace: Workspace, hub: FakeHub
+) -> None:
+    eyes = GUIDE.with_name("mmproj-guide.gguf").read_bytes() + bytes(5_000_000)
+    files = {"guide-Q8_0.gguf": GUIDE.read_bytes()}
+    hub.add("owner/blind-GGUF", files)
+    hub.add("owner/seeing-GGUF", {**files, "mmproj-guide-F16.gguf": eyes})
+
+    blind = plan_memory(workspace, "hf.co/owner/blind-GGUF:Q8_0", ANYTHING)
+    seeing = plan_memory(workspace, "hf.co/owner/seeing-GGUF:Q8_0", ANYTHING)
+
+    assert blind.projector_bytes == 0
+    assert seeing.projector_bytes > len(eyes)
+    assert seeing.plan.total_bytes - blind.plan.total_bytes == seeing.projector_bytes
+    fetched = [request.headers.get("range") for request in hub.file_requests]
+    assert fetched == ["bytes=0-1048575"] * 3
+
+
 def test_a_header_that_is_no_header_is_refused(workspace: Workspace) -> None:
     with pytest.raises(IntegrityError):
         plan_memory(workspace, NAME, ANYTHING)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWERS = 512
 DEFAULT_TOKENS = 16  # OpenAI's, for a request without max_tokens
+MEMBERS = {"prompt_string", "multimodal_data"}  # of llama-server's prompt with media
 Prompt = str | tuple[int, ...] | PromptSpec
 
 
@@ -107,7 +108,7 @@ def _prompts(fields: Fields, name: str) -> tuple[Prompt, ...]:
         tuple(prompt)
         if isinstance(prompt, list)
         else _with_media(fields, name, prompt)
-        if isinstance(prompt, dict)
+        if isinstance(prompt, dict) and prompt.keys() & MEMBERS
         else prompt
         for prompt in listed
     )

@@ -29,11 +29,12 @@ def test_a_plan_is_a_table_with_a_verdict(localrun_alone: Localrun) -> None:
     done = localrun_alone("plan", "guide", "--ctx", "1k")
 
     # the portable engine names the CPU variant in one more line
-    heads, row, total, context, verdict, device, *_ = done.stdout.splitlines()
+    heads, row, total, context, projector, verdict, device, *_ = done.stdout.splitlines()
     assert heads.split() == ["DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE"]
     assert row.startswith("CPU")
     assert total.startswith("total")
     assert context.startswith("context 1024 of 2048 tokens, 16 sequences")
+    assert projector.startswith("projector 2.6 MB of the total")
     assert verdict.startswith("fits: ")
     assert device.startswith("  device: ")
 

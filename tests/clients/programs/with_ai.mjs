@@ -64,7 +64,7 @@ await acting.act({
   pictures: () =>
     acting.seen(async (text, png) => {
       const image = { type: 'file', mediaType: 'image/png', data: png }
-      const content = [{ type: 'text', text }, image]
+      const content = [image, { type: 'text', text }]
       const { text: answer } = await generateText({
         ...asked,
         prompt: [{ role: 'user', content }],

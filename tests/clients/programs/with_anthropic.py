@@ -70,7 +70,7 @@ def _go_on(messages: list[Any], first: Any) -> object:
 
 def picture(text: str, png: str) -> object:
     source = {"type": "base64", "media_type": "image/png", "data": png}
-    content = [{"type": "text", "text": text}, {"type": "image", "source": source}]
+    content = [{"type": "image", "source": source}, {"type": "text", "text": text}]
     return _text(create(**{**ASKED, "messages": [{"role": "user", "content": content}]}))
 
 

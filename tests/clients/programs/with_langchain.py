@@ -42,7 +42,7 @@ def act(model: Any, endless: Any, unknown: Any, embedder: Any, **more: Any) -> N
 
     def picture(text: str, png: str) -> object:
         image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
-        return model.invoke([HumanMessage([{"type": "text", "text": text}, image])]).text
+        return model.invoke([HumanMessage([image, {"type": "text", "text": text}])]).text
 
     acting.act(
         chat=lambda: model.invoke(acting.QUESTION).text,

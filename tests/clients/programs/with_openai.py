@@ -83,7 +83,7 @@ def embeddings() -> object:
 
 def picture(text: str, png: str) -> object:
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
-    content = [{"type": "text", "text": text}, image]
+    content = [image, {"type": "text", "text": text}]
     asked = {**ASKED, "messages": [{"role": "user", "content": content}]}
     return create(**asked).choices[0].message.content
 

@@ -63,10 +63,19 @@ def copy_python(target: Path) -> None:
         _copy_own_python(target)
 
 
-def _built_python() -> Path:
+def documents() -> Path | None:
+    """Return the folder with the copyright of each package of Debian, None without a root."""
+    return _folder() / "root" / "usr" / "share" / "doc" if why_no_root() is None else None
+
+
+def _folder() -> Path:
     digest = hashlib.sha256(RECIPE.read_bytes() + repr((SUITE, PACKAGES)).encode())
     digest.update("".join(source.sha256 for source in SOURCES).encode())
-    folder = environment.cache_folder() / "build-root" / digest.hexdigest()[:16]
+    return environment.cache_folder() / "build-root" / digest.hexdigest()[:16]
+
+
+def _built_python() -> Path:
+    folder = _folder()
     python = folder / "python"
     if not python.is_dir():
         root = folder / "root"

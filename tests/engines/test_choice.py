@@ -142,3 +142,22 @@ def test_a_demanded_wheel_that_fails_is_an_error_and_nothing_else_is_tried(
         choice.install_engine(machine.cache)
 
     assert choice.is_another_demanded()
+
+
+def test_the_compiled_engine_can_use_workers_unless_the_user_switches_that_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    assert "-DGGML_RPC=on" in compiling.cmake_arguments().split()
+
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_RPC=off")
+    assert compiling.cmake_arguments().split()[-1] == "-DGGML_RPC=off"  # CMake takes the last one
+
+
+def test_a_wheel_of_other_switches_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    key = environment.machine_key()
+
+    monkeypatch.setattr(compiling, "SWITCHES", "")
+
+    assert environment.machine_key() != key

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
-# their wheels have no text of a licence
-WITHOUT_TEXT = {"hf-xet", "latex2mathml", "modelscope-hub", "tqdm"}
+# the wheel says MIT, and has no text
+WITHOUT_TEXT = {"latex2mathml"}
 
 
 def wheel(folder: Path, *files: str) -> metadata.Distribution:
@@ -62,7 +62,9 @@ def test_texts_keep_their_paths_in_the_wheel(tmp_path: Path) -> None:
     copy_texts(found, tmp_path / "eyes")
 
     copied = [path for path in sorted((tmp_path / "eyes").rglob("*")) if path.is_file()]
-    assert {path.relative_to(tmp_path / "eyes").as_posix(): path.read_text() for path in copied} == {
+    assert {
+        path.relative_to(tmp_path / "eyes").as_posix(): path.read_text() for path in copied
+    } == {
         "LICENSE": f"{info}/LICENSE",
         "eyes/c/COPYING": "eyes/c/COPYING",
         "licenses/a/LICENSE": f"{info}/licenses/a/LICENSE",

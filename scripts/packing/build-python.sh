@@ -16,7 +16,7 @@ else
     tools=$target-
     openssl="./Configure linux-${target%%-*} --cross-compile-prefix=$tools"
     crossing="--host=$target --build=$native --with-build-python=/opt/build-python/bin/python3
-        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no"
+        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no"
     export PKG_CONFIG_LIBDIR=/usr/lib/$target/pkgconfig:/usr/share/pkgconfig
 fi
 

@@ -47,6 +47,8 @@ from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
@@ -77,7 +79,7 @@ class LoadedModel:
         saved: SavedPrompts | None,
     ) -> None:
         self._load = load
-        self._report_use = lambda is_begun: channel.send(ProjectorUse(is_begun))
+        self._report_use = _use_reporter(channel)
         self._taken = taken
         self._started_at = time.monotonic()
         self._beside = WorkBeside(load)
@@ -278,6 +280,10 @@ class WorkBeside:
     def close(self) -> None:
         """End the thread when its work is done; does not block."""
         self._executor.shutdown(wait=False)
+
+
+def _use_reporter(channel: Channel) -> Callable[[bool], None]:
+    return lambda is_begun: channel.send(ProjectorUse(is_begun))
 
 
 def _refusal(load: Load) -> LoadError | None:

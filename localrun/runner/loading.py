@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
     from localrun.engine.media.projector import LoadedProjector
+    from localrun.engine.media.text_rows import TextRows
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
@@ -106,6 +107,7 @@ class LoadedModel:
         self._drafting = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
         self._library = MediaLibrary(load.media_cache_bytes)
         self._projector = self._open_projector(native_log)
+        self._text_rows = self._open_text_rows()
         commands = CommandQueue()
         self._parts = (
             self._embedding_parts()
@@ -117,7 +119,12 @@ class LoadedModel:
         self._beside.close()
         adapters = AdapterResolver([Path(path) for path in load.model_paths])
         self.generation = GenerationPreparer(
-            self._model, templates, adapters, self._num_ctx, 1 / load.reading_speed
+            self._model,
+            templates,
+            adapters,
+            self._num_ctx,
+            1 / load.reading_speed,
+            joins_tiles=self._text_rows is not None,
         )
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
         self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
@@ -181,6 +188,7 @@ class LoadedModel:
             options=self._load.options,
             gauge=self._gauge,
             skipped=self._library.skipped,
+            text_rows=self._text_rows,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)
@@ -229,6 +237,14 @@ class LoadedModel:
         devices = self._model.devices
         self._taken.add_weights(devices[0].name if devices else HOST, projector.size_bytes)
         return projector
+
+    def _open_text_rows(self) -> TextRows | None:
+        """Return the rows of text between the tiles of images, if the model allows such batches."""
+        if self._projector is None or not self._projector.sees or self._projector.has_mrope:
+            return None
+        from localrun.engine.media.text_rows import open_text_rows  # with the projector only
+
+        return open_text_rows(self._model, Path(self._load.model_paths[0]), self._projector.width)
 
     def _encoder(self) -> MediaEncoder | None:
         if self._projector is None:

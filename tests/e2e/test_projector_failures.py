@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Home
 
-HINT = "localrun verify broken   checks files and tries it again"
+HINT = "localrun verify broken:latest   checks files and tries it again"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,10 @@ def test_a_projector_that_ends_its_runner_is_tried_again_only_after_verify(home:
     again = ask(home, look())
 
     assert "its runner ended" in first.text
-    assert "the projector of broken" in second.json()["error"]["message"]
+    assert (
+        "the projector of broken:latest ended its runner before"
+        in second.json()["error"]["message"]
+    )
     assert HINT in second.text
     assert text.status_code == 200
     assert verified.returncode == 0

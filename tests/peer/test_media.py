@@ -86,7 +86,7 @@ def test_an_answer_about_a_medium_is_that_of_llama_server(
     orders: dict[str, list[str | bytes]] = {
         "before": [data, QUESTION],
         "behind": [QUESTION, data],
-        "twice": [data, "and", medium_of(pair.family, seed + 1), QUESTION],
+        "twice": [data, "and", medium_of(pair.family, seed + 5), QUESTION],
     }
     parts = orders[order]
     ours = [part if isinstance(part, str) else {"data": part} for part in parts]
@@ -121,5 +121,5 @@ def test_an_answer_about_a_medium_is_that_of_llama_server(
         if shown != token and (shown == b"" or not token.isascii()):
             break  # control tokens have no text there, and parts of a character are joined
         assert logprob == pytest.approx(one["logprob"], abs=TOLERANCE)
-        if shown != token:
-            break  # equally likely
+        if shown != token or token == b"<think>":
+            break  # equally likely, or a thought, which has rules of its own

@@ -163,8 +163,8 @@ class ModelLoader:
         return replace(load, projector_path=None, projector_problem=problem, projector_hint=hint)
 
     def _record_projector(self, runner: Runner) -> None:
-        path = runner.projector_path
-        if path and runner.was_aborted_by_projector:
+        path = runner.failed_projector
+        if path is not None:
             self._context.projectors.add(Path(path), runner.exit_reason())
 
     def _fail(self, error: LocalrunError) -> None:

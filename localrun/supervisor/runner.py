@@ -162,9 +162,10 @@ class Runner:
         self._socket.close()
 
     @property
-    def was_aborted_by_projector(self) -> bool:
-        """Return whether the process ended itself while it used its projector."""
-        return self.has_crashed and self.uses_projector and self._process.has_aborted
+    def failed_projector(self) -> str | None:
+        """Return the projector's path if the process ended itself while it used the projector."""
+        is_cause = self.has_crashed and self.uses_projector and self._process.has_aborted
+        return self.projector_path if is_cause else None
 
     def exit_reason(self) -> str:
         """Return how the process ended, with the last lines of its log."""

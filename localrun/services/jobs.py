@@ -32,6 +32,7 @@ from localrun.services.pulling.offline import complete_here, embedded_here
 from localrun.services.pulling.plan import make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.push import push_model
+from localrun.services.sound_pieces import cut_sound
 from localrun.store.blobs import file_digest
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     kind = order["kind"]
     try:
         if kind == "cut sound":
-            from localrun.services.sound_pieces import cut_sound  # imports numpy
-
             result = cut_sound(order, write, workspace.settings.loads.ffmpeg)
         elif kind in kinds:
             result = kinds[kind](workspace, order, JobReport(write))

@@ -12,9 +12,6 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from localrun.media.pieces import cut, wav_of
-from localrun.media.sounds import decode_sound
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -31,6 +28,9 @@ def cut_sound(
     Raises:
         UsageError: it is no sound, damaged, or too long; the error begins with ``order["name"]``.
     """
+    from localrun.media.pieces import cut, wav_of  # imports numpy
+    from localrun.media.sounds import decode_sound
+
     samples = decode_sound(order["data"], order["name"], rate=RATE, ffmpeg=ffmpeg)
     for piece in cut(samples, RATE):
         text = base64.b64encode(wav_of(piece.samples, RATE)).decode()

@@ -44,6 +44,7 @@ from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
+from localrun.workers.joining import NO_WORKERS
 
 if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
     from localrun.runner.saved_prompts import SavedPrompts
+    from localrun.workers.joining import JoinedWorkers
 
 DEFAULT_NUM_CTX = 8192  # if the server made no plan
 
@@ -74,8 +76,10 @@ class LoadedModel:
         channel: Channel,
         taken: MemoryTaken,
         saved: SavedPrompts | None,
+        workers: JoinedWorkers = NO_WORKERS,
     ) -> None:
         self._load = load
+        self._workers = workers
         self._taken = taken
         self._started_at = time.monotonic()
         self._beside = WorkBeside(load)
@@ -83,8 +87,11 @@ class LoadedModel:
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
-            options=load.options,
-            split=TensorSplit(load.tensor_split, load.num_host_experts),
+            options=replace(load.options, devices=workers.native_names(load.options.devices)),
+            split=TensorSplit(
+                load.tensor_split, load.num_host_experts, keeps_output=load.keeps_output
+            ),
+            names_of_workers=workers.planned_names(),
             on_progress=throttled(channel),
         )
         self._beside.prepare_prompts(self._model)
@@ -142,7 +149,7 @@ class LoadedModel:
         """Return the heartbeat: progress of the worker so far."""
         return Pong(
             num_steps=self.worker.num_steps,
-            cpu_s=time.process_time(),
+            cpu_s=time.process_time() + self._workers.cpu_s,
             is_working=self.worker.has_work,
             num_tokens=self.worker.num_tokens,
         )
@@ -156,6 +163,7 @@ class LoadedModel:
         if self._projector is not None:
             self._projector.close()
         self._model.close()
+        self._workers.close()
 
     def _embedding_parts(self) -> EngineParts:
         null = NullEngine()
@@ -219,8 +227,8 @@ class LoadedModel:
             num_threads=self._num_threads,
             step_tokens=self._limits.step_tokens,
         )
-        devices = self._model.devices
-        self._taken.add_weights(devices[0].name if devices else HOST, projector.size_bytes)
+        cards = self._model.cards
+        self._taken.add_weights(cards[0].name if cards else HOST, projector.size_bytes)
         return projector
 
     def _encoder(self) -> MediaEncoder | None:

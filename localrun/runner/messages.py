@@ -11,7 +11,7 @@ text of all sequences that a scheduler step advanced travels in one `Step`.
                         Embed                Embeddings | Failed
                         Rerank               Ranks | Failed
                         Count                Counts
-                        and at any time      Stats, MemoryChanged, Pong
+                        and at any time      Stats, MemoryChanged, Pong, WorkerLost
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Load:
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
     projector_path: str | None = None  # of images and sounds
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
+    workers: tuple[str, ...] = ()  # names, in the order of the links that come with this message
+    keeps_output: bool = False  # the output matrix stays in the host's memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,14 @@ class LoadFailed:
 
     message: str
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost:
+    """The link to a worker has ended, and llama.cpp needs it; the runner exits after this."""
+
+    worker: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,4 +340,15 @@ Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
 Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
-Event = LoadProgress | Stats | Ready | LoadFailed | Started | Step | MemoryChanged | Pong | Terminal
+Event = (
+    LoadProgress
+    | Stats
+    | Ready
+    | LoadFailed
+    | WorkerLost
+    | Started
+    | Step
+    | MemoryChanged
+    | Pong
+    | Terminal
+)

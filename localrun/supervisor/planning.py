@@ -255,7 +255,13 @@ def _over_workers(load: Load, plan: LoadPlan) -> Load:
     names = tuple(gpu.name for gpu in split.gpus)
     counts = list(map(float, split.counts))
     counts[-1] += split.keeps_output  # llama.cpp counts the output, and then finds its override
-    options = replace(load.options, devices=names, split_mode=SplitMode.LAYER, main_gpu=None)
+    options = replace(
+        load.options,
+        devices=names,
+        split_mode=SplitMode.LAYER,
+        main_gpu=None,
+        use_mmap=False,  # the embeddings and the output may lie at both ends of the file
+    )
     return replace(
         load,
         num_ctx=plan.num_ctx,

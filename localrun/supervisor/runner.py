@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError, LoadError, RunnerDiedError, UsageError
+from localrun.errors import BackendError, LoadError, NetworkError, RunnerDiedError, UsageError
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
@@ -92,6 +92,7 @@ class Runner:
 
         Raises:
             LoadError: the model does not load, or the process died while it loaded.
+            NetworkError: a worker was lost; a smaller plan would not help.
         """
         message: Message | None = None
         try:
@@ -119,7 +120,7 @@ class Runner:
         if isinstance(message, LoadFailed):
             raise LoadError(message.message, hint=message.hint)
         if self._lost_worker is not None:
-            raise LoadError(self._lost_worker, hint=WORKER_HINT)
+            raise NetworkError(self._lost_worker, hint=WORKER_HINT)
         raise LoadError(f"the runner ended while it loaded the model: {self.exit_reason()}")
 
     def submit(self, request: Submitted, sink: Sink) -> None:
@@ -234,11 +235,11 @@ class Runner:
                 self.has_crashed = not self.was_closed and self._lost_worker is None
             self._is_over = True
         self._process.wait(grace_s)
-        self._workers.end()
         with self._lock:
             orphans, self._sinks = self._sinks, {}
         for request_id, sink in orphans.items():
             sink(self._died(request_id))
+        self._workers.end()  # a frozen one takes longer than clients should wait
         self.is_gone = True
         self._on_end()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localrun.workers.hello import WorkerHello
 
 FRESH_S = 5.0  # other programs take a worker's memory, too
-AWAY_S = 5.0  # until a worker that did not answer is asked again
+AWAY_S = 5.0  # until a load that waits asks a worker again that did not answer
 _log = logging.getLogger(__name__)
 
 
@@ -91,9 +91,7 @@ class WorkerOffers:
         """End the commands that no load has taken."""
         with self._lock:
             ready, self._ready = list(self._ready.values()), {}
-            self._offers = {
-                name: offer for name, offer in self._offers.items() if offer.error is not None
-            }
+            self._offers.clear()  # the next load asks again
         for process in ready:
             process.end()
 

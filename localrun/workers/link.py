@@ -22,7 +22,7 @@ PULSE = struct.Struct("<Id")
 PULSE_MARK = 1 << 31
 CHUNK_BYTES = 1 << 20
 FAR_PULSE_S, NEAR_PULSE_S = 2.0, 5.0  # a worker's, and those of a runner
-LIMIT_S = 8.0  # of a worker's silence: an error comes within 10 s
+LIMIT_S = 7.0  # of a worker's silence: an error comes within 10 s
 FAR_LIMIT_S = 30.0  # of a runner's silence: the worker exits
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HELLO_LIMIT_S = 10.0
 GRACE_S = 2.0  # for a command to end by itself, once its stdin has ended
-END_S = 1.0  # for the exit code of a command whose output has ended
+END_S = 0.5  # for the exit code of a command whose output has ended
 LAST_BYTES = 2048  # of stderr
 MAX_REASON = 300
 

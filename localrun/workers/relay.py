@@ -36,9 +36,12 @@ ADDRESS_COLUMN, INODE_COLUMN = 1, 9  # of /proc/net/tcp
 class WorkerRelay:
     """Carries llama.cpp's bytes to one worker and back, in two threads."""
 
-    def __init__(self, link: socket.socket, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, link: socket.socket, on_lost: Callable[[str], None], limit_s: float = LIMIT_S
+    ) -> None:
         """``on_lost`` is called with the reason when the link ends before `close`."""
         self._link = link
+        self._limit_s = limit_s  # of silence
         self._on_lost = on_lost
         self._is_closed = False
         self._listener = socket.create_server((LOOPBACK, 0))
@@ -57,16 +60,16 @@ class WorkerRelay:
 
     def _to_worker(self) -> None:
         try:
-            connection = self._accept()
-            while True:
-                if not _can_read(connection, NEAR_PULSE_S):
-                    self._link.sendall(pulse(time.process_time()))
-                    continue
-                data = connection.recv(CHUNK_BYTES)
-                if not data:
-                    break
-                self._link.sendall(data_head(len(data)))
-                self._link.sendall(data)
+            with self._accept() as connection:
+                while True:
+                    if not _can_read(connection, NEAR_PULSE_S):
+                        self._link.sendall(pulse(time.process_time()))
+                        continue
+                    data = connection.recv(CHUNK_BYTES)
+                    if not data:
+                        break
+                    self._link.sendall(data_head(len(data)))
+                    self._link.sendall(data)
         except OSError:
             return  # the reader of the link knows more
         self.close()  # llama.cpp is done
@@ -76,8 +79,8 @@ class WorkerRelay:
         try:
             reader = FrameReader(self._take_pulse)
             while True:
-                if not _can_read(self._link, LIMIT_S):
-                    reason = f"it gave no sign of life for {LIMIT_S:.0f} s"
+                if not _can_read(self._link, self._limit_s):
+                    reason = f"it gave no sign of life for {self._limit_s:.0f} s"
                     break
                 chunk = self._link.recv(CHUNK_BYTES)
                 if not chunk:
@@ -90,6 +93,8 @@ class WorkerRelay:
             reason = f"it sent something else than llama.cpp's protocol: {error}"
         if not self._is_closed:
             self._on_lost(reason)
+        self.close()
+        self._link.close()
 
     def _send(self, part: memoryview) -> None:
         self._connected.wait()

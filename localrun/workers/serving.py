@@ -58,6 +58,8 @@ def take_streams() -> Pipes:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, STDIN)
     os.dup2(null, STDOUT)
+    for fd in (pipes.input_fd, pipes.output_fd):  # as whoever started this process left them
+        os.set_blocking(fd, True)
     os.close(null)
     return pipes
 

@@ -172,7 +172,8 @@ def load_model(  # noqa: PLR0913 - keywords only
     if placement.devices:
         split.apply(params)
     if options.use_mmap is not None:
-        params.use_mmap = options.use_mmap
+        modes = (api.LLAMA_LOAD_MODE_NONE, api.LLAMA_LOAD_MODE_MMAP)
+        params.load_mode = modes[options.use_mmap]
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback
     start_read_ahead(shards)

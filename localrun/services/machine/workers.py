@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError
+from localrun.sockets import has_tcp_only
 from localrun.workers.command import parse_commands
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ def check_workers(lines: Iterable[str]) -> tuple[WorkerCommand, ...]:
 
     Raises:
         UsageError: a line is no command.
-        BackendError: this build of llama.cpp has no RPC backend; the hint is how to get it.
+        BackendError: this build of llama.cpp has no RPC backend, the hint is how to get it; or the
+            system has no Unix sockets.
     """
     commands = parse_commands(lines)
+    if commands and has_tcp_only():
+        raise BackendError(
+            "workers need Unix sockets, which this system lacks, or LOCALRUN_TRANSPORT switches off"
+        )
     if commands and not has_rpc():
         raise BackendError(
             "this build of llama.cpp cannot use workers: it has no RPC backend", hint=rpc_command()

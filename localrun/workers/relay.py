@@ -57,21 +57,24 @@ class WorkerRelay:
         self._is_closed = True
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _to_worker(self) -> None:
         try:
-            with self._accept() as connection:
-                while True:
-                    if not _can_read(connection, NEAR_PULSE_S):
-                        self._link.sendall(pulse(time.process_time()))
-                        continue
-                    data = connection.recv(CHUNK_BYTES)
-                    if not data:
-                        break
-                    self._link.sendall(data_head(len(data)))
-                    self._link.sendall(data)
-        except OSError:
-            return  # the reader of the link knows more
+            connection = self._accept()
+            while True:
+                if not _can_read(connection, NEAR_PULSE_S):
+                    self._link.sendall(pulse(time.process_time()))
+                    continue
+                data = connection.recv(CHUNK_BYTES)
+                if not data:
+                    break
+                self._link.sendall(data_head(len(data)))
+                self._link.sendall(data)
+        except OSError:  # the reader of the link reports it; llama.cpp's end stays open until then
+            return
         self.close()  # llama.cpp is done
 
     def _from_worker(self) -> None:
@@ -106,15 +109,15 @@ class WorkerRelay:
 
     def _accept(self) -> socket.socket:
         """Return the connection of this process, and close the port."""
-        with self._listener:
-            while True:
-                if not _can_read(self._listener, NEAR_PULSE_S):
-                    self._link.sendall(pulse(time.process_time()))
-                    continue
-                connection, address = self._listener.accept()
-                if is_own(address[1]):
-                    break
-                connection.close()
+        while True:
+            if not _can_read(self._listener, NEAR_PULSE_S):
+                self._link.sendall(pulse(time.process_time()))
+                continue
+            connection, address = self._listener.accept()
+            if is_own(address[1]):
+                break
+            connection.close()
+        self._listener.close()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection = connection
         self._connected.set()

@@ -84,13 +84,17 @@ def received(sock: socket.socket, num_bytes: int) -> bytes:
 
 def test_bytes_arrive_in_both_directions(near: Near) -> None:
     pipes = serving.Pipes(near.far.fileno(), near.far.fileno())
-    threading.Thread(target=serving.relay, args=(pipes, echo_server()), daemon=True).start()
+    server = echo_server()
+    relaying = threading.Thread(target=serving.relay, args=(pipes, server), daemon=True)
+    relaying.start()
 
     with near.connect() as connection:
         sender = threading.Thread(target=connection.sendall, args=(LARGE,))
         sender.start()
         assert received(connection, len(LARGE)) == LARGE
         sender.join()
+    relaying.join(HANG_S)  # llama.cpp has left
+    server.close()
 
     assert near.reasons.empty()
 
@@ -155,3 +159,27 @@ def test_a_connection_of_another_process_is_known(near: Near) -> None:
         assert is_own(connection.getsockname()[1])
     if sys.platform == "linux":
         assert not is_own(1)
+
+
+def test_llama_cpp_hears_of_nothing_before_a_loss_is_reported() -> None:
+    link, far = socket.socketpair()
+    reported, may_go_on = threading.Event(), threading.Event()
+
+    def report(_reason: str) -> None:
+        reported.set()
+        may_go_on.wait(HANG_S)
+
+    relay = WorkerRelay(link, report)
+    host, _, port = relay.endpoint.partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        wait_until(lambda: relay._connection is not None)
+        far.close()
+        assert reported.wait(HANG_S)
+        connection.sendall(b"x")  # which cannot be sent on
+        connection.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        may_go_on.set()
+        connection.settimeout(HANG_S)
+        assert connection.recv(1) == b""
+    relay.close()

@@ -73,7 +73,7 @@ class WorkerRelay:
                     break
                 self._link.sendall(data_head(len(data)))
                 self._link.sendall(data)
-        except OSError:  # the reader of the link reports it; llama.cpp's end stays open until then
+        except (OSError, ValueError):  # the reader reports it; llama.cpp's end is open until then
             return
         self.close()  # llama.cpp is done
 

@@ -195,6 +195,12 @@ def test_text_over_one_and_three_workers_is_that_of_one_machine(
 
 
 @heavy
+def test_a_worker_needs_no_network(tmp_path: Path, local_text: str) -> None:
+    with serving(tmp_path, f"unshare --map-root-user --net {named(0)}") as home:
+        check_text(home, local_text, 1)
+
+
+@heavy
 def test_a_frozen_worker_is_one_error_and_the_next_answer_comes(tmp_path: Path) -> None:
     with serving(tmp_path, named(0)) as home:
         home.run("load", "guide")

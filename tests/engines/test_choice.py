@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import environment
 import pytest
@@ -116,6 +116,27 @@ def test_flags_of_the_user_are_compiled(
 
     assert installed(machine)[0] == "compile"
     assert server.requests == []
+
+
+def test_a_setup_that_compiles_the_same_is_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+
+    def wait(lock: TextIO, how: int) -> None:
+        if how == fcntl.LOCK_EX:  # the other setup ends
+            machine.keep("key", "linux_x86_64")
+            other.close()
+        flock(lock, how)
+
+    (machine.cache / "wheels" / "key").mkdir(parents=True)
+    other = (machine.cache / "wheels" / "key" / "lock").open("w")
+    flock(other, fcntl.LOCK_EX)
+    monkeypatch.setattr(fcntl, "flock", wait)
+
+    assert [act.split("/")[0] for act in installed(machine)] == ["install key"]
+    assert "waiting" in capsys.readouterr().err
 
 
 def test_the_demanded_wheel_is_installed_in_place_of_another(

@@ -24,8 +24,9 @@ def card(free: int) -> Device:
     )  # fmt: skip
 
 
-def planned(here: list[Device], workers: list[Device], **wishes: int) -> LoadPlan:
-    plan = plan_with_workers(DENSE, PlanRequest(num_ctx=4096, **wishes), here, workers)
+def planned(here: list[Device], workers: list[Device], extra_bytes: int = 0) -> LoadPlan:
+    request = PlanRequest(num_ctx=4096, extra_bytes=extra_bytes)
+    plan = plan_with_workers(DENSE, request, here, workers)
     assert plan is not None
     assert plan.fits
     return plan

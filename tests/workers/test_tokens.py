@@ -29,8 +29,10 @@ def greedy(num_workers: int) -> str:
         f"env NUMBER={number} {shlex.join(PROGRAM)} worker --threads 1"
         for number in range(num_workers)
     ]
-    words = [sys.executable, "-m", "tests.workers.greedy", GUIDE, str(NUM_TOKENS), *commands]
-    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=HANG_S)
+    program = [sys.executable, "-m", "tests.workers.greedy", str(GUIDE), str(NUM_TOKENS)]
+    done = subprocess.run(
+        [*program, *commands], check=True, capture_output=True, text=True, timeout=HANG_S
+    )
     return done.stdout
 
 

@@ -1,7 +1,7 @@
 """Kills and stops of workers under load, for as long as `scripts/test --workers=SECONDS` says.
 
-Two models, which both need two workers, are asked by four clients. Each request ends in an answer
-or in one error that names a worker; neither side keeps a process.
+Two recipes on weights that need two workers are asked by four clients. Each request ends in an
+answer or in one error that names a worker; neither side keeps a process.
 """
 
 from __future__ import annotations

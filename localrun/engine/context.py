@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.llama.model import Model
+    from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
     from localrun.engine.sequence import Sequence
     from localrun.engine.threads import ThreadGauge
@@ -65,12 +66,17 @@ class LlamaContext:
         gauge: ThreadGauge | None = None,
         free_bytes: Callable[[], int] = free_host_bytes,
         skipped: SkippedPositions = NONE,
+        text_rows: TextRows | None = None,
     ) -> None:
-        """``free_bytes`` returns the memory that is free for more cells."""
+        """``free_bytes`` returns the memory that is free for more cells.
+
+        ``text_rows`` are needed by sequences whose media join tiles.
+        """
         self._model = model
         self._limits = limits
         self._free_bytes = free_bytes
         self._skipped = skipped
+        self._text_rows = text_rows
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
         self._streams: NativeContext | None = None
@@ -203,7 +209,7 @@ class LlamaContext:
 
     def _forward_media(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         """Compute embeddings of media; a chunk that is not causal is computed in one ubatch."""
-        batch = EmbeddingBatch(chunks)
+        batch = EmbeddingBatch(chunks, self._text_rows)
         handle = self._active.handle
         llama_cpp.llama_set_causal_attn(handle, batch.is_causal)
         try:

@@ -24,6 +24,7 @@ from localrun.runner.messages import (
     MemoryChanged,
     Ping,
     Pong,
+    ProjectorUse,
     Ready,
     Started,
     Stats,
@@ -40,6 +41,7 @@ from localrun.workers.handover import send_with_links
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from localrun.errors import LocalrunError
     from localrun.runner.frames import Message
     from localrun.runner.messages import Event, Submitted
     from localrun.supervisor.runner_process import StartProcess
@@ -78,6 +80,8 @@ class Runner:
         self.was_closed = False
         self.was_load_aborted = False  # closed while it loaded
         self.has_crashed = False  # ended without `close`
+        self.projector_path: str | None = None
+        self.uses_projector = False  # now: if the process aborts, the projector is the cause
         self.adapter_bytes = 0  # of the adapters that it has loaded
         self.stats = Stats()  # the last that it reported
         self.heartbeat = Heartbeat()
@@ -95,15 +99,19 @@ class Runner:
             NetworkError: a worker was lost; a smaller plan would not help.
         """
         message: Message | None = None
+        self.projector_path = load.projector_path
         try:
             with self._sending:
                 send_with_links(self._socket, encode(load), self._workers.links)
             self._workers.release()
             for message in self._incoming:
                 self.heartbeat.record_message()
-                if not isinstance(message, LoadProgress):
+                if isinstance(message, ProjectorUse):
+                    self.uses_projector = message.is_begun
+                elif isinstance(message, LoadProgress):
+                    on_progress(message.fraction)
+                else:
                     break
-                on_progress(message.fraction)
         except (OSError, BackendError) as error:
             _log.warning("the connection to the runner broke: %s", error)
         if isinstance(message, Ready) and not self.was_closed:
@@ -117,11 +125,7 @@ class Runner:
         self.has_crashed = has_died
         with contextlib.suppress(OSError, BackendError):
             deque(self._incoming, maxlen=0)  # to its end, which closes its side of the socket
-        if isinstance(message, LoadFailed):
-            raise LoadError(message.message, hint=message.hint)
-        if self._lost_worker is not None:
-            raise NetworkError(self._lost_worker, hint=WORKER_HINT)
-        raise LoadError(f"the runner ended while it loaded the model: {self.exit_reason()}")
+        raise self._load_error(message)
 
     def submit(self, request: Submitted, sink: Sink) -> None:
         """Send a request; the reader thread passes its events to ``sink``.
@@ -172,9 +176,23 @@ class Runner:
         self._end_requests(grace_s)
         self._socket.close()
 
+    @property
+    def failed_projector(self) -> str | None:
+        """Return the projector's path if the process ended itself while it used the projector."""
+        is_cause = self.has_crashed and self.uses_projector and self._process.has_aborted
+        return self.projector_path if is_cause else None
+
     def exit_reason(self) -> str:
         """Return how the process ended, with the last lines of its log."""
         return self._process.exit_reason()
+
+    def _load_error(self, message: Message | None) -> LocalrunError:
+        """Return why a load failed, whose last message this is."""
+        if isinstance(message, LoadFailed):
+            return LoadError(message.message, hint=message.hint)
+        if self._lost_worker is not None:
+            return NetworkError(self._lost_worker, hint=WORKER_HINT)
+        return LoadError(f"the runner ended while it loaded the model: {self.exit_reason()}")
 
     def _send(self, frame: bytes) -> None:
         with self._sending:
@@ -211,6 +229,8 @@ class Runner:
         """Record what the runner reports of itself."""
         if isinstance(message, MemoryChanged):
             self.adapter_bytes = message.adapter_bytes
+        elif isinstance(message, ProjectorUse):
+            self.uses_projector = message.is_begun
         elif isinstance(message, Stats):
             self.stats = message
         elif isinstance(message, Pong):

@@ -61,10 +61,10 @@ def test_a_model_that_does_not_is_divided() -> None:
     assert plan.fits
     assert sent.workers == ("ssh gpu1",)
     assert sent.options.devices == ("ssh gpu1",)
-    assert sent.options.split_mode is SplitMode.LAYER
-    assert sent.options.use_mmap is False
+    assert sent.options.split_mode == SplitMode.LAYER
+    assert not sent.options.use_mmap
     assert sent.num_gpu_layers == plan.split.num_gpu_layers + 1  # llama.cpp counts the output
-    assert sent.tensor_split == (sent.num_gpu_layers,)
+    assert list(sent.tensor_split) == [float(sent.num_gpu_layers)]
     assert sent.keeps_output
     (setting,) = [each for each in load.settings if each.name == "worker"]
     assert setting.value == f"ssh gpu1: {plan.split.num_gpu_layers} layers"

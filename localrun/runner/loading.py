@@ -133,7 +133,7 @@ class LoadedModel:
             load_s=time.monotonic() - self._started_at,
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
-            speculates=self._drafting.speculation is not None,
+            draft_sources=self._drafting.source_names,
             cpu_variant=loaded_variant() or "",
         )
 

@@ -107,6 +107,7 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     is_background: bool = False  # gives way to requests that are not
+    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ class Ready:
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     num_threads: int = 0  # of the CPU that compute
-    speculates: bool = False  # speculative decoding is possible
+    draft_sources: tuple[str, ...] = ()  # of speculative decoding; empty if it is not possible
     cpu_variant: str = ""  # of the CPU's backend, "haswell"; empty if it has none
 
 
@@ -200,6 +201,7 @@ class Finished:
     generation_s: float
     drafted_tokens: int = 0  # draft tokens that were verified
     accepted_tokens: int = 0  # of these, the correct ones
+    drafts: tuple[tuple[str, int, int], ...] = ()  # (draft source, verified tokens, accepted ones)
     dropped_tokens: int = 0  # removed from the context during generation
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, if `Generation.returns_tokens`

@@ -13,6 +13,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
+from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
@@ -54,12 +55,22 @@ class SpeculationSetup:
         self._gauge = gauge
         self._model: Model | None = None
         self._context: LlamaContext | None = None
-        sources: list[DraftSource] = [ForcedTokens(), PredictedOutput(), PromptLookup()]
+        sources: list[DraftSource] = [
+            ForcedTokens(),
+            PredictedOutput(),
+            PromptLookup(),
+            EarlierAnswers(),
+        ]
         if load.draft_paths and not limits.num_drafts:
             _log.warning("the draft model is not used: this model cannot take tokens back")
         elif load.draft_paths:
             sources += self._open_draft_model(load, target, limits, native_log)
         self.speculation = Speculator(sources) if limits.num_drafts else None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names of the draft sources, none without speculative decoding."""
+        return self.speculation.source_names if self.speculation else ()
 
     @property
     def has_draft_model(self) -> bool:

@@ -40,7 +40,7 @@ from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.control_tokens import prepare_guard
 from localrun.runner.prompts.templates import Templates, analyze
 from localrun.runner.saved_prompts import file_identities
-from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
+from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
@@ -85,6 +85,7 @@ class LoadedModel:
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
             split=TensorSplit(load.tensor_split, load.num_host_experts),
+            has_mtp=load.has_mtp,
             on_progress=throttled(channel),
         )
         self._beside.prepare_prompts(self._model)
@@ -93,7 +94,8 @@ class LoadedModel:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
-            num_drafts=max_drafts(self._model),
+            num_drafts=max_drafts(self._model, load),
+            num_rollback=num_rollback(self._model, load),
             stream_cells=self._num_ctx,
             host_cache_bytes=load.host_cache_bytes,
         )
@@ -177,6 +179,7 @@ class LoadedModel:
             options=self._load.options,
             gauge=self._gauge,
             skipped=self._library.skipped,
+            mtp=self._drafting.mtp,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)

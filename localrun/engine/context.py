@@ -29,13 +29,13 @@ from localrun.engine.context_params import open_context, open_stream_context
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
-from localrun.engine.llama.mtp_context import hidden_states, keep_hidden_states
 from localrun.engine.llama.native_context import AbortFlag, NativeContext
 from localrun.engine.media.embedding_batch import EmbeddingBatch
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
+from localrun.engine.speculation.mtp_context import hidden_states, keep_hidden_states
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError
 from localrun.hardware.cpu import free_host_bytes

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
-from localrun.engine.llama.mtp_context import MtpContext
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
+from localrun.engine.speculation.mtp_context import MtpContext
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
@@ -83,9 +83,7 @@ class SpeculationSetup:
             self.mtp = self._open_mtp_layers(load, target, limits)
             sources.append(self.mtp)
         max_length = limits.num_rollback or MAX_DRAFTS
-        self.speculation = (
-            Speculator(sources, max_length=max_length) if limits.num_drafts else None
-        )
+        self.speculation = Speculator(sources, max_length=max_length) if limits.num_drafts else None
 
     @property
     def source_names(self) -> tuple[str, ...]:

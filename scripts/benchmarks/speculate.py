@@ -8,7 +8,7 @@ So the figures are those of verification and of the policy, and the rate is exac
 
     plain     tokens per second without drafts
     drafts    with them, and the ratio to plain
-    limit     the best ratio of any fixed draft length at that rate, from the measured times of steps
+    limit     the best ratio of any fixed draft length at that rate, from measured times of steps
 
 A rate of 0 shows what drafts cost that are never accepted.
 """
@@ -196,7 +196,9 @@ def main(arguments: list[str]) -> int:
         path = ensure_model(name) if name in NAMES else Path(name)
         bench = Bench(path, chosen.threads)
         print(f"\n{path.name}: threads {bench.threads}, median of {chosen.rounds}")
-        print(f"{'streams':>8}{'rate':>6}{'plain':>9}{'drafts':>9}{'ratio':>7}{'limit':>7}  accepted")
+        print(
+            f"{'streams':>8}{'rate':>6}{'plain':>9}{'drafts':>9}{'ratio':>7}{'limit':>7}  accepted"
+        )
         for streams in map(int, chosen.streams.split(",")):
             _show(bench, streams, [float(rate) for rate in chosen.rates.split(",")], chosen)
         bench.close()

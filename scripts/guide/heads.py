@@ -39,7 +39,9 @@ DRAFT_SHAPE = {"hidden": 128, "layers": 2, "heads": 4, "kv_heads": 2, "head": 32
 CHUNK_SAMPLES = 4000
 
 
-def train_draft(path: Path, tokenizer: Tokenizer, plan: Plan, report: Callable[[str], None]) -> None:
+def train_draft(
+    path: Path, tokenizer: Tokenizer, plan: Plan, report: Callable[[str], None]
+) -> None:
     """Train a draft model of about a million weights and write it."""
     torch.manual_seed(plan.seed)
     shape = Shape(vocab=tokenizer.get_vocab_size(), feed_forward=384, **DRAFT_SHAPE)
@@ -75,7 +77,9 @@ class MtpLayer(nn.Module):
             hidden = self(guide.embed_tokens(ids[:, ahead:]), hidden[:, : ids.shape[1] - ahead])
             target, weight = ids[:, ahead + 1 :].flatten(), weights[:, ahead + 1 :].flatten()
             used = weight > PROMPT_LIMIT
-            logits = functional.linear(hidden[:, :-1].flatten(0, 1)[used], guide.embed_tokens.weight)
+            logits = functional.linear(
+                hidden[:, :-1].flatten(0, 1)[used], guide.embed_tokens.weight
+            )
             losses.append(functional.cross_entropy(logits.float(), target[used]))
         return torch.stack(losses).mean()
 

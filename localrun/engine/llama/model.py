@@ -143,7 +143,7 @@ class Model(Vocabulary):
         llama_cpp.llama_model_free(self.handle)
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - keywords only
     shards: Sequence[Path],
     *,
     native_log: NativeLog,

@@ -27,7 +27,7 @@ MIN_SPEEDUP = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class DraftOption:
     """A source that has a draft for a sequence."""
 
     source: int  # its number
@@ -59,7 +59,7 @@ class DraftPlanner:
     def plan(
         self,
         num_decoding: int,
-        candidates: Mapping[Sequence, Sequences[Candidate]],
+        candidates: Mapping[Sequence, Sequences[DraftOption]],
         longest: Mapping[Sequence, int],
         max_drafts: int,
     ) -> dict[Sequence, PlannedDraft]:
@@ -85,7 +85,7 @@ class DraftPlanner:
     def _choices(
         self,
         num_decoding: int,
-        candidates: Mapping[Sequence, Sequences[Candidate]],
+        candidates: Mapping[Sequence, Sequences[DraftOption]],
         longest: Mapping[Sequence, int],
         length: int,
     ) -> list[_Choice]:

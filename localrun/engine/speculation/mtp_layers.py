@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from localrun.engine.llama.mtp_context import MtpInputs, MtpOutput
+from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.speculation.draft_budget import DraftBudget
-from localrun.engine.speculation.draft_plan import Candidate, DraftPlanner
+from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.step_times import StepTimes
 
@@ -32,6 +32,7 @@ MAX_DRAFTS = 32  # of all sequences in one step: each needs an output of logits
 PRIOR_WEIGHT = 4.0  # of a source's own estimate, in verified tokens
 DECAY = 0.9  # weight of earlier results at each new draft
 FADE = 0.99  # weight of earlier results at each step without one, so that a source is tried again
+MAX_DRAFT_STEPS = 64  # in a row: plain steps are measured again, because the machine's load changes
 MODEL_DECAY = 0.98  # weight of earlier results of all sequences
 
 
@@ -141,6 +142,7 @@ class Speculator:
         self._max_length = max_length
         self._clock = clock
         self._num_steps = 0
+        self._num_draft_steps = 0  # since the last plain step
         self._used: dict[Sequence, int] = {}  # source numbers of the drafts of this step
 
     @property
@@ -152,6 +154,8 @@ class Speculator:
         """Return draft tokens by sequence, empty if drafts would not save time."""
         self._num_steps += 1
         self._used = {}
+        if self._num_draft_steps >= MAX_DRAFT_STEPS:
+            return {}
         longest = {seq: min(self._max_length, max_draft_length(seq)) for seq in decoding}
         candidates = {
             seq: found for seq in decoding if longest[seq] > 0 and (found := self._candidates(seq))
@@ -173,7 +177,9 @@ class Speculator:
             return
         if not has_prompt:
             self._times.record(num_decoding + num_drafts, seconds)
+        self._num_draft_steps += 1
         if not num_drafts:
+            self._num_draft_steps = 0
             for state in self._states:
                 state.budget.add_income()
             return
@@ -187,9 +193,9 @@ class Speculator:
             state.source.retire(seq)
             state.records.pop(seq, None)
 
-    def _candidates(self, seq: Sequence) -> list[Candidate]:
+    def _candidates(self, seq: Sequence) -> list[DraftOption]:
         rates = (state.acceptance(seq, self._num_steps) for state in self._states)
-        return [Candidate(n, rate) for n, rate in enumerate(rates) if rate is not None]
+        return [DraftOption(n, rate) for n, rate in enumerate(rates) if rate is not None]
 
     def _draft(
         self, source: int, planned: Mapping[Sequence, PlannedDraft]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from localrun.engine.speculation.draft_budget import DraftBudget
-from localrun.engine.speculation.draft_plan import Candidate, DraftPlanner, PlannedDraft
+from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner, PlannedDraft
 from localrun.engine.speculation.step_times import StepTimes
 from tests.engine.speculation.sequences import decoding
 
@@ -33,14 +33,10 @@ class Machine:
         self.budgets = [DraftBudget() for _ in range(num_sources)]
         self.planner = DraftPlanner(self.times, self.budgets)
 
-    def plan(self, *candidates: list[Candidate], most: int = MOST) -> list[PlannedDraft | None]:
+    def plan(self, *candidates: list[DraftOption], most: int = MOST) -> list[PlannedDraft | None]:
         sequences = decoding(len(candidates))
-        wanted = {
-            seq: found for seq, found in zip(sequences, candidates, strict=True) if found
-        }
-        planned = self.planner.plan(
-            len(sequences), wanted, dict.fromkeys(sequences, MOST), most
-        )
+        wanted = {seq: found for seq, found in zip(sequences, candidates, strict=True) if found}
+        planned = self.planner.plan(len(sequences), wanted, dict.fromkeys(sequences, MOST), most)
         return [planned.get(seq) for seq in sequences]
 
 
@@ -54,7 +50,9 @@ def speed(
     machine, rng = Machine(), random.Random(1)  # noqa: S311 - only a test
     spent_s, done = 0.0, 0.0
     while done < tokens:
-        planned = [draft for draft in machine.plan(*[[Candidate(0, acceptance)]] * streams) if draft]
+        planned = [
+            draft for draft in machine.plan(*[[DraftOption(0, acceptance)]] * streams) if draft
+        ]
         if not planned:
             machine.times.record(streams, STEP_S)
             machine.budgets[0].add_income()
@@ -100,7 +98,7 @@ def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
 
     lengths = []
     for _ in range(3000):
-        lengths.append(machine.plan([Candidate(0, 0.95)])[0])
+        lengths.append(machine.plan([DraftOption(0, 0.95)])[0])
         machine.times.record(1, STEP_S)
 
     assert lengths[0] is None
@@ -108,7 +106,7 @@ def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
 
 
 def test_nothing_is_drafted_before_a_plain_step_was_measured() -> None:
-    assert Machine().plan([Candidate(0, 1.0)]) == [None]
+    assert Machine().plan([DraftOption(0, 1.0)]) == [None]
 
 
 def test_each_sequence_drafts_from_the_source_that_saves_it_the_most() -> None:
@@ -116,7 +114,7 @@ def test_each_sequence_drafts_from_the_source_that_saves_it_the_most() -> None:
     machine.times.record(2, STEP_S)
 
     planned = machine.plan(
-        [Candidate(0, 0.9), Candidate(1, 0.5)], [Candidate(0, 0.5), Candidate(1, 0.9)]
+        [DraftOption(0, 0.9), DraftOption(1, 0.5)], [DraftOption(0, 0.5), DraftOption(1, 0.9)]
     )
 
     assert [draft and draft.source for draft in planned] == [0, 1]
@@ -127,7 +125,7 @@ def test_a_source_that_takes_long_to_draft_gives_way_to_one_that_does_not() -> N
     machine.times.record(1, STEP_S)
     machine.budgets[1].record_drafting(1, STEP_S / 2)
 
-    (draft,) = machine.plan([Candidate(0, 0.8), Candidate(1, 0.85)])
+    (draft,) = machine.plan([DraftOption(0, 0.8), DraftOption(1, 0.85)])
 
     assert draft is not None
     assert draft.source == 0
@@ -139,7 +137,7 @@ def test_a_sequence_whose_drafts_are_rejected_does_not_draft_beside_another() ->
     for width in (3, 4, 5, 9, 17, 33):
         machine.times.record(width, STEP_S * (1 + 0.2 * (width - 2)))
 
-    good, bad = machine.plan([Candidate(0, 0.97)], [Candidate(0, 0.2)])
+    good, bad = machine.plan([DraftOption(0, 0.97)], [DraftOption(0, 0.2)])
 
     assert good is not None
     assert bad is None
@@ -149,7 +147,7 @@ def test_all_drafts_of_a_step_fit_its_outputs() -> None:
     machine = Machine()
     machine.times.record(3, STEP_S)
 
-    planned = machine.plan(*[[Candidate(0, 0.99)]] * 3, most=15)
+    planned = machine.plan(*[[DraftOption(0, 0.99)]] * 3, most=15)
 
     assert 0 < sum(draft.length for draft in planned if draft) <= 15
 
@@ -159,4 +157,4 @@ def test_a_source_without_balance_does_not_draft() -> None:
     machine.times.record(1, STEP_S)
     machine.budgets[0].settle(price=100, saved=0)
 
-    assert machine.plan([Candidate(0, 1.0)]) == [None]
+    assert machine.plan([DraftOption(0, 1.0)]) == [None]

@@ -69,7 +69,7 @@ class MtpContext:
         self.width = hidden_width(model)
         self.capacity = capacity
         self._num_vocab = model.num_vocab
-        self._batch = _Arrays(capacity, self.width)
+        self._batch = _MtpBatch(capacity, self.width)
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free.
@@ -125,7 +125,7 @@ def hidden_states(handle: object, num_tokens: int, width: int) -> np.ndarray:
     return np.ctypeslib.as_array(pointer, (num_tokens, width))
 
 
-class _Arrays:
+class _MtpBatch:
     """A llama_batch of tokens with hidden states, on numpy arrays."""
 
     def __init__(self, capacity: int, width: int) -> None:

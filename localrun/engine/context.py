@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.llama.model import Model
+    from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.mtp_layers import MtpLayers
@@ -67,17 +68,20 @@ class LlamaContext:
         gauge: ThreadGauge | None = None,
         free_bytes: Callable[[], int] = free_host_bytes,
         skipped: SkippedPositions = NONE,
+        text_rows: TextRows | None = None,
         mtp: MtpLayers | None = None,
     ) -> None:
         """``free_bytes`` returns the memory that is free for more cells.
 
-        ``mtp`` gets the hidden states of all tokens.
+        ``text_rows`` are needed by sequences whose media join tiles. ``mtp`` gets the hidden states
+        of all tokens.
         """
         self._mtp = mtp
         self._model = model
         self._limits = limits
         self._free_bytes = free_bytes
         self._skipped = skipped
+        self._text_rows = text_rows
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
         if mtp is not None:
@@ -224,7 +228,7 @@ class LlamaContext:
 
     def _forward_media(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         """Compute embeddings of media; a chunk that is not causal is computed in one ubatch."""
-        batch = EmbeddingBatch(chunks)
+        batch = EmbeddingBatch(chunks, self._text_rows)
         handle = self._active.handle
         llama_cpp.llama_set_causal_attn(handle, batch.is_causal)
         try:

@@ -144,11 +144,10 @@ class Sequence:
 
     @property
     def awaits_encode(self) -> bool:
-        """Return whether the next token belongs to a medium that is not encoded."""
+        """Return whether the next token belongs to a medium that is not encoded, or not wholly."""
         if self.media is None:
             return False
-        placed = self.media.at(self.num_computed)
-        return placed is not None and placed.chunk.embeddings is None
+        return any(one.chunk.embeddings is None for one in self.media.run_at(self.num_computed))
 
     def position_at(self, index: int) -> int:
         """Return the position in llama.cpp's memory of the token at an index."""

@@ -11,7 +11,7 @@ text of all sequences that a scheduler step advanced travels in one `Step`.
                         Embed                Embeddings | Failed
                         Rerank               Ranks | Failed
                         Count                Counts
-                        and at any time      Stats, MemoryChanged, Pong
+                        and at any time      Stats, MemoryChanged, ProjectorUse, Pong
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Load:
     host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
     projector_path: str | None = None  # of images and sounds
+    projector_problem: str = ""  # why the model's projector is not used
+    projector_hint: str = ""  # what to type then
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
 
 
@@ -230,6 +232,16 @@ class MemoryChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectorUse:
+    """The projector begins to load or to encode, or has ended.
+
+    If the process ends in between, the projector is the cause.
+    """
+
+    is_begun: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Request a `Pong`."""
 
@@ -333,4 +345,15 @@ Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
 Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
-Event = LoadProgress | Stats | Ready | LoadFailed | Started | Step | MemoryChanged | Pong | Terminal
+Event = (
+    LoadProgress
+    | Stats
+    | Ready
+    | LoadFailed
+    | Started
+    | Step
+    | MemoryChanged
+    | ProjectorUse
+    | Pong
+    | Terminal
+)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.engine.params import CacheType, LoadOptions
+from localrun.hardware.mtp import mtp_problem
 from localrun.hardware.need import cache_type_problem
 from localrun.load_rules import PLAIN_CACHE_TYPES
 
@@ -137,6 +138,19 @@ def worker_settings(plan: LoadPlan | None, offers: Sequence[WorkerOffer]) -> lis
         for offer in offers
         if offer.error is not None
     ]
+
+
+def mtp_setting(shape: ModelShape, load: Load) -> LoadSetting:
+    """Return whether the layers that predict further tokens are used, and the reason."""
+    problem = mtp_problem(shape, load.num_parallel)
+    if load.workers:
+        problem = "not with layers on workers"
+    return LoadSetting(
+        name="MTP layers",
+        value="not used" if problem else "used",
+        source="plan",
+        reason=problem or "they draft tokens",
+    )
 
 
 def _cache_type_problem(kind: str, options: LoadOptions, shape: ModelShape | None) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.engine.params import SplitMode
 from localrun.errors import LocalrunError
+from localrun.hardware.mtp import uses_mtp
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.projector import projector_bytes
 from localrun.hardware.reading import shape_of
@@ -24,6 +25,7 @@ from localrun.supervisor.load_settings import (
     LoadSetting,
     describe_load,
     fill_open_values,
+    mtp_setting,
     tightness_setting,
     worker_settings,
 )
@@ -95,11 +97,15 @@ def plan_load(
     request = _request(model, load, rules) if shape is not None else None
     plan: LoadPlan | None = None
     offers: tuple[WorkerOffer, ...] = ()
+    if shape is not None:
+        load = replace(load, has_mtp=uses_mtp(shape, load.num_parallel))
     if shape is not None and request is not None:
         request = replace(request, tightness=tightness)
         plan, offers = plan_over_workers(shape, request, devices(), workers)
         load = _with_plan(load, plan, devices)
     settings = (*describe_load(model, values, load, plan), *worker_settings(plan, offers))
+    if shape is not None and shape.num_mtp_layers:
+        settings = (*settings, mtp_setting(shape, load))
     if tightness < 1.0:
         settings = (*settings, tightness_setting(tightness))
     for setting in settings:
@@ -272,6 +278,7 @@ def _over_workers(load: Load, plan: LoadPlan) -> Load:
         host_cache_bytes=_host_cache_bytes(plan),
         workers=split.workers,
         keeps_output=split.keeps_output,
+        has_mtp=False,  # its context would be over the workers as well
     )
 
 

@@ -157,11 +157,13 @@ def load_model(  # noqa: PLR0913 - keywords only
     options: LoadOptions = DEFAULT_OPTIONS,
     split: TensorSplit = EVEN_SPLIT,
     names_of_workers: Mapping[str, str] | None = None,
+    has_mtp: bool = False,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
 
-    ``names_of_workers`` has the names of the workers' devices by llama.cpp's.
+    ``names_of_workers`` has the names of the workers' devices by llama.cpp's. With ``has_mtp``
+    its layers that predict further tokens are loaded too, and must be in the file.
 
     Raises:
         LoadError: llama.cpp refuses the file; the message has the reason in its log.
@@ -174,6 +176,7 @@ def load_model(  # noqa: PLR0913 - keywords only
     if options.use_mmap is not None:
         modes = (api.LLAMA_LOAD_MODE_NONE, api.LLAMA_LOAD_MODE_MMAP)
         params.load_mode = modes[options.use_mmap]
+    params.load_mtp = has_mtp
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback
     start_read_ahead(shards)

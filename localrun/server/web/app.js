@@ -37,7 +37,7 @@ const page = {
     this.chatId = id;
     history.replaceState(null, "", `#/chat/${id}`);
     sessionStorage.removeItem("draft:new");
-    view.composer.open(id);
+    view.composer.named(id);
     sidebar.load();
   },
   isRunning(id) {
@@ -45,6 +45,20 @@ const page = {
   },
   changed() {
     sidebar.draw();
+  },
+  importChat() {
+    const take = async () => {
+      picker.remove();
+      const [file] = picker.files;
+      try {
+        if (file) location.hash = `#/chat/${await Conversation.import(await file.text())}`;
+      } catch (error) {
+        notify(`${file.name}: ${error.message}`, "error");
+      }
+    };
+    const picker = h("input", { type: "file", id: "import", accept: ".json,application/json", hidden: true, onchange: take, oncancel: take });
+    document.body.append(picker);
+    picker.click();
   },
   async removeChat(id) {
     try {

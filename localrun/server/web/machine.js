@@ -1,7 +1,7 @@
 // The machine: memory by device, requests, tokens a second over the last minutes, log, health.
 
 import { get } from "./api.js";
-import { button, bytes, fill, h, iconButton, number, shortName } from "./dom.js";
+import { button, bytes, fill, h, iconButton, number, renew, shortName } from "./dom.js";
 
 const EVERY_MS = 2000;
 const SHOWN_MS = 300000;
@@ -39,7 +39,7 @@ export class View {
   async refresh() {
     try {
       const [{ devices }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/log"), this.page.loadRunning()]);
-      fill(this.memory, devices.map(deviceView));
+      renew(this.memory, devices.map(deviceView));
       this.drawRequests(this.page.loaded);
       this.drawChart();
       this.drawLog(lines);
@@ -56,7 +56,7 @@ export class View {
       `${number(model.context_used)} / ${number(model.context_total)}`,
       model.pinned ? "pinned" : model.until ? new Date(model.until).toLocaleTimeString() : "",
     ]);
-    return fill(this.requests, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { text, scope: "col" })))),
+    return renew(this.requests, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { text, scope: "col" })))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map((text) => h("td", { text: String(text), dir: "auto" })))))));
   }
 

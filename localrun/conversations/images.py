@@ -48,7 +48,7 @@ def read_images(
 ) -> dict[int, tuple[bytes, ...]]:
     """Return the images of those messages of a chat that have some."""
     query = (
-        "SELECT content FROM images JOIN messages ON messages.id = images.message"
+        "SELECT images.content FROM images JOIN messages ON messages.id = images.message"
         " WHERE messages.id = ? AND chat = ? ORDER BY place"
     )
     found = {

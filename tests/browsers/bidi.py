@@ -161,7 +161,9 @@ class Browser:
 
     def release(self) -> None:
         """Release the mouse button where it is."""
-        self._act({"type": "pointer", "id": "mouse", "actions": [{"type": "pointerUp", "button": 0}]})
+        self._act(
+            {"type": "pointer", "id": "mouse", "actions": [{"type": "pointerUp", "button": 0}]}
+        )
 
     def _middle(self, selector: str, index: int) -> tuple[int, int]:
         """Return the middle of an element as soon as it can be clicked, and does not move."""

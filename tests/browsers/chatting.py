@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.server.serving import Served
 
 LAST = "[...document.querySelectorAll('.message.assistant')].at(-1)"
+DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"  # a GIF of one pixel
 DONE = f"{LAST} && !{LAST}.hasAttribute('aria-busy') && {LAST}.querySelector('.actions button')"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.browsers.chatting import (
     DONE,
+    DOT,
     LAST,
     answers,
     begin,
@@ -61,7 +62,6 @@ HOSTILE = [
 ]
 
 
-DOT = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"  # a GIF of one pixel
 GROWING = (
     "# A\n\npara *one*\ntwo\n\n- x\n- y\n\n```py\nif 1:\n    pass\n```\n\n"
     "| a | b |\n|--|--|\n| 1 | 2 |\n\n$$\na\n$$\n\nend"

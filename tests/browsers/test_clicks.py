@@ -79,7 +79,7 @@ def test_what_the_server_had_before_a_change_here_is_not_taken(page: Browser, si
         " window.fetch = real; return response; };"
     )
     httpx.post(f"{site.url}/api/localrun/chats/{chat}/title", json={"title": "renamed"})
-    page.wait("window.release")
+    page.wait("Boolean(window.release)")
     page.click("[aria-label='Regenerate the answer']")
     page.wait(f"document.querySelector('.message.assistant .branches') && {DONE}")
     last_kept(page, site, 3)
@@ -103,7 +103,7 @@ def test_what_is_typed_while_a_chat_begins_stays(page: Browser, site: Served) ->
     page.click("#input")
     page.type("say hi")
     page.press("Enter")
-    page.wait("window.release")
+    page.wait("Boolean(window.release)")
     page.type("and more")
     page.run("window.release();")
 

@@ -22,6 +22,7 @@ export class ChatView {
     this.pairs = new Map();  // frames of two answers, by the first of them
     this.running = new Map();  // messages that arrive, with what ends them
     this.sticks = true;
+    this.end = 0;  // of the messages, as far as was scrolled to it
     this.used = 0;
     this.composer = new Composer(this);
     this.settings = new SettingsPanel(this);
@@ -158,11 +159,14 @@ export class ChatView {
   goToEnd() {
     this.sticks = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.end = this.scroller.scrollTop;
     this.toEnd.hidden = true;
   }
 
+  /** Stay at the end, unless the user has just left it: the event of a scroll comes later. */
   follow() {
-    if (this.sticks) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.scroller.scrollTop < this.end - 1) this.scrolled();
+    if (this.sticks) this.goToEnd();
   }
 
   /** Show a message that a search found. */

@@ -1,7 +1,6 @@
 // Elements without HTML text, icons, dialogs and notices: what all views of the page share.
 // Text only ever becomes text nodes here; `markdown.js` alone sets HTML, and only the server's.
 
-const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   send: "M12 19V5M6 11l6-6 6 6",
@@ -52,16 +51,17 @@ export function h(tag, properties = {}, ...children) {
 
 const isShown = (child) => child !== null && child !== undefined && child !== false;
 
+/** Return an element of a drawing. */
+export function drawing(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 /** Return an icon, which no screen reader reads. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+  return drawing("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, drawing("path", { d: ICONS[name] }));
 }
 
 /** Return a button that shows an icon alone; its label is read, and shown as a tip. */

@@ -74,8 +74,7 @@ def page(browser: Browser, site: Served) -> Iterator[Browser]:
     """Return the browser at a new chat; fail on any error of a script or a policy."""
     browser.resize(1280, 900)
     browser.open("about:blank")
-    browser.requests.clear()
-    browser.errors.clear()
+    browser.forget()
     browser.open(f"{site.url}/")
     browser.wait("document.querySelector('#input')")
     browser.run("localStorage.clear(); sessionStorage.clear();")

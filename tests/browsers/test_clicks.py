@@ -109,8 +109,8 @@ def test_what_is_typed_while_a_chat_begins_stays(page: Browser, site: Served) ->
 
     chat = chat_id(page)
 
-    assert page.run("return document.querySelector('#input').value;") == "and more"
+    page.wait("document.querySelector('#input').value === 'and more'")
     wait_until(lambda: len(kept(site, chat)["messages"]) == 2)
     go_to(page, new_chat(site, ("user", "another")))
     go_to(page, chat)
-    assert page.run("return document.querySelector('#input').value;") == "and more"
+    page.wait("document.querySelector('#input').value === 'and more'")

@@ -47,8 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[Hom
 def page(browser: Browser, home: Home) -> Iterator[Browser]:
     browser.resize(1280, 900)
     browser.open("about:blank")
-    browser.requests.clear()
-    browser.errors.clear()
+    browser.forget()
     browser.open(f"{home.url}/")
     browser.wait("document.querySelector('#input')")
     yield browser
@@ -186,6 +185,7 @@ def test_the_machine_is_shown(page: Browser) -> None:
     page.wait("document.querySelector('.log')?.innerText.includes('listening on')")
     page.wait("document.querySelector('tbody')?.innerText.includes('guide')")
     assert page.run("return document.querySelector('meter').value;") > 0
+    page.wait("/,.* /.test(document.querySelector('.chart polyline').getAttribute('points'))")
     page.click(".card > button")
     page.wait("document.querySelector('.findings')?.innerText.includes('store')")
 

@@ -47,18 +47,7 @@ const page = {
     sidebar.draw();
   },
   importChat() {
-    const take = async () => {
-      picker.remove();
-      const [file] = picker.files;
-      try {
-        if (file) location.hash = `#/chat/${await Conversation.import(await file.text())}`;
-      } catch (error) {
-        notify(`${file.name}: ${error.message}`, "error");
-      }
-    };
-    const picker = h("input", { type: "file", id: "import", accept: ".json,application/json", hidden: true, onchange: take, oncancel: take });
-    document.body.append(picker);
-    picker.click();
+    importer.click();
   },
   async removeChat(id) {
     try {
@@ -94,6 +83,18 @@ const page = {
   },
 };
 const main = document.getElementById("main");
+const importer = h("input", { type: "file", id: "import", accept: ".json,application/json", hidden: true, onchange: importChosen });
+document.body.append(importer);
+
+async function importChosen() {
+  const [file] = importer.files;
+  try {
+    location.hash = `#/chat/${await Conversation.import(await file.text())}`;
+  } catch (error) {
+    notify(`${file.name}: ${error.message}`, "error");
+  }
+  importer.value = "";
+}
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;

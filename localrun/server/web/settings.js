@@ -31,8 +31,9 @@ export class SettingsPanel {
     const opener = this.chat.header.querySelector("[aria-expanded]");
     opener.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen) return opener.focus();
+    const before = document.activeElement;
     return this.load().then(() => {
-      if ([opener, document.body].includes(document.activeElement)) this.content.querySelector("textarea")?.focus();
+      if (document.activeElement === before) this.content.querySelector("textarea")?.focus();
     });
   }
 

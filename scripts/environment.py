@@ -236,8 +236,8 @@ def cache_folder() -> Path:
 
 
 def machine_key() -> str:
-    """Return a hash of the processor's features, the C library and the pinned sources."""
-    from engines.compiling import compiler_flags
+    """Return a hash of the processor's features, the C library, the sources and the switches."""
+    from engines.compiling import cmake_arguments, compiler_flags
 
     try:
         text = Path("/proc/cpuinfo").read_text()
@@ -251,7 +251,7 @@ def machine_key() -> str:
         features,
         *platform.libc_ver(),
         (LOCKS / "engine.txt").read_text(),
-        os.environ.get("CMAKE_ARGS", ""),
+        cmake_arguments(),
         *compiler_flags().values(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

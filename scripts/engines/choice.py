@@ -20,6 +20,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
 import environment
 
 from engines import compiling, converter, explicit, public, trial, wheel_file
@@ -38,8 +43,7 @@ def install_engine(python: Path) -> None:
     if demanded:
         _install_demanded(python, demanded)
     elif not (_install_kept(python) or _install_public(python)):
-        folder = machine_folder()
-        environment.install_wheel(python, compiling.compile_wheel(python, folder))
+        _compile(python, machine_folder())
     _stamp().write_text(_state(demanded))
 
 
@@ -60,6 +64,20 @@ def portable_folder() -> Path:
     return environment.cache_folder() / "wheels" / "portable"
 
 
+def _compile(python: Path, folder: Path) -> None:
+    """Compile and install; another setup that compiles the same now is waited for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                environment.say("another setup compiles llama.cpp; waiting for it ...")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _install_own(python):
+            environment.install_wheel(python, compiling.compile_wheel(python, folder))
+
+
 def _install_demanded(python: Path, demanded: str) -> None:
     scratch = environment.cache_folder() / "wheels" / "demanded"
     try:
@@ -75,9 +93,7 @@ def _install_demanded(python: Path, demanded: str) -> None:
 
 def _install_kept(python: Path) -> bool:
     """Install a wheel that was compiled here, or a portable one that works here."""
-    own = next(machine_folder().glob("llama_cpp_python-*.whl"), None)
-    if own is not None:
-        environment.install_wheel(python, own)
+    if _install_own(python):
         return True
     if os.environ.get("CMAKE_ARGS"):
         return False
@@ -90,6 +106,14 @@ def _install_kept(python: Path) -> bool:
             converter.install_beside(wheel)
             return True
     return False
+
+
+def _install_own(python: Path) -> bool:
+    """Install the wheel that is kept for this machine, if there is one."""
+    own = next(machine_folder().glob("llama_cpp_python-*.whl"), None)
+    if own is not None:
+        environment.install_wheel(python, own)
+    return own is not None
 
 
 def _install_public(python: Path) -> bool:

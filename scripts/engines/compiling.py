@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 AMX_FIXED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # by GCC's major version
+# Layers of a model on other machines need RPC (`localrun worker`). Its transport by RDMA is not
+# used, and would make the wheel depend on a library of the machine that compiled it.
+SWITCHES = "-DGGML_RPC=on -DGGML_RPC_RDMA=off"
 PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
 TAIL_LINES = 15
 
@@ -39,6 +42,7 @@ def compile_wheel(python: Path, folder: Path) -> Path:
         command += [*environment.WITH_OUR_TOOLS, "--no-binary", ":all:", "-w", scratch]
         command += ["-r", environment.LOCKS / "engine.txt"]
         variables = {**compiler_flags(), **environment.build_tools(python)}
+        variables["CMAKE_ARGS"] = cmake_arguments()
         run_logged(command, folder / "build.log", variables)
         (built,) = Path(scratch).glob("*.whl")
         return built.replace(folder / built.name)
@@ -67,6 +71,11 @@ def run_logged(command: list[object], log: Path, variables: Mapping[str, str]) -
         raise environment.SetupError(
             f"llama.cpp did not compile:\n{tail}\nhint: the whole log is {log}"
         )
+
+
+def cmake_arguments() -> str:
+    """Return the arguments for CMake: ours, and those of the user, which override ours."""
+    return f"{SWITCHES} {os.environ.get('CMAKE_ARGS', '')}".strip()
 
 
 def compiler_flags() -> dict[str, str]:

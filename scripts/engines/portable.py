@@ -42,6 +42,8 @@ SWITCHES = {
     "GGML_CPU_ALL_VARIANTS": "ON",
     "GGML_NATIVE": "OFF",
     "GGML_OPENMP": "OFF",
+    "GGML_RPC": "ON",  # for `localrun worker`; a module, loaded by whoever uses workers
+    "GGML_RPC_RDMA": "OFF",
     "GIT_EXE": "OFF",  # it would take the commit of a repository around the folder
     "LLAMA_OPENSSL": "OFF",
     **{f"LLAMA_BUILD_{part}": "OFF" for part in ("APP", "TESTS", "TOOLS", "EXAMPLES", "SERVER")},
@@ -57,6 +59,7 @@ LINKED = ("libggml.so.0", "libggml-base.so.0")  # needed by these names
 SEARCH_PATH = """set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
 set(CMAKE_INSTALL_RPATH_USE_LINK_PATH OFF)
 """
+RPC = "libggml-rpc.so"
 VARIANT = re.compile(r"libggml-cpu-.+\.so")
 NUM_VARIANTS = {"x86_64": 14, "aarch64": 8}
 NICENESS = "10"
@@ -168,6 +171,7 @@ def _collect(tools: Toolchain, build: Path) -> dict[str, Path]:
     """Return the built libraries by the names that they have in the wheel."""
     built = build / "bin"
     modules = {file.name: file for file in sorted(built.glob("libggml-cpu-*.so"))}
+    modules[RPC] = _built(build, RPC)
     libraries = {name: _built(build, name) for name in (*LOADED, *LINKED)}
     registry, source = build / "libggml.so", build / "empty.c"
     source.write_text("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import environment
 import pytest
@@ -118,6 +118,27 @@ def test_flags_of_the_user_are_compiled(
     assert server.requests == []
 
 
+def test_a_setup_that_compiles_the_same_is_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+
+    def wait(lock: TextIO, how: int) -> None:
+        if how == fcntl.LOCK_EX:  # the other setup ends
+            machine.keep("key", "linux_x86_64")
+            other.close()
+        flock(lock, how)
+
+    (machine.cache / "wheels" / "key").mkdir(parents=True)
+    other = (machine.cache / "wheels" / "key" / "lock").open("w")
+    flock(other, fcntl.LOCK_EX)
+    monkeypatch.setattr(fcntl, "flock", wait)
+
+    assert [act.split("/")[0] for act in installed(machine)] == ["install key"]
+    assert "waiting" in capsys.readouterr().err
+
+
 def test_the_demanded_wheel_is_installed_in_place_of_another(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,3 +163,22 @@ def test_a_demanded_wheel_that_fails_is_an_error_and_nothing_else_is_tried(
         choice.install_engine(machine.cache)
 
     assert choice.is_another_demanded()
+
+
+def test_the_compiled_engine_can_use_workers_unless_the_user_switches_that_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    assert "-DGGML_RPC=on" in compiling.cmake_arguments().split()
+
+    monkeypatch.setenv("CMAKE_ARGS", "-DGGML_RPC=off")
+    assert compiling.cmake_arguments().split()[-1] == "-DGGML_RPC=off"  # CMake takes the last one
+
+
+def test_a_wheel_of_other_switches_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
+    key = environment.machine_key()
+
+    monkeypatch.setattr(compiling, "SWITCHES", "")
+
+    assert environment.machine_key() != key

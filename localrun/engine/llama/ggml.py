@@ -25,6 +25,7 @@ KINDS = (DeviceKind.CPU, DeviceKind.GPU, DeviceKind.IGPU, DeviceKind.ACCEL)  # g
 BACKENDS = {"MTL": "Metal"}  # common names of backends that ggml names otherwise
 HANDLE, TEXT, SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 NO_MODULES = frozenset({"libggml", "libggml-base", "ggml", "ggml-base"})
+NO_GPU = ("cpu", "rpc")  # beginnings of names of modules: RPC's devices are workers
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
 
 
@@ -87,11 +88,11 @@ def engine_build() -> EngineBuild:
 
 
 def module_files() -> list[tuple[str, Path]]:
-    """Return the files of backends in llama.cpp's own folder, without those of the CPU."""
+    """Return the files of backends for GPUs in llama.cpp's own folder."""
     files = []
     for file in sorted(library_folder().glob(f"*ggml-*{SUFFIXES.get(sys.platform, '.so')}")):
         backend = file.stem.removeprefix("lib").removeprefix("ggml-")
-        if file.stem not in NO_MODULES and not backend.startswith("cpu"):
+        if file.stem not in NO_MODULES and not backend.startswith(NO_GPU):
             files.append((backend, file))
     return files
 

@@ -1,53 +1,40 @@
-"""A switch of the layout changes nothing but the time: on a real, tiny model with random weights.
-
-Requests of many kinds come, are cancelled, preempted and aborted, while the cells move between both
-layouts at random steps. Each request generates what it generates alone.
-"""
+"""A switch of the layout changes nothing but the time: on a real, tiny, random model."""
 
 from __future__ import annotations
 
-from random import Random
+import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
-from localrun.engine.context_shift import ContextShift
 from localrun.engine.engine import Engine
 from localrun.engine.llama.lazy_buffers import _verified_hooks
-from localrun.engine.llama.library import start
-from localrun.engine.llama.model import Model, load_model
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
-from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.prompt_lookup import PromptLookup
-from localrun.engine.speculation.speculator import Speculator
-from localrun.prefixes import common_prefix_length
-from tests.engine.tiny import full_attention, hybrid
+from tests.engine.cache.arena import (
+    LIMITS,
+    Arena,
+    Asked,
+    opened,
+    requests_of,
+    say_what_they_say_alone,
+    sequence_of,
+)
+from tests.engine.tiny import adapter, full_attention, hybrid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from collections.abc import Sequence as Sequences
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy as np
+    from localrun.engine.llama.lora_adapters import AdapterSet
+    from localrun.engine.llama.model import Model
 
-NUM_CTX = 512
-LIMITS = SchedulerLimits(num_slots=6, num_cells=1024, step_tokens=64, stream_cells=NUM_CTX)
-PLAIN = SchedulerLimits(num_slots=2, num_cells=1024, step_tokens=64)
-GREEDY = SamplingParams(temperature=0)
 NUM_REQUESTS = 40
-NEAR_TIE = 0.02  # of the spread of logits: batches of other sizes add in another order
-native_log = start()
-
-
-def opened(kind: Callable[[Path, Path], None], folder: Path, guide_path: Path) -> Model:
-    path = folder / "tiny.gguf"
-    kind(path, guide_path)
-    return load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+NUM_MORE = int(os.environ.get("LOCALRUN_TEST_SWITCHES", "0"))
 
 
 @pytest.fixture(scope="module")
@@ -66,156 +53,44 @@ def arena(model: Model) -> Iterator[Arena]:
     found.close()
 
 
-class Wavering(LayoutRule):
-    """Switches at random steps."""
-
-    def __init__(self, chance: float, seed: int = 1) -> None:
-        super().__init__()
-        self.chance = chance
-        self._random = Random(seed)  # noqa: S311 - the same switches each time
-
-    def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
-        if not running or self._random.random() >= self.chance:
-            return current
-        return CellLayout.UNIFIED if current is CellLayout.STREAMS else CellLayout.STREAMS
-
-
-class Arena:
-    """An engine that switches, and another in which each request is alone."""
-
-    def __init__(self, model: Model, limits: SchedulerLimits = LIMITS, chance: float = 0.2) -> None:
-        self.model = model
-        self.rule = Wavering(chance)
-        self.context = LlamaContext(model, limits, num_threads=1)
-        cache = self.context.open_cache()
-        assert isinstance(cache, SwitchingCache)
-        cache._rule = self.rule
-        self.cache = cache
-        self.scheduler = Scheduler(limits, cache)
-        speculation = Speculator([PromptLookup()])
-        self.engine = self._engine(self.context, self.scheduler, speculation)
-        self._plain = LlamaContext(model, PLAIN, num_threads=1)
-        self._plain_cache = self._plain.open_cache()
-        self._alone = self._engine(self._plain, Scheduler(PLAIN, self._plain_cache))
-
-    def submit(self, number: int, prompt: list[int], new: int, edge: int | None = None) -> Sequence:
-        seq = _sequence(number, prompt, new, edge)
-        self.engine.submit(seq)
-        return seq
-
-    def is_streaming(self) -> bool:
-        return self.cache.layout is CellLayout.STREAMS
-
-    def drain(self) -> None:
-        while self.engine.has_work:
-            self.engine.step()
-
-    def says_alone(self, prompt: list[int], new: int, edge: int | None = None) -> list[int]:
-        seq = _sequence(0, prompt, new, edge)
-        self._alone.submit(seq)
-        while self._alone.has_work:
-            self._alone.step()
-        self._plain_cache.clear()
-        return seq.tokens
-
-    def logits_alone(self, tokens: list[int]) -> np.ndarray:
-        """Return the logits behind tokens."""
-        self.says_alone(tokens, 1)
-        return self._plain._sampler.logits(-1).copy()
-
-    def close(self) -> None:
-        self.cache.compact()
-        self.cache.clear()
-        assert self.cache.num_used_cells == 0
-        assert self.context.num_holders == 0
-        self.context.close()
-        self._plain.close()
-
-    def _engine(
-        self, context: LlamaContext, scheduler: Scheduler, speculation: Speculator | None = None
-    ) -> Engine:
-        pieces = self.model.pieces
-        return Engine(context, scheduler, pieces=pieces, eog=frozenset(), speculation=speculation)
-
-
-def _sequence(number: int, prompt: list[int], new: int, edge: int | None) -> Sequence:
-    return Sequence(
-        request_id=number,
-        tokens=[*prompt],
-        max_tokens=len(prompt) + new,
-        sampling=GREEDY,
-        shift=None if edge is None else ContextShift.keeping(4, edge),
-    )
-
-
-def prompts_of(seed: int, count: int) -> Iterator[tuple[list[int], int, int | None]]:
-    """Yield prompts, some of which begin as others do, with numbers of tokens and shifts."""
-    draw = Random(seed)  # noqa: S311 - the same requests each time
-    known: list[list[int]] = [[]]
-    for _ in range(count):
-        base = draw.choice(known) if draw.random() < 0.6 else []
-        prompt = base[: draw.randrange(len(base) + 1)]
-        prompt = prompt + [draw.randrange(300, 900) for _ in range(draw.randrange(1, 90))]
-        prompt = prompt[:300]
-        known = [*known[-8:], prompt]
-        edge = len(prompt) + 8 if draw.random() < 0.1 else None
-        yield prompt, draw.randrange(1, 24), edge
-
-
-def say_what_they_say_alone(arena: Arena, seed: int, count: int) -> None:
-    draw = Random(seed)  # noqa: S311 - the same requests each time
-    asked: dict[int, tuple[list[int], int, int | None]] = {}
-    sequences: dict[int, Sequence] = {}
-    for number, request in enumerate(prompts_of(seed, count), 1):
-        asked[number] = request
-        sequences[number] = arena.submit(number, *request)
-        for _ in range(draw.choice((0, 0, 1, 3, 9))):
-            arena.engine.step()
-            _disturb(arena, draw, number)
-    arena.drain()
-
-    num_shifted = 0
-    for number, seq in sequences.items():
-        expected = arena.says_alone(*asked[number])
-        if seq.tokens == expected[: len(seq.tokens)]:
-            continue
-        if asked[number][2] is not None:  # what was dropped is not known any more
-            num_shifted += seq.finish is not FinishReason.CANCELLED
-            continue
-        position = common_prefix_length(seq.tokens, expected)
-        logits = arena.logits_alone(seq.tokens[:position])
-        assert logits.max() - logits[seq.tokens[position]] < NEAR_TIE * logits.std(), number
-    assert num_shifted <= 1
-
-
-def _disturb(arena: Arena, draw: Random, number: int) -> None:
-    chance = draw.random()
-    if chance < 0.05:
-        arena.engine.cancel(draw.randrange(max(1, number - 8), number + 1))
-    elif chance < 0.1:
-        arena.scheduler.preempt_youngest()
-    elif chance < 0.15:
-        arena.context.abort()
-        arena.engine.step()
-        arena.context.clear_abort()
-    elif chance < 0.2:
-        arena.cache.supply.num_cells = draw.choice((1024, 640))
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> AdapterSet:
+    path = tmp_path_factory.mktemp("adapters") / "tiny.gguf"
+    adapter(path, "llama", seed=1)
+    about = path.stat()
+    return ((AdapterFile(str(path), about.st_size, about.st_mtime_ns), 0.5),)
 
 
 @pytest.mark.parametrize("chance", [0.05, 0.5])
-def test_requests_say_what_they_say_alone(arena: Arena, chance: float) -> None:
+def test_requests_say_what_they_say_alone(
+    arena: Arena, adapters: AdapterSet, chance: float
+) -> None:
     arena.rule.chance = chance
 
-    say_what_they_say_alone(arena, seed=int(100 * chance), count=NUM_REQUESTS)
+    compared = say_what_they_say_alone(arena, int(100 * chance), NUM_REQUESTS, adapters)
 
+    assert compared["same"] > NUM_REQUESTS / 2
+    assert compared["parted behind a shift"] <= 1
     assert arena.cache.num_switches > 2
+
+
+@pytest.mark.timeout(3 * NUM_MORE)
+@pytest.mark.skipif(not NUM_MORE, reason="scripts/test --switches=N runs it")
+def test_many_requests_say_what_they_say_alone(arena: Arena, adapters: AdapterSet) -> None:
+    compared: Counter[str] = Counter()
+    for seed in range(NUM_MORE // NUM_REQUESTS):
+        arena.rule.chance = (0.02, 0.05, 0.2, 0.5)[seed % 4]
+        compared += say_what_they_say_alone(arena, 1000 + seed, NUM_REQUESTS, adapters)
+
+    told = f"{dict(compared)}, {arena.cache.num_switches} switches, {arena.num_restored} restored"
+    print(told)  # noqa: T201 - the figures of the run
+    assert compared["parted behind a shift"] <= NUM_MORE / 50
+    assert arena.cache.num_switches > NUM_MORE / 50
 
 
 def test_a_switch_computes_nothing_again(arena: Arena) -> None:
     arena.rule.chance = 0
-    sequences = [
-        arena.submit(n, prompt, 40) for n, (prompt, _, _) in enumerate(prompts_of(3, 4), 1)
-    ]
+    sequences = [arena.submit(n, asked.prompt, 40) for n, asked in enumerate(requests_of(3, 4), 1)]
     while any(seq.num_pending > 1 for seq in sequences):
         arena.engine.step()
     for _ in range(6):
@@ -307,7 +182,7 @@ def test_without_memory_the_cells_stay_unified(model: Model, arena: Arena) -> No
     free_bytes[0] = 0
     engine = Engine(context, Scheduler(LIMITS, cache), pieces=model.pieces, eog=frozenset())
     prompts = [[300 + 7 * number + n for n in range(150)] for number in range(4)]
-    sequences = [_sequence(number, prompt, 9, None) for number, prompt in enumerate(prompts)]
+    sequences = [sequence_of(number, Asked(prompt, 9)) for number, prompt in enumerate(prompts)]
     for seq in sequences:
         engine.submit(seq)
     while engine.has_work:

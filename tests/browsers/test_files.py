@@ -181,12 +181,24 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     page.wait(IMAGE_OF)
 
 
-def test_what_is_no_export_is_refused_by_name(page: Browser, tmp_path: Path) -> None:
-    (tmp_path / "odd.json").write_text('{"a": 1}')
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "odd.json: "),
+        ('{"a": 1}', "odd.json: it is no exported chat"),
+        ('{"messages": [{"role": "user", "content": "a"}, {"role": "odd"}]}', "odd.json: role"),
+    ],
+)
+def test_what_is_no_export_is_refused_and_nothing_is_kept(
+    page: Browser, site: Served, tmp_path: Path, content: str, reason: str
+) -> None:
+    before = httpx.get(f"{site.url}/api/localrun/chats").json()
+    (tmp_path / "odd.json").write_text(content)
     choose(page, 1)
     page.choose_files("#import", tmp_path / "odd.json")
 
-    page.wait("document.querySelector('.notice.error')?.innerText.startsWith('odd.json: it is no')")
+    page.wait(f"document.querySelector('.notice.error')?.innerText.startsWith('{reason}')")
+    assert httpx.get(f"{site.url}/api/localrun/chats").json() == before
 
 
 def test_a_text_beside_an_image_names_it(page: Browser, site: Served) -> None:

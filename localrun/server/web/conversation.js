@@ -2,7 +2,7 @@
 // parent, so that regenerating or editing adds a branch and nothing is overwritten. What could not
 // be written, because the server was away, is written when it is back.
 
-import { get, link, post } from "./api.js";
+import { get, link, post, remove } from "./api.js";
 
 const CHATS = "/api/localrun/chats";
 const SUMMARY = "Summary of the conversation so far:\n";
@@ -27,18 +27,23 @@ export class Conversation extends EventTarget {
     this.updated = 0;
   }
 
-  /** Keep an exported chat as a new one; return its id. */
+  /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
   static async import(text) {
     const { title, model, settings = {}, messages, head } = JSON.parse(text);
     if (!Array.isArray(messages)) throw new Error("it is no exported chat");
     const { id } = await post(CHATS, { model, settings, title });
-    const ids = new Map();  // of the export, to those here
-    let last = 0;
-    for (const { id: old, parent, created_s: _, num_images: __, ...message } of messages) {
-      ({ id: last } = await post(`${CHATS}/${id}/messages`, { ...message, parent: old ? ids.get(parent) ?? 0 : last }));
-      ids.set(old, last);
+    try {
+      const ids = new Map();  // of the export, to those here
+      let last = 0;
+      for (const { id: old, parent, created_s: _, num_images: __, ...message } of messages) {
+        ({ id: last } = await post(`${CHATS}/${id}/messages`, { ...message, parent: old ? ids.get(parent) ?? 0 : last }));
+        ids.set(old, last);
+      }
+      if (ids.has(head)) await post(`${CHATS}/${id}/head`, { message: ids.get(head) });
+    } catch (error) {
+      await remove(`${CHATS}/${id}`);
+      throw error;
     }
-    if (ids.has(head)) await post(`${CHATS}/${id}/head`, { message: ids.get(head) });
     return id;
   }
 

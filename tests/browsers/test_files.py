@@ -211,3 +211,15 @@ def test_a_text_beside_an_image_names_it(page: Browser, site: Served) -> None:
     last_kept(page, site, 2)
     assert page.text(".message.user .plain") == "say both"
     assert kept(site, chat_id(page))["messages"][0]["attachments"] == ["dot.gif", "a.txt"]
+
+
+@pytest.mark.parametrize("file", ["", "x", "a\n```\n\n\n", "````\n\n"])
+def test_a_typed_text_with_code_is_told_from_the_files_before_it(page: Browser, file: str) -> None:
+    typed = "look:\n\n```\ncode\n```\n\nwhat is it?"
+    content = f"fileBlock('a.md', {json.dumps(file)}) + '\\n\\n' + typed"
+    found = page.run(
+        "const { fileBlock, typedText } = await import('/web/conversation.js');"
+        f"const typed = {json.dumps(typed)}; return typedText({{ content: {content}, attachments: ['b.png', 'a.md'] }});"
+    )
+
+    assert found == typed

@@ -215,9 +215,14 @@ export function fileBlock(name, text) {
   return `File ${name}:\n${fence}\n${text}${text.endsWith("\n") || !text ? "" : "\n"}${fence}`;
 }
 
-/** Return what the user typed: the content without the files before it. */
-export function typedText(message) {
-  if (!message.attachments?.length) return message.content;
-  const at = message.content.lastIndexOf("```\n\n");
-  return at < 0 ? message.content : message.content.slice(at + 5);
+/** Return what the user typed: the content without the files before it, as `fileBlock` writes them. */
+export function typedText({ content, attachments = [] }) {
+  let rest = content;
+  for (const name of attachments) {
+    const head = `File ${name}:\n`;
+    const fence = rest.startsWith(head) && /^`+/.exec(rest.slice(head.length))?.[0];
+    const end = fence ? rest.indexOf(`\n${fence}\n\n`, head.length) : -1;
+    if (end >= 0) rest = rest.slice(end + fence.length + 3);  // else an image, say
+  }
+  return rest;
 }

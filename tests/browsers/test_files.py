@@ -219,7 +219,8 @@ def test_a_typed_text_with_code_is_told_from_the_files_before_it(page: Browser, 
     content = f"fileBlock('a.md', {json.dumps(file)}) + '\\n\\n' + typed"
     found = page.run(
         "const { fileBlock, typedText } = await import('/web/conversation.js');"
-        f"const typed = {json.dumps(typed)}; return typedText({{ content: {content}, attachments: ['b.png', 'a.md'] }});"
+        f"const typed = {json.dumps(typed)}; const content = {content};"
+        "return typedText({ content, attachments: ['b.png', 'a.md'] });"
     )
 
     assert found == typed

@@ -88,7 +88,7 @@ class Browser:
         self._number = 0
         self.requests: list[str] = []
         self.errors: list[str] = []
-        self._since_ms = 0
+        self.origins: set[str] = set()  # of all pages so far
         threading.Thread(target=self._read, daemon=True).start()
 
     def begin(self) -> Self:
@@ -113,14 +113,9 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def forget(self) -> None:
-        """Forget requests and errors up to now, also those whose events are still under way."""
-        self._since_ms = self.run("return Date.now();")
-        self.requests.clear()
-        self.errors.clear()
-
     def open(self, url: str) -> None:
         """Load an address, and wait until it is loaded."""
+        self.origins.add(url.partition("/#")[0].removesuffix("/") + "/")
         self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     def run(self, body: str) -> Any:
@@ -251,8 +246,6 @@ class Browser:
                     waiting.put(message)
 
     def _note(self, method: str, params: dict[str, Any]) -> None:
-        if 0 < params.get("timestamp", 0) < self._since_ms:
-            return
         if method == "network.beforeRequestSent":
             self.requests.append(params["request"]["url"])
         elif params.get("level") == "error":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
 from tests.browsers.chatting import DONE, LAST, chat_id, go_to, kept, last_kept, new_chat, say
 from tests.waiting import wait_until
@@ -41,6 +42,8 @@ def test_a_chat_is_renamed_during_a_click_on_another(page: Browser, site: Served
 
 
 def test_a_click_that_ends_the_edit_of_a_parameter_counts(page: Browser) -> None:
+    if not page.run("return document.hasFocus();"):  # Firefox without a screen
+        pytest.skip("a window without the focus does not say that a field was left")
     page.click("[aria-label='Settings of this chat']")
     page.click("#parameter-temperature")
     page.type("0.25")

@@ -47,12 +47,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[Hom
 def page(browser: Browser, home: Home) -> Iterator[Browser]:
     browser.resize(1280, 900)
     browser.open("about:blank")
-    browser.forget()
+    browser.requests.clear()
+    browser.errors.clear()
     browser.open(f"{home.url}/")
     browser.wait("document.querySelector('#input')")
     yield browser
     browser.open("about:blank")
-    assert [url for url in browser.requests if not url.startswith(inside(home.url))] == []
+    assert [url for url in browser.requests if not url.startswith(inside(browser))] == []
     assert browser.errors == []
 
 

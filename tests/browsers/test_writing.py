@@ -15,7 +15,6 @@ from tests.browsers.chatting import (
     chat_id,
     contents,
     go_to,
-    kept,
     last_kept,
     new_chat,
     say,
@@ -189,7 +188,7 @@ def test_an_answer_that_fails_says_why_and_can_be_asked_again(
 
     page.wait("document.querySelector('[aria-label=\"Regenerate the answer\"]:not(:disabled)')")
     assert page.run(f"return {INPUT}.disabled;") is False
-    assert kept(site, chat_id(page))["messages"][0]["content"] == text
+    assert last_kept(page, site, 1)["content"] == text
 
 
 def test_right_to_left_long_and_chinese_text_stay_in_the_window(

@@ -161,7 +161,7 @@ export class Composer {
     file.count = h("small");
     const remove = () => { this.files.splice(this.files.indexOf(file), 1); this.showFiles(); };
     file.chip = h("li", { class: "chip" }, icon(file.medium ? "image" : "file"), h("span", { text: file.name, dir: "auto" }),
-      file.count, iconButton("close", `Remove ${file.name}`, remove));
+      file.medium ? null : file.count, iconButton("close", `Remove ${file.name}`, remove));
     return file;
   }
 

@@ -86,6 +86,7 @@ def test_what_the_server_had_before_a_change_here_is_not_taken(page: Browser, si
     page.click("[aria-label='Regenerate the answer']")
     page.wait(f"document.querySelector('.message.assistant .branches') && {DONE}")
     last_kept(page, site, 3)
+    page.run("await (await fetch('/healthz')).text();")  # by then the page knows that it is kept
     page.run(f"window.before = {LAST}; window.release();")
 
     page.wait("document.querySelector('.chat-entry[aria-current]').innerText === 'renamed'")

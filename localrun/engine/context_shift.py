@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localrun.engine.media.token_ids import border_before, border_behind
+from localrun.prefixes import border_before, border_behind
 
 MAX_KEPT_SHARE = 0.5  # of the context: each shift drops at least a quarter of it
 CONTEXTS = 10  # an answer without a limit ends after so many contexts

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.engine.media.token_ids import border_before
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences

@@ -47,7 +47,7 @@ def decode_image(data: bytes, name: str, *, is_low_detail: bool = False) -> Pixe
     kind = kind_of(data)
     if kind is None or kind.kind != "image":
         raise UsageError(f"{name} is {_other(data)}; images are {', '.join(FORMATS)}", param=name)
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the limits below are lower
     try:
@@ -60,6 +60,8 @@ def decode_image(data: bytes, name: str, *, is_low_detail: bool = False) -> Pixe
                 return _pixels(image, is_low_detail=is_low_detail)
     except UsageError:
         raise
+    except UnidentifiedImageError as error:  # its text names an object of ours
+        raise UsageError(f"{name} is a damaged {kind.format} image", param=name) from error
     except Exception as error:
         raise UsageError(f"{name} is a damaged {kind.format} image: {error}", param=name) from error
 

@@ -44,6 +44,11 @@ def decode_sound(data: bytes, name: str, *, rate: int) -> np.ndarray:
             source_rate = file.samplerate
     except UsageError:
         raise
+    except soundfile.LibsndfileError as error:  # its whole text names an object of ours
+        reason = error.error_string
+        raise UsageError(
+            f"{name} is a damaged {kind.format} sound: {reason}", param=name
+        ) from error
     except Exception as error:
         raise UsageError(f"{name} is a damaged {kind.format} sound: {error}", param=name) from error
     if not blocks:

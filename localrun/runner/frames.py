@@ -41,6 +41,7 @@ TYPES: dict[str, type[Message]] = {
         messages.Failed,
         messages.Tokens,
         messages.MemoryChanged,
+        messages.ProjectorUse,
         messages.Embed,
         messages.Rerank,
         messages.Embeddings,

@@ -61,7 +61,11 @@ class GenerationPreparer:
         adapters: AdapterResolver,
         num_ctx: int,
         reading_s: float,
+        *,
+        joins_tiles: bool = False,
     ) -> None:
+        """``joins_tiles``: the context computes text between tiles of an image with them."""
+        self._joins_tiles = joins_tiles
         self._model = model
         self._templates = templates
         self._adapters = adapters
@@ -164,9 +168,17 @@ class GenerationPreparer:
             returns_tokens=request.generation.returns_tokens,
             reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
             is_background=request.is_background,
-            media=SequenceMedia(prompt.media) if prompt.media else None,
+            recipe=request.recipe,
+            media=self._media(request, prompt),
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
+
+    def _media(self, request: Generate, prompt: Prompt) -> SequenceMedia | None:
+        """Return the media of a prompt: an adapter may change rows, an echo scores each token."""
+        if not prompt.media:
+            return None
+        joins = self._joins_tiles and not request.adapters and not request.generation.echo
+        return SequenceMedia(prompt.media, joins_tiles=joins)
 
     def _scores(self, generation: Generation, num_prompt: int) -> Scores | None:
         """Return the recorder of log probabilities, with an echo also those of the prompt."""

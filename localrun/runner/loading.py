@@ -27,29 +27,33 @@ from localrun.engine.media.library import MediaLibrary
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.threads import ThreadGauge, useful_threads
-from localrun.errors import UsageError
+from localrun.errors import LoadError, UsageError
 from localrun.runner.adapters import AdapterResolver
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
 from localrun.runner.media.reading import MediaReader
-from localrun.runner.messages import Pong, Ready
+from localrun.runner.media.stable_ids import StableIds
+from localrun.runner.messages import Pong, ProjectorUse, Ready
 from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.control_tokens import prepare_guard
 from localrun.runner.prompts.templates import Templates, analyze
 from localrun.runner.saved_prompts import file_identities
-from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
+from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
     from localrun.engine.media.projector import LoadedProjector
+    from localrun.engine.media.text_rows import TextRows
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
@@ -76,6 +80,7 @@ class LoadedModel:
         saved: SavedPrompts | None,
     ) -> None:
         self._load = load
+        self._report_use = _use_reporter(channel)
         self._taken = taken
         self._started_at = time.monotonic()
         self._beside = WorkBeside(load)
@@ -85,6 +90,7 @@ class LoadedModel:
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
             split=TensorSplit(load.tensor_split, load.num_host_experts),
+            has_mtp=load.has_mtp,
             on_progress=throttled(channel),
         )
         self._beside.prepare_prompts(self._model)
@@ -93,7 +99,8 @@ class LoadedModel:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
-            num_drafts=max_drafts(self._model),
+            num_drafts=max_drafts(self._model, load),
+            num_rollback=num_rollback(self._model, load),
             stream_cells=self._num_ctx,
             host_cache_bytes=load.host_cache_bytes,
         )
@@ -102,6 +109,7 @@ class LoadedModel:
         self._drafting = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
         self._library = MediaLibrary(load.media_cache_bytes)
         self._projector = self._open_projector(native_log)
+        self._text_rows = self._open_text_rows()
         commands = CommandQueue()
         self._parts = (
             self._embedding_parts()
@@ -113,11 +121,16 @@ class LoadedModel:
         self._beside.close()
         adapters = AdapterResolver([Path(path) for path in load.model_paths])
         self.generation = GenerationPreparer(
-            self._model, templates, adapters, self._num_ctx, 1 / load.reading_speed
+            self._model,
+            templates,
+            adapters,
+            self._num_ctx,
+            1 / load.reading_speed,
+            joins_tiles=self._text_rows is not None,
         )
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
         self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
-        self.media = MediaReader(self._projector, self._library)
+        self.media = MediaReader(self._projector, self._library, _refusal(load))
 
     @property
     def ready(self) -> Ready:
@@ -133,7 +146,7 @@ class LoadedModel:
             load_s=time.monotonic() - self._started_at,
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
-            speculates=self._drafting.speculation is not None,
+            draft_sources=self._drafting.source_names,
             cpu_variant=loaded_variant() or "",
         )
 
@@ -177,6 +190,8 @@ class LoadedModel:
             options=self._load.options,
             gauge=self._gauge,
             skipped=self._library.skipped,
+            text_rows=self._text_rows,
+            mtp=self._drafting.mtp,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)
@@ -201,8 +216,9 @@ class LoadedModel:
         folder = saved.open(self._load, self._beside.files, self._limits, self._model)
         if folder is None:
             return parts
-        restorer = PromptRestorer(cache, folder, commands.put)
-        saver = PromptSaver(cache, folder, restorer, num_vocab=self._model.num_vocab)
+        ids = StableIds(self._library, folder.fingerprint)
+        restorer = PromptRestorer(cache, folder, ids, commands.put)
+        saver = PromptSaver(cache, folder, restorer, ids, num_vocab=self._model.num_vocab)
         return replace(parts, saver=saver, restorer=restorer)
 
     def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
@@ -212,6 +228,7 @@ class LoadedModel:
             return None
         from localrun.engine.media.projector import LoadedProjector  # loads libmtmd
 
+        self._report_use(True)  # noqa: FBT003 - its only argument
         projector = LoadedProjector(
             Path(path),
             self._model,
@@ -219,12 +236,23 @@ class LoadedModel:
             num_threads=self._num_threads,
             step_tokens=self._limits.step_tokens,
         )
+        self._report_use(False)  # noqa: FBT003
         devices = self._model.devices
         self._taken.add_weights(devices[0].name if devices else HOST, projector.size_bytes)
         return projector
 
+    def _open_text_rows(self) -> TextRows | None:
+        """Return the rows of text between the tiles of images, if the model allows such batches."""
+        if self._projector is None or not self._projector.sees or self._projector.has_mrope:
+            return None
+        from localrun.engine.media.text_rows import open_text_rows  # with the projector only
+
+        return open_text_rows(self._model, Path(self._load.model_paths[0]), self._projector.width)
+
     def _encoder(self) -> MediaEncoder | None:
-        return MediaEncoder(self._projector, self._library) if self._projector else None
+        if self._projector is None:
+            return None
+        return MediaEncoder(self._projector, self._library, self._report_use)
 
     def _open_embedder(self) -> Embedder:
         adapters = [
@@ -271,6 +299,16 @@ class WorkBeside:
     def close(self) -> None:
         """End the thread when its work is done; does not block."""
         self._executor.shutdown(wait=False)
+
+
+def _use_reporter(channel: Channel) -> Callable[[bool], None]:
+    return lambda is_begun: channel.send(ProjectorUse(is_begun))
+
+
+def _refusal(load: Load) -> LoadError | None:
+    """Return the error of requests with media if the model's projector is not used."""
+    problem, hint = load.projector_problem, load.projector_hint
+    return LoadError(problem, hint=hint) if problem else None
 
 
 def _analyzed(source: str) -> AnalyzedTemplate:

@@ -11,7 +11,7 @@ text of all sequences that a scheduler step advanced travels in one `Step`.
                         Embed                Embeddings | Failed
                         Rerank               Ranks | Failed
                         Count                Counts
-                        and at any time      Stats, MemoryChanged, Pong
+                        and at any time      Stats, MemoryChanged, ProjectorUse, Pong
 """
 
 from __future__ import annotations
@@ -49,12 +49,15 @@ class Load:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     draft_paths: tuple[str, ...] = ()  # of the draft model, as model_paths
+    has_mtp: bool = False  # the file has MTP layers that are used
     num_cells: int = 0  # of the cache; never fewer than num_ctx
     tensor_split: tuple[float, ...] = ()  # layers for each GPU; empty = llama.cpp divides them
     num_host_experts: int = 0  # layers, from the first, whose experts stay on the CPU
     host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
     reading_speed: int = DEFAULT_READING_SPEED  # tokens a second of those who read streams
     projector_path: str | None = None  # of images and sounds
+    projector_problem: str = ""  # why the model's projector is not used
+    projector_hint: str = ""  # what to type then
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
 
 
@@ -107,6 +110,7 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     is_background: bool = False  # gives way to requests that are not
+    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +157,7 @@ class Ready:
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     num_threads: int = 0  # of the CPU that compute
-    speculates: bool = False  # speculative decoding is possible
+    draft_sources: tuple[str, ...] = ()  # of speculative decoding; empty if it is not possible
     cpu_variant: str = ""  # of the CPU's backend, "haswell"; empty if it has none
 
 
@@ -200,6 +204,7 @@ class Finished:
     generation_s: float
     drafted_tokens: int = 0  # draft tokens that were verified
     accepted_tokens: int = 0  # of these, the correct ones
+    drafts: tuple[tuple[str, int, int], ...] = ()  # (draft source, verified tokens, accepted ones)
     dropped_tokens: int = 0  # removed from the context during generation
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, if `Generation.returns_tokens`
@@ -224,6 +229,16 @@ class MemoryChanged:
     """The memory of adapters that are loaded for requests has changed."""
 
     adapter_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorUse:
+    """The projector begins to load or to encode, or has ended.
+
+    If the process ends in between, the projector is the cause.
+    """
+
+    is_begun: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,4 +345,15 @@ Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
 Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
-Event = LoadProgress | Stats | Ready | LoadFailed | Started | Step | MemoryChanged | Pong | Terminal
+Event = (
+    LoadProgress
+    | Stats
+    | Ready
+    | LoadFailed
+    | Started
+    | Step
+    | MemoryChanged
+    | ProjectorUse
+    | Pong
+    | Terminal
+)

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.sequence import Sequence
+    from localrun.runner.media.stable_ids import StableIds
     from localrun.store.prompt_file import PromptSegment
     from localrun.store.prompts import PromptFolder
 
@@ -61,11 +63,16 @@ class PromptRestorer:
     """
 
     def __init__(
-        self, cache: KvCache, folder: PromptFolder, post: Callable[[RestoredPrefix], None]
+        self,
+        cache: KvCache,
+        folder: PromptFolder,
+        ids: StableIds,
+        post: Callable[[RestoredPrefix], None],
     ) -> None:
         """Create a restorer; ``post`` queues a command for the engine thread, from any thread."""
         self._cache = cache
         self._folder = folder
+        self._ids = ids
         self._post = post
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="restore")
         self._head: Sequence | None = None  # the sequence whose segments are read
@@ -92,8 +99,12 @@ class PromptRestorer:
         if segment is not self._reading:
             return []
         has_more = self._read_next()  # while this segment is copied
-        tokens = self._prompt[: segment.start] + segment.tokens
-        is_cached = data is not None and self._cache.import_run(tokens, segment.start, data)
+        own = self._ids.local(segment.tokens)
+        is_cached = (
+            data is not None
+            and own is not None
+            and self._cache.import_run(self._prompt[: segment.start] + own, segment.start, data)
+        )
         if is_cached and has_more:
             return []
         self._reading = None  # later segments would have no predecessor in the cache
@@ -123,16 +134,21 @@ class PromptRestorer:
         return True
 
     def _useful_segments(self, tokens: list[int]) -> list[PromptSegment]:
-        """Return the saved segments that avoid computing a good part of a prompt."""
-        reusable = tokens[:-1]  # the last token is always computed
+        """Return the saved segments that avoid computing a good part of a prompt.
+
+        A segment is useless if it goes on with media that this process does not know.
+        """
+        reusable = tokens[: border_before(tokens, len(tokens) - 1)]  # the last is always computed
         num_cached = self._cache.num_cached_tokens(reusable)
+        stable = self._ids.stable(reusable)
         if self._cache.exports_whole_prompts:
-            segments = self._folder.find_whole(reusable)
+            found = self._folder.find_whole(stable)
         else:
-            segments = self._folder.find(reusable, num_cached)
+            found = self._folder.find(stable, num_cached)
+        segments = list(takewhile(lambda one: self._ids.local(one.tokens) is not None, found))
         if not segments:
             return []
-        num_new = num_saved(segments, reusable, segments[0].start) - num_cached
+        num_new = num_saved(segments, stable, segments[0].start) - num_cached
         num_read = sum(len(segment.tokens) for segment in segments)
         return segments if num_new >= max(MIN_TOKENS, num_read // NEW_SHARE) else []
 

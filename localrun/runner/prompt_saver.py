@@ -12,11 +12,12 @@ import contextlib
 import queue
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from localrun.allocator import release_free_memory
 from localrun.runner.prompt_restorer import MIN_TOKENS, num_saved
-from localrun.store.prompts import SEGMENT_TOKENS
+from localrun.store.prompts import segment_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.sequence import Sequence
+    from localrun.runner.media.stable_ids import StableIds
     from localrun.runner.prompt_restorer import PromptRestorer
     from localrun.store.prompts import PromptFolder
 
@@ -39,6 +41,7 @@ C = TypeVar("C")
 
 class _PromptPart(NamedTuple):
     prompt: list[int]
+    stable: list[int]  # the same with the ids of media in files
     start: int
     end: int
 
@@ -75,6 +78,7 @@ class PromptSaver:
         cache: KvCache,
         folder: PromptFolder,
         restorer: PromptRestorer,
+        ids: StableIds,
         *,
         num_vocab: int,
         quiet_s: float = QUIET_S,
@@ -82,6 +86,7 @@ class PromptSaver:
         self._cache = cache
         self._folder = folder
         self._restorer = restorer
+        self._ids = ids
         self._num_vocab = num_vocab
         self._quiet_s = quiet_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="save")
@@ -155,11 +160,11 @@ class PromptSaver:
             ]
         if not self._pieces:
             return
-        prompt, start, end = self._pieces.pop()
-        tokens = prompt[:end]
+        prompt, stable, start, end = self._pieces.pop()
+        tokens = stable[:end]
         if self._is_settled(tokens, start):
             return
-        data = self._cache.export_run(tokens, start)
+        data = self._cache.export_run(prompt[:end], start)
         if data is None:
             return
         if not self._is_quicker_read(data, end - start):
@@ -176,18 +181,15 @@ class PromptSaver:
 
         Segments that are saved already are marked as used.
         """
-        invalid = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
-        prompt = prompt[: next(invalid, len(prompt))]
+        invalid = (place for place, token in enumerate(prompt) if token >= self._num_vocab)
+        stable = self._ids.stable(prompt[: next(invalid, len(prompt))])
         if self._cache.exports_whole_prompts:
-            return [_PromptPart(prompt, 0, len(prompt))]
-        segments = self._folder.find(prompt, 0)
+            return [_PromptPart(prompt, stable, 0, len(stable))]
+        segments = self._folder.find(stable, 0)
         for segment in reversed(segments):  # the beginning of a prompt is evicted last
             self._folder.touch(segment)
-        first = num_saved(segments, prompt, 0) // SEGMENT_TOKENS * SEGMENT_TOKENS
-        starts = range(first, len(prompt), SEGMENT_TOKENS)
-        pieces = [
-            _PromptPart(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts
-        ]
+        bounds = segment_bounds(stable, num_saved(segments, stable, 0))
+        pieces = [_PromptPart(prompt, stable, start, end) for start, end in pairwise(bounds)]
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:

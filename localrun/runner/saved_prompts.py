@@ -1,8 +1,8 @@
 """Folder of one model's saved prompts: root, size limit and scope.
 
 The scope is a hash of everything except the tokens that may change a value of the KV cache
-(weights, adapters, options, devices, build of llama.cpp), so that an update of llama.cpp or
-another context never restores wrong values.
+(weights, projector, adapters, options, devices, build of llama.cpp), so that an update of llama.cpp
+or another context never restores wrong values.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Load
 
 FileIdentities = tuple[list[tuple[object, ...]], list[tuple[tuple[object, ...], float]]]
+FORMAT = 2  # of the files: older ones stay unread until they are evicted
 
 HEX_DIGITS = 64
 HASHED_BYTES = 32_000_000  # takes 25 ms
@@ -58,11 +59,13 @@ class SavedPrompts:
 def file_identities(load: Load) -> FileIdentities:
     """Return values that change with the content of the weights and the adapters of a load.
 
+    The projector, which encodes images and sounds, is one of the weights.
+
     Raises:
         OSError: a file of the model cannot be read.
     """
     return (
-        [_identity(Path(path)) for path in load.model_paths],
+        [_identity(Path(path)) for path in (*load.model_paths, *_projector(load))],
         [(_identity(Path(path)), scale) for path, scale in load.adapters],
     )
 
@@ -72,6 +75,7 @@ def prompt_scope(
 ) -> str:
     """Return the name of all prompts that a model computes with these settings."""
     parts = (
+        FORMAT,
         *files,
         build(),
         astuple(load.options),
@@ -80,6 +84,10 @@ def prompt_scope(
         devices,
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _projector(load: Load) -> tuple[str, ...]:
+    return (load.projector_path,) if load.projector_path else ()
 
 
 def _identity(path: Path) -> tuple[object, ...]:

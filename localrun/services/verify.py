@@ -20,6 +20,7 @@ from localrun.services.translating.manifests import PublishedModel, published_mo
 from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
 from localrun.store.store import Entry
 from localrun.store.verify import BadBlob, bring_back, quarantine, verify
+from localrun.supervisor.projector_failures import ProjectorFailures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +55,8 @@ def verify_models(
 ) -> list[Verdict]:
     """Check models, or everything without names; ``is_repair`` downloads bad files again.
 
-    Blocks. With ``is_quick`` sizes are compared, and only small files are hashed.
+    Blocks. With ``is_quick`` sizes are compared, and only small files are hashed. Projectors that
+    ended a runner may be tried again afterwards.
 
     Raises:
         ModelNotFoundError: a named model is not in the store.
@@ -73,6 +75,7 @@ def verify_models(
     ]
     if not names:
         verdicts += [Verdict(name=path, problem=why) for path, why in _damaged_names(workspace)]
+    _forget_projector_failures(workspace, None if not names else sizes.values())
     surplus = [bad[digest] for digest in unnamed if digest in bad]
     if is_repair:
         known = {ref.name: ref for ref in refs}
@@ -82,6 +85,17 @@ def verify_models(
                 for verdict in verdicts
             ]
     return verdicts + [_verdict_of_unnamed(workspace, blob, is_repair) for blob in surplus]
+
+
+def _forget_projector_failures(
+    workspace: Workspace, models: Iterable[dict[str, int]] | None
+) -> None:
+    """Let the projectors of models be tried again; None: all projectors."""
+    if models is None:
+        ProjectorFailures().forget()
+        return
+    files = [workspace.store.blobs.find(digest) for sizes in models for digest in sizes]
+    ProjectorFailures().forget([file for file in files if file is not None])
 
 
 def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) -> Verdict:  # noqa: FBT001 - private

@@ -1,7 +1,7 @@
 """File format of one saved prompt segment: the data that a model computed for its tokens.
 
     magic, start, number of tokens, number of bytes | sha256 of the data | hash of the
-    tokens before ``start`` | the tokens | HMAC of all before and of the scope | data
+    tokens before ``start`` | the tokens (int64) | HMAC of all before and of the scope | data
 
 The data goes to a library that trusts it, so only files of this program are accepted: the HMAC key
 is created on this machine, and the scope is the model that the file belongs to. The HMAC also
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = struct.Struct("<8sIIQ32s32s")
-MAGIC = b"lrprmpt1"
+MAGIC = b"lrprmpt2"
 MAC_BYTES = 32
-TOKEN_BYTES = 4
+TOKEN_BYTES = 8
 MAX_TOKENS = 1 << 20
 
 
@@ -72,8 +72,8 @@ def size_of(num_tokens: int, num_bytes: int) -> int:
 
 
 def packed(tokens: Sequence[int]) -> bytes:
-    """Return tokens as int32 bytes."""
-    return array("i", tokens).tobytes()
+    """Return tokens as int64 bytes: stable ids of media are larger than those of a vocabulary."""
+    return array("q", tokens).tobytes()
 
 
 def hash_of(tokens: Sequence[int]) -> bytes:
@@ -122,7 +122,7 @@ def read_head(path: Path, signer: Signer) -> PromptSegment | None:
         body = file.read(num_tokens * TOKEN_BYTES)
         if not hmac.compare_digest(file.read(MAC_BYTES), signer.sign(fixed + body)):
             return None
-        segment = PromptSegment(path, start, array("i", body).tolist(), prefix, num_bytes, digest)
+        segment = PromptSegment(path, start, array("q", body).tolist(), prefix, num_bytes, digest)
         return segment if os.fstat(file.fileno()).st_size == segment.size_bytes else None
 
 

@@ -20,11 +20,13 @@ import secrets
 import shutil
 import threading
 import time
+from bisect import bisect_right
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.disk import TEMPORARY, is_abandoned, temporary_beside
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_behind, common_prefix_length
 from localrun.private import make_private_folder
 from localrun.store.prompt_file import (
     Signer,
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 
     from localrun.store.prompt_file import PromptSegment
 
-SEGMENT_TOKENS = 256  # segments begin at multiples of it, so that equal prefixes are stored once
+# Segments begin at multiples of it, so that equal prefixes are stored once, or behind the medium
+# that is there.
+SEGMENT_TOKENS = 256
 MAX_FILES = 4096  # their headers are read when a model loads
 KEY_BYTES = 32
 DEFAULT_BYTES = 4_000_000_000
@@ -81,10 +85,10 @@ class PromptFolder:
         The last segment may continue with other tokens.
         """
         segments: list[PromptSegment] = []
-        position = start // SEGMENT_TOKENS * SEGMENT_TOKENS
-        prefix = hashlib.sha256(packed(tokens[:position]))
-        while position < len(tokens):
-            expected = list(tokens[position : position + SEGMENT_TOKENS])
+        bounds = segment_bounds(tokens, start)
+        prefix = hashlib.sha256(packed(tokens[: bounds[0]]))
+        for position, end in pairwise(bounds):
+            expected = list(tokens[position:end])
             segment = max(
                 self._after(prefix.digest()),
                 key=lambda segment: common_prefix_length(segment.tokens, expected),
@@ -93,10 +97,9 @@ class PromptFolder:
             if segment is None or not common_prefix_length(segment.tokens, expected):
                 break
             segments.append(segment)
-            if len(segment.tokens) != SEGMENT_TOKENS or segment.tokens != expected:
+            if segment.tokens != expected:
                 break
             prefix.update(packed(expected))
-            position += SEGMENT_TOKENS
         return segments
 
     def find_whole(self, tokens: Sequence[int]) -> list[PromptSegment]:
@@ -144,6 +147,13 @@ class PromptFolder:
         with self._lock:
             self._segments.setdefault(segment.prefix, {})[segment.path] = segment
 
+    def fingerprint(self, content: bytes) -> int:
+        """Return a number below 2^61 that stands for a content in the files of this machine.
+
+        Without the machine's key nobody can find another content with the same number.
+        """
+        return int.from_bytes(self._signer.sign(content)[:8]) >> 3
+
     def touch(self, segment: PromptSegment) -> None:
         """Mark the segment as used now."""
         with contextlib.suppress(OSError):
@@ -188,6 +198,18 @@ class PromptFolder:
         with self._lock:
             for segments in self._segments.values():
                 segments.pop(path, None)
+
+
+def segment_bounds(tokens: Sequence[int], start: int) -> list[int]:
+    """Return the borders of the segments of ``tokens``, from the one before ``start`` to the end.
+
+    An image or a sound belongs to one segment, which may thus be longer than others.
+    """
+    inner = (
+        border_behind(tokens, end) for end in range(SEGMENT_TOKENS, len(tokens), SEGMENT_TOKENS)
+    )
+    bounds = sorted({0, *inner, len(tokens)})
+    return bounds[bisect_right(bounds, start) - 1 :]
 
 
 class _File(NamedTuple):

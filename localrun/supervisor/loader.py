@@ -7,7 +7,8 @@ A load is aborted when no request waits for it. Knows nothing of how actions are
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LoadError, LocalrunError
@@ -18,9 +19,11 @@ from localrun.supervisor.slots.contents import SlotLoad
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.runner.messages import Load
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.load_queue import LoadQueue
     from localrun.supervisor.model import RunnerModel
+    from localrun.supervisor.projector_failures import ProjectorFailures
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slots.request_queue import PendingRequest
@@ -37,6 +40,7 @@ class PoolContext:
     clock: Callable[[], float]
     load_queue: LoadQueue
     crashes: CrashBackoff
+    projectors: ProjectorFailures
     count_load: Callable[[str], None]  # called with the name after each load
     on_action: Callable[[], None]  # called before each action of a worker
 
@@ -85,6 +89,7 @@ class ModelLoader:
         runner = state.runner
         if runner is not None and runner.has_crashed:
             self._context.crashes.record(state.key, state.loading_name, runner.exit_reason())
+            self._record_projector(runner)
         self.unload()
 
     def _load_for(self, first: PendingRequest, num_ctx: int | None) -> None:
@@ -119,7 +124,7 @@ class ModelLoader:
         if not state.begin_runner(runner, first.model.name):
             runner.close(grace_s=0.0)
         try:
-            ready = runner.load(planned.load, state.set_progress)
+            ready = runner.load(self._without_failed(planned.load, first), state.set_progress)
         except BaseException as error:
             self._drop(runner, error)
             if runner.was_load_aborted:
@@ -143,6 +148,24 @@ class ModelLoader:
         state.drop_runner()
         if runner.has_crashed and not runner.was_load_aborted:
             self._context.crashes.record(state.key, state.loading_name, str(error))
+            self._record_projector(runner)
+
+    def _without_failed(self, load: Load, first: PendingRequest) -> Load:
+        """Return the load, without a projector that ended a runner before: text still works."""
+        path = load.projector_path
+        reason = self._context.projectors.reason(Path(path)) if path else None
+        if reason is None:
+            return load
+        name = first.model.name
+        problem = f"the projector of {name} ended its runner before ({reason}), and is not used"
+        is_stored = first.model.projector_digest != ""
+        hint = f"localrun verify{f' {name}' if is_stored else ''}   checks files and tries it again"
+        return replace(load, projector_path=None, projector_problem=problem, projector_hint=hint)
+
+    def _record_projector(self, runner: Runner) -> None:
+        path = runner.failed_projector
+        if path is not None:
+            self._context.projectors.add(Path(path), runner.exit_reason())
 
     def _fail(self, error: LocalrunError) -> None:
         for request in self._state.fail_load():

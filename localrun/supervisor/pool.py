@@ -24,6 +24,7 @@ from localrun.supervisor.loader import PoolContext
 from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.planning import DEFAULT_RULES
+from localrun.supervisor.projector_failures import ProjectorFailures
 from localrun.supervisor.reservations import DeviceMemory
 from localrun.supervisor.runner import encode_request
 from localrun.supervisor.runner_process import start_runner
@@ -86,6 +87,7 @@ class RunnerPool:
             clock=clock,
             load_queue=LoadQueue(memory, self._slot_states, clock, rules),
             crashes=CrashBackoff(clock),
+            projectors=ProjectorFailures(),
             count_load=self._count_load,
             on_action=self._on_action,
         )

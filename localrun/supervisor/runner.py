@@ -24,6 +24,7 @@ from localrun.runner.messages import (
     MemoryChanged,
     Ping,
     Pong,
+    ProjectorUse,
     Ready,
     Started,
     Stats,
@@ -67,6 +68,8 @@ class Runner:
         self.was_closed = False
         self.was_load_aborted = False  # closed while it loaded
         self.has_crashed = False  # ended without `close`
+        self.projector_path: str | None = None
+        self.uses_projector = False  # now: if the process aborts, the projector is the cause
         self.adapter_bytes = 0  # of the adapters that it has loaded
         self.stats = Stats()  # the last that it reported
         self.heartbeat = Heartbeat()
@@ -83,13 +86,17 @@ class Runner:
             LoadError: the model does not load, or the process died while it loaded.
         """
         message: Message | None = None
+        self.projector_path = load.projector_path
         try:
             self._send(encode(load))
             for message in self._incoming:
                 self.heartbeat.record_message()
-                if not isinstance(message, LoadProgress):
+                if isinstance(message, ProjectorUse):
+                    self.uses_projector = message.is_begun
+                elif isinstance(message, LoadProgress):
+                    on_progress(message.fraction)
+                else:
                     break
-                on_progress(message.fraction)
         except (OSError, BackendError) as error:
             _log.warning("the connection to the runner broke: %s", error)
         if isinstance(message, Ready) and not self.was_closed:
@@ -154,6 +161,12 @@ class Runner:
         self._end_requests(grace_s)
         self._socket.close()
 
+    @property
+    def failed_projector(self) -> str | None:
+        """Return the projector's path if the process ended itself while it used the projector."""
+        is_cause = self.has_crashed and self.uses_projector and self._process.has_aborted
+        return self.projector_path if is_cause else None
+
     def exit_reason(self) -> str:
         """Return how the process ended, with the last lines of its log."""
         return self._process.exit_reason()
@@ -193,6 +206,8 @@ class Runner:
         """Record what the runner reports of itself."""
         if isinstance(message, MemoryChanged):
             self.adapter_bytes = message.adapter_bytes
+        elif isinstance(message, ProjectorUse):
+            self.uses_projector = message.is_begun
         elif isinstance(message, Stats):
             self.stats = message
         elif isinstance(message, Pong):

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "100000"}
 MAX_LOG_LINES = 20
 MAX_REASON_LINES = 3  # of these, in an error
+FAULTS = frozenset(  # signals by which a process ends itself
+    getattr(signal, name)
+    for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
+    if hasattr(signal, name)
+)
+ABORT_CODES = frozenset({3, 0xC0000005, 0xC0000409})  # the same on Windows
 LOG_TIMEOUT_S = 3.0  # a grandchild may keep the pipe open
 LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO}  # first word of a line
 _log = logging.getLogger(__name__)
@@ -130,6 +136,14 @@ class RunnerProcess:
             with contextlib.suppress(OSError):  # of the invitation, which nobody has read
                 self._process.stdin.close()
         self._log_thread.join(LOG_TIMEOUT_S)
+
+    @property
+    def has_aborted(self) -> bool:
+        """Return whether the process ended by a fault of its own: an abort or a wrong access."""
+        code = self._process.poll()
+        if self._kill_reason is not None or not code:
+            return False
+        return -code in FAULTS if code < 0 else code in ABORT_CODES
 
     def exit_reason(self) -> str:
         """Return how the process ended, with the last lines of its log."""

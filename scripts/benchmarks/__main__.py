@@ -15,12 +15,15 @@ NAMES = {
     "clients": "200 streaming clients at once: errors, memory, event loop, work for a token",
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
+    "media": "first token, sharing, turns and gaps with images, beside llama-server",
+    "speculate": "speculative decoding with drafts that are accepted at a set rate",
     "layouts": "processor time of a step with unified KV cache cells and with streams",
     "pacing": "bursts and readers under the engine's pacing, simulated from measured costs",
     "quick": "commands, start, lists, first token, memory and wake-ups, beside Ollama",
 }
 MODULES = {
     "load": "load_times",
+    "media": "media.table",
     "pacing": "pacing.table",
     "quick": "quick.table",
 }  # others have the name of their benchmark

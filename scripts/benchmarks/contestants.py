@@ -41,6 +41,7 @@ class Setup:
     threads: int
     context: int
     cells: int
+    projector: Path | None = None
 
 
 @dataclass(slots=True)
@@ -128,8 +129,9 @@ def stopped(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant
 def _localrun(setup: Setup, folder: Path) -> Contestant:
     """Return localrun with the model in its own store; the recipe sets threads and context."""
     recipe = folder / "Modelfile"
+    files = [setup.model, *([setup.projector] if setup.projector else [])]
     recipe.write_text(
-        f"FROM {setup.model}\nPARAMETER num_ctx {setup.context}\n"
+        "".join(f"FROM {file}\n" for file in files) + f"PARAMETER num_ctx {setup.context}\n"
         f"PARAMETER num_thread {setup.threads}\n"
     )
     port = free_port()
@@ -152,10 +154,12 @@ def _localrun(setup: Setup, folder: Path) -> Contestant:
 
 def _peer(setup: Setup, folder: Path) -> Contestant:
     port = free_port()
-    options = {
+    options: dict[str, object] = {
         "--model": setup.model, "--port": port, "--threads": setup.threads,
         "--threads-batch": setup.threads, "--ctx-size": setup.cells, "--parallel": SLOTS,
     }  # fmt: skip
+    if setup.projector is not None:
+        options["--mmproj"] = setup.projector
     command = [str(peer.ensure_server()), "--kv-unified", "--jinja", "--no-ui", "--log-disable"]
     command += [str(word) for option in options.items() for word in option]
     return Contestant(PEER, command, folder, port)

@@ -111,7 +111,7 @@ async def chat(port: int, body: dict[str, Any], started: asyncio.Event | None = 
     return Answer(sent_at, events)
 
 
-def request(messages: list[dict[str, str]], tokens: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def request(messages: Sequence[dict[str, Any]], tokens: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
     """Return the body of a request for exactly ``tokens`` tokens, with usual sampling."""
     return {
         "model": "bench",

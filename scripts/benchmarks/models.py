@@ -1,6 +1,7 @@
 """Models for benchmarks: a random Qwen 3, and a guide that never ends its answer.
 
     <cache>/localrun/bench-models/qwen3-0.6b-Q4_K_M-1.gguf
+    <cache>/localrun/bench-models/qwen3-0.6b-tiles-Q4_K_M-1.gguf   with tokens around images
     <cache>/localrun/bench-models/guide-<digest>-1.gguf
 
 The output of the random model is noise, but its shapes, tokenizer, template and speed are those of
@@ -35,6 +36,7 @@ VERSION = 1
 SEED = 7
 SPREAD = 0.02  # of the weights, as Qwen and Llama are initialized
 END, NO_END = b"<|im_end|>", b"<|im_enX|>"  # of equal length, so that no offset changes
+TILE_TOKENS = ("<fake_token_around_image>", "<global-img>", "<row_1_col_1>")
 END_ID, OTHER_ID = 151645, 151643  # <|im_end|> and <|endoftext|> of Qwen's vocabulary
 
 
@@ -58,18 +60,21 @@ SHAPES = {
 NAMES = ("guide", *SHAPES)
 
 
-def ensure_model(name: str) -> Path:
-    """Return the file of one of `NAMES`, created if it does not exist."""
-    folder = _folder()
+def ensure_model(name: str, *, with_tiles: bool = False) -> Path:
+    """Return the file of one of `NAMES`, created if it does not exist.
+
+    ``with_tiles``: its vocabulary has the tokens that SmolVLM puts around the tiles of an image.
+    """
+    folder = bench_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if name == "guide":
         return _endless_guide(folder)
-    path = bench_model(name)
+    path = bench_model(f"{name}-tiles" if with_tiles else name)
     if not path.is_file():
         print(f"making a random model of {name} parameters ...", file=sys.stderr)
         plain = path.with_suffix(".f16")
         try:
-            _write(plain, SHAPES[name])
+            _write(plain, SHAPES[name], TILE_TOKENS if with_tiles else ())
             quantize(plain, path, quantization(QUANTIZATION), threads=2)
         finally:
             plain.unlink(missing_ok=True)
@@ -78,10 +83,11 @@ def ensure_model(name: str) -> Path:
 
 def bench_model(name: str) -> Path:
     """Return the path of a random model, which may not exist."""
-    return _folder() / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
+    return bench_folder() / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
 
 
-def _folder() -> Path:
+def bench_folder() -> Path:
+    """Return the folder of the benchmarks' models, which may not exist."""
     return environment.cache_folder() / "bench-models"
 
 
@@ -110,12 +116,12 @@ def _u32(data: bytes, key: str) -> tuple[int, int]:
     return offset, int(struct.unpack_from("<I", data, offset)[0])
 
 
-def _write(path: Path, shape: Shape) -> None:
+def _write(path: Path, shape: Shape, controls: tuple[str, ...]) -> None:
     """Write the model in F16, with tied embeddings as in Qwen 3."""
     sources = peer.ensure_sources()
     writer = gguf.GGUFWriter(path, "qwen3", use_temp_file=True)
     _add_shape(writer, shape)
-    kinds = _add_tokenizer(writer, sources)
+    kinds = _add_tokenizer(writer, sources, controls)
     for name, matrix in _tensors(shape, kinds):
         writer.add_tensor(name, matrix)
     writer.write_header_to_file()
@@ -139,13 +145,20 @@ def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, sources: Path) -> np.ndarray:
-    """Copy Qwen's vocabulary and template; return the type of each token."""
+def _add_tokenizer(writer: gguf.GGUFWriter, sources: Path, controls: tuple[str, ...]) -> np.ndarray:
+    """Copy Qwen's vocabulary and template; return the type of each token.
+
+    ``controls`` take the places of unused tokens.
+    """
     fields = gguf.GGUFReader(sources / "models" / "ggml-vocab-qwen2.gguf").fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
     kinds = fields["tokenizer.ggml.token_type"].contents()
+    end = END_ID + 1 + len(controls)
+    tokens[END_ID + 1 : end] = controls
+    kinds[END_ID + 1 : end] = [gguf.TokenType.CONTROL] * len(controls)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(fields["tokenizer.ggml.tokens"].contents())
+    writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges(fields["tokenizer.ggml.merges"].contents())
     writer.add_eos_token_id(END_ID)

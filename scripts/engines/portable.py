@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -121,6 +122,8 @@ def configure(tools: Toolchain, sources: Path, build: Path, switches: dict[str, 
     prefix = f"-g0 -ffile-prefix-map={sources}=."
     ours = {**switches, **tools.switches(), "CMAKE_C_FLAGS": prefix, "CMAKE_CXX_FLAGS": prefix}
     ours["GGML_BUILD_COMMIT"] = commit(sources)
+    # CMake's cache would go on with the program of another clone
+    ours["CMAKE_MAKE_PROGRAM"] = shutil.which("ninja", path=tools.variables["PATH"]) or "ninja"
     included = build.with_name("search_path.cmake")
     included.parent.mkdir(parents=True, exist_ok=True)
     included.write_text(SEARCH_PATH)
@@ -205,8 +208,10 @@ def _assemble(sources: Path, libraries: dict[str, Path], platform: str, output: 
     }
     files |= {f"llama_cpp/lib/{name}": file.read_bytes() for name, file in libraries.items()}
     name, tag = sources.name, f"py3-none-{platform}"
-    licence = (sources / "LICENSE.md").read_bytes()
-    files[f"{name}.dist-info/licenses/LICENSE.md"] = licence
+    llama_cpp = sources / "vendor" / "llama.cpp"
+    for file in (sources / "LICENSE.md", llama_cpp / "LICENSE", *llama_cpp.glob("licenses/*")):
+        inside = file.relative_to(sources).as_posix()
+        files[f"{name}.dist-info/licenses/{inside}"] = file.read_bytes()
     target = output / f"{name}-{tag}.whl"
     wheel_file.write_wheel(target, files, metadata=metadata, tag=tag)
     return target

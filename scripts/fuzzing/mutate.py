@@ -1,4 +1,4 @@
-"""Mutator of a valid GGUF header; each mutant is determined by its number."""
+"""Mutations of valid files; each mutant is determined by its number."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from localrun.gguf.header import parse_header
 from localrun.gguf.reader import Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # critical numbers for a reader: signs, sizes of types, limits and overflows
@@ -33,7 +34,7 @@ class Mutant:
 
 
 class Mutator:
-    """Mutations of one header."""
+    """Mutants of one GGUF header."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -48,10 +49,7 @@ class Mutator:
         """Return the mutant of a number, which is always the same."""
         rng = random.Random(number)
         data = bytearray(self._header)
-        for _ in range(rng.randint(1, MAX_CHANGES)):
-            rng.choice((_flip, _number, _number, _number, _cut, _remove, _repeat, _insert))(
-                rng, data, self._place(rng)
-            )
+        change(rng, data, self._place)
         sizes = (len(data), self._file_size, rng.choice(SPARSE_SIZES))
         return Mutant(bytes(data), max(len(data), rng.choice(sizes)))
 
@@ -59,6 +57,16 @@ class Mutator:
         if rng.random() < FIELD_BIAS:
             return rng.choice(self._fields)
         return rng.randrange(len(self._header)), rng.choice((1, 4, 8))
+
+
+def change(
+    rng: random.Random, data: bytearray, place: Callable[[random.Random], tuple[int, int]]
+) -> None:
+    """Change ``data`` at some places, each an offset and a size."""
+    for _ in range(rng.randint(1, MAX_CHANGES)):
+        rng.choice((_flip, _number, _number, _number, _cut, _remove, _repeat, _insert))(
+            rng, data, place(rng)
+        )
 
 
 class _Recorder(Reader):

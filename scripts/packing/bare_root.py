@@ -1,6 +1,6 @@
 """A system with hardly anything, in which the tests start the binary: Debian 11, stripped.
 
-<cache>/localrun/bare-root/    minbase: a C library, bash, coreutils; no Python, Perl, C++
+<cache>/localrun/bare-root/    minbase: a C library, bash, coreutils; no Python, Perl, C++, zlib
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REMOVED = (
     "usr/bin/perl*", "usr/lib/*/perl-base", "usr/share/perl*", "usr/lib/*/libstdc++.so*",
-    "lib/*/libgcc_s.so*", "usr/lib/*/libgcc_s.so*",
+    "lib/*/libgcc_s.so*", "usr/lib/*/libgcc_s.so*", "lib/*/libz.so*", "usr/lib/*/libz.so*",
 )  # fmt: skip
 
 
@@ -29,8 +29,13 @@ def ensure() -> Path:
         SetupError: this machine cannot make one.
     """
     root = environment.cache_folder() / "bare-root"
-    if root.is_dir():
-        return root
+    if not root.is_dir():
+        _make(root)
+    _strip(root)  # also one that was made when less was removed
+    return root
+
+
+def _make(root: Path) -> None:
     reason = interpreter.why_no_root()
     if reason is not None:
         raise environment.SetupError(reason)
@@ -41,9 +46,12 @@ def ensure() -> Path:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise environment.SetupError(f"debootstrap failed: {done.stdout.splitlines()[-1:]}")
-    for path in (path for pattern in REMOVED for path in partial.glob(pattern)):
-        if path.is_dir():
+    partial.rename(root)
+
+
+def _strip(root: Path) -> None:
+    for path in [path for pattern in REMOVED for path in root.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
-    return partial.rename(root)
+            path.unlink(missing_ok=True)

@@ -1,20 +1,32 @@
 #!/bin/bash
 # Builds Python and OpenSSL in /work of the build root; the result is /opt/python of the root.
-# Run by scripts/packing/build_root.py in the root, which is older than most machines in use:
-# the programs need no newer C library than the root's.
+# Run by scripts/packing/interpreter.py in the root, which is older than most machines in use:
+# the programs need no newer C library than the root's. TARGET=aarch64-linux-gnu builds for that
+# machine, with its cross compiler and the same Python of this machine in /opt/build-python.
 set -eu -o pipefail
 export LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
 cd /work
 jobs=$(nproc)
 prefix=/opt/python
-libraries=/usr/lib/$(gcc -print-multiarch)
+native=$(gcc -print-multiarch)
+target=${TARGET:-$native}
+if [ "$target" = "$native" ]; then
+    tools='' openssl='./config' crossing=''
+else
+    tools=$target-
+    openssl="./Configure linux-${target%%-*} --cross-compile-prefix=$tools"
+    crossing="--host=$target --build=$native --with-build-python=/opt/build-python/bin/python3
+        ac_cv_file__dev_ptmx=yes ac_cv_file__dev_ptc=no ac_cv_buggy_getaddrinfo=no"
+    export PKG_CONFIG_LIBDIR=/usr/lib/$target/pkgconfig:/usr/share/pkgconfig
+fi
 
 if [ ! -e openssl/.installed ]; then
     mkdir -p openssl
     tar xf openssl_*.orig.tar.gz -C openssl --strip-components=1
     (
         cd openssl
-        ./config --prefix=/opt/openssl --libdir=lib --openssldir=/etc/ssl \
+        # shellcheck disable=SC2086 - several words
+        $openssl --prefix=/opt/openssl --libdir=lib --openssldir=/etc/ssl \
             shared no-tests no-docs no-module no-legacy
         make -s -j"$jobs" build_libs
         make -s install_dev
@@ -63,7 +75,7 @@ MODULES
 options=${PYTHON_OPTIONS:-}
 # shellcheck disable=SC2086 - several options
 ./configure -q --prefix="$prefix" --with-openssl=/opt/openssl --with-readline=editline \
-    --with-ensurepip=no --disable-test-modules --with-pkg-config=yes $options \
+    --with-ensurepip=no --disable-test-modules --with-pkg-config=yes $options $crossing \
     OPT='-DNDEBUG -g0 -O3 -fwrapv -Wall -fno-semantic-interposition' \
     LDFLAGS='-Wl,--strip-all' LDFLAGS_NODIST='-Wl,-rpath,/opt/openssl/lib' \
     py_cv_module__tkinter=n/a py_cv_module__gdbm=n/a py_cv_module__dbm=n/a \
@@ -76,28 +88,32 @@ cp /opt/openssl/lib/lib*.so.* "$prefix/lib/"
 rm -f "$prefix"/lib/libpython* "$prefix/lib/$version"/config-*/*.a
 # the shared libraries that the modules need, except those of the C library
 for pass in 1 2 3; do
-    for file in "$prefix/lib/$version"/lib-dynload/*.so "$prefix"/lib/*.so.*; do
-        ldd "$file" | awk -v from="$libraries" '$3 ~ "^(/usr)?/lib/" {print $3}'
-    done | sort -u | while read -r library; do
-        case ${library##*/} in
+    "${tools}readelf" -d "$prefix/lib/$version"/lib-dynload/*.so "$prefix"/lib/*.so.* |
+        sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u | while read -r library; do
+        case $library in
         libc.so.* | libm.so.* | libdl.so.* | libpthread.so.* | librt.so.* | libutil.so.*) ;;
         libcrypt.so.* | libnsl.so.* | ld-*) ;;
-        *) [ -e "$prefix/lib/${library##*/}" ] || cp -L "$library" "$prefix/lib/" ;;
+        *) [ -e "$prefix/lib/$library" ] ||
+            cp -L "$(find "/usr/lib/$target" "/lib/$target" -name "$library" -print -quit)" \
+                "$prefix/lib/" ;;
         esac
     done
 done
 # for machines without them only: those of the machine fit its other libraries, such as drivers
 mkdir "$prefix/lib/fallback"
 for name in libgcc_s.so.1 libstdc++.so.6; do
-    cp -L "$(gcc -print-file-name="$name")" "$prefix/lib/fallback/"
+    cp -L "$("${tools}gcc" -print-file-name="$name")" "$prefix/lib/fallback/"
 done
+# the program needs zlib, which Pillow then finds loaded
+patchelf --set-rpath '$ORIGIN/../lib' "$prefix/bin/python${version#python}"
 for file in "$prefix"/lib/*.so.*; do
     chmod u+w "$file"
-    strip --strip-unneeded "$file"
+    "${tools}strip" --strip-unneeded "$file"
     patchelf --set-rpath '$ORIGIN' "$file"
 done
 for file in "$prefix/lib/$version"/lib-dynload/*.so; do
     patchelf --set-rpath '$ORIGIN/../..' "$file"
 done
-"$prefix/bin/python3" -I -c 'import ssl, ctypes, sqlite3, bz2, lzma, readline, zlib; print(ssl.OPENSSL_VERSION)'
+[ "$target" != "$native" ] ||
+    "$prefix/bin/python3" -I -c 'import ssl, ctypes, sqlite3, bz2, lzma, readline, zlib; print(ssl.OPENSSL_VERSION)'
 touch "$prefix/.complete"

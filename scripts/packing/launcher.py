@@ -6,7 +6,6 @@ Zig's musl makes it static: it starts on every Linux with this processor.
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import tarfile
 import tempfile
@@ -22,15 +21,15 @@ OPTIONS = ("-O2", "-static", "-s", "-DZSTD_DISABLE_ASM", "-DZSTD_LEGACY_SUPPORT=
 PARTS = ("common", "decompress")
 
 
-def compile_launcher(zig: Path, target: Path) -> None:
-    """Compile the launcher to a file.
+def compile_launcher(zig: Path, architecture: str, target: Path) -> None:
+    """Compile the launcher for a processor to a file.
 
     Raises:
         SetupError: the compiler failed.
     """
     with tempfile.TemporaryDirectory() as work:
         zstd = _unpacked_zstd(Path(work))
-        command = [zig, "cc", "-target", f"{platform.machine()}-linux-musl", *OPTIONS]
+        command = [zig, "cc", "-target", f"{architecture}-linux-musl", *OPTIONS]
         ours = [*WARNINGS, "-isystem", zstd, "-c", *sorted(FOLDER.glob("*.c"))]
         theirs = [path for part in PARTS for path in sorted((zstd / part).glob("*.c"))]
         _run([*command, *ours], work)

@@ -16,6 +16,7 @@ written when it runs, from any folder. Sources stay, for tracebacks.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import zipfile
@@ -82,11 +83,14 @@ class Tree:
     folder: Path
     python: Path
     packages: Path
+    runner: Path  # the same Python for this machine, which has the package backports.zstd
 
     def facts(self) -> list[str]:
         """Return what the launcher must know, in the order of its `struct program`."""
-        code = "import sys, localrun; print(localrun.__version__); print(sys.version)"
-        version, _, python_version = run([self.python, "-P", "-c", code]).partition("\n")
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import localrun"
+        code += "; print(localrun.__version__); print(sys.version)"
+        output = run([self.runner, "-B", "-I", "-c", code, self.packages])
+        version, _, python_version = output.partition("\n")
         floor = ".".join(map(str, self.glibc()))
         paths = (self.python, self.folder / "bin" / "localrun", self.packages / PROTOCOL)
         inside = [path.relative_to(self.folder).as_posix() for path in paths]
@@ -97,18 +101,25 @@ class Tree:
         return elf.glibc_floor(elf_files(self.folder))
 
 
-def make_tree(folder: Path, engine: Path, backends: Sequence[Path], pip: Path) -> Tree:
+def make_tree(
+    folder: Path, architecture: str, engine: Path, backends: Sequence[Path], pip: Path
+) -> Tree:
     """Make a tree in a folder that does not exist; ``pip`` is a folder with the package pip.
+
+    A tree for another processor needs a Python of this machine, in a folder beside it.
 
     Raises:
         SetupError: a part cannot be had.
     """
-    interpreter.copy_python(folder)
-    (python,) = (path for path in (folder / "bin").glob("python3.[0-9]*") if "-" not in path.name)
+    interpreter.copy_python(folder, architecture)
+    python = _program(folder)
     library = folder / "lib" / python.name
-    tree = Tree(folder, python, library / "site-packages")
+    runner = python
+    if interpreter.is_other(architecture):
+        runner = _python_of_this_machine(folder.with_name("runner"), pip)
+    tree = Tree(folder, python, library / "site-packages", runner)
     _remove_unused_parts_of_python(tree, library)
-    _install(tree, engine, pip)
+    _install(tree, architecture, engine, pip)
     for backend in backends:
         _add_backend(tree, backend)
     (folder / "bin" / "localrun").write_text(ENTRY_POINT)
@@ -116,7 +127,7 @@ def make_tree(folder: Path, engine: Path, backends: Sequence[Path], pip: Path) -
     (tree.packages / "sitecustomize.py").write_text(SITE)
     licences.write_licences(folder / "licenses", tree.packages, library)
     _remove_unused_files(tree.packages)
-    run([python, "-I", "-m", "compileall", "-q", "-j", "0", "-f", "--invalidation-mode",
+    run([runner, "-I", "-m", "compileall", "-q", "-j", "0", "-f", "--invalidation-mode",
          "unchecked-hash", "-s", folder, library])  # fmt: skip
     return tree
 
@@ -125,6 +136,25 @@ def elf_files(folder: Path) -> list[Path]:
     """Return the programs and libraries in a folder."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
     return [path for path in files if elf.is_elf(path)]
+
+
+def _program(folder: Path) -> Path:
+    (found,) = (path for path in (folder / "bin").glob("python3.[0-9]*") if "-" not in path.name)
+    return found
+
+
+def _python_of_this_machine(folder: Path, pip: Path) -> Path:
+    """Return a Python that has what `packing.payload` imports."""
+    interpreter.copy_python(folder, platform.machine())
+    python = _program(folder)
+    lines = (environment.LOCKS / "run.txt").read_text().split("\n")
+    first = next(number for number, line in enumerate(lines) if line.startswith("backports-zstd=="))
+    last = next(n for n in range(first, len(lines)) if not lines[n].endswith("\\"))
+    lock = folder / "lock.txt"
+    lock.write_text("\n".join(lines[first : last + 1]))
+    command = [python, "-I", pip / "pip", "install", "--quiet", "--no-input", "--no-deps"]
+    run([*command, "--require-hashes", "--disable-pip-version-check", "-r", lock])
+    return python
 
 
 def _remove_unused_parts_of_python(tree: Tree, library: Path) -> None:
@@ -142,14 +172,14 @@ def _remove_unused_parts_of_python(tree: Tree, library: Path) -> None:
     _remove(tree.packages.iterdir())
 
 
-def _install(tree: Tree, engine: Path, pip: Path) -> None:
+def _install(tree: Tree, architecture: str, engine: Path, pip: Path) -> None:
     """Install the locked packages, the engine and this package, as wheels that fit the floor."""
-    command = [tree.python, "-I", pip / "pip", "install", "--quiet", "--no-input", "--no-deps"]
+    command = [tree.runner, "-I", pip / "pip", "install", "--quiet", "--no-input", "--no-deps"]
     command += ["--disable-pip-version-check", "--no-compile", "--target", tree.packages]
-    locked = ["--require-hashes", "--only-binary", ":all:", *_platforms(tree)]
+    locked = ["--require-hashes", "--only-binary", ":all:", *_platforms(tree, architecture)]
     run([*command, *locked, "-r", environment.LOCKS / "run.txt"])
-    run([*command, "--no-index", "--ignore-requires-python", *_platforms(tree), "--only-binary",
-         ":all:", engine])  # fmt: skip
+    run([*command, "--no-index", "--ignore-requires-python",
+         *_platforms(tree, architecture), "--only-binary", ":all:", engine])  # fmt: skip
     shutil.copytree(
         environment.ROOT / "localrun",
         tree.packages / "localrun",
@@ -157,10 +187,10 @@ def _install(tree: Tree, engine: Path, pip: Path) -> None:
     )
 
 
-def _platforms(tree: Tree) -> list[str]:
+def _platforms(tree: Tree, machine: str) -> list[str]:
     """Return pip's options for wheels that need no newer glibc than Python itself."""
-    code = "import os; print(os.confstr('CS_GNU_LIBC_VERSION'), os.uname().machine)"
-    _, newest, machine = run([tree.python, "-I", "-c", code]).split()
+    code = "import os; print(os.confstr('CS_GNU_LIBC_VERSION'))"
+    _, newest = run([tree.runner, "-I", "-c", code]).split()
     minor = FLOOR[1] if interpreter.why_no_root() is None else int(newest.partition(".")[2])
     tags = [f"manylinux_2_{number}_{machine}" for number in range(minor, OLDEST_TAGGED - 1, -1)]
     tags += [f"manylinux2014_{machine}", f"linux_{machine}"]

@@ -11,12 +11,13 @@ import httpx
 import pytest
 from PIL import Image
 
+from localrun.media import images
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
 from tests.engine.media.pairs import write_pair
 from tests.engine.media.seeing import picture, tone
 from tests.media.test_documents import pdf
-from tests.media.test_sounds import encoded
+from tests.media.test_sounds import FILES, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,8 +151,21 @@ def test_requests_at_once_share_an_image(home: Home) -> None:
     assert min(cached) == alone["usage"]["prompt_tokens"] - 1
 
 
-def test_sounds_and_documents_are_read(home: Home, folder: Path) -> None:
-    assert run(home, "--audio", str(folder / "note.wav")) != run(home)
+@pytest.mark.parametrize("form", images.FORMATS)
+def test_images_of_every_format_are_seen(home: Home, folder: Path, form: str) -> None:
+    Image.fromarray(picture(1)).save(folder / f"picture.{form}", form)
+
+    assert run(home, "--image", str(folder / f"picture.{form}")) != run(home)
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_sounds_of_every_format_are_heard(home: Home, folder: Path, form: str) -> None:
+    (folder / f"tone.{form}").write_bytes(encoded(tone(1, 0.5)[:, None], form))
+
+    assert run(home, "--audio", str(folder / f"tone.{form}")) != run(home)
+
+
+def test_documents_are_read(home: Home, folder: Path) -> None:
     assert run(home, "--file", str(folder / "report.pdf")) != run(home)
     done = home.run("run", "guide", "Hi!", "--file", str(folder / "report.pdf"))
     assert done.returncode == 0, done.stderr

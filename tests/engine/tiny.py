@@ -6,6 +6,7 @@ on every token before.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,17 +142,25 @@ def recurrent(path: Path, vocabulary: Path) -> None:
     model.save()
 
 
-def adapter(path: Path, architecture: str, seed: int) -> None:
-    """Write a random LoRA for the feed-forward layers of one of the models above."""
+@dataclass(frozen=True)
+class AdaptedShape:
+    width: int = WIDTH
+    inner: int = INNER
+    layers: int = LAYERS
+
+
+def adapter(path: Path, architecture: str, seed: int, shape: AdaptedShape = AdaptedShape()) -> None:
+    """Write a random LoRA for the feed-forward layers, by default of the models above."""
     rank = 4
     random = np.random.default_rng(seed)
     writer = GGUFWriter(path, architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", 4 * rank)
-    for prefix in _layers():
-        for part, width, height in (("up", WIDTH, INNER), ("down", INNER, WIDTH)):
-            name = f"{prefix}ffn_{part}.weight"
+    parts = (("up", shape.width, shape.inner), ("down", shape.inner, shape.width))
+    for number in range(shape.layers):
+        for part, width, height in parts:
+            name = f"blk.{number}.ffn_{part}.weight"
             a, b = random.standard_normal((rank, width)), random.standard_normal((height, rank))
             writer.add_tensor(f"{name}.lora_a", (a * width**-0.5).astype(np.float32))
             writer.add_tensor(f"{name}.lora_b", (b * rank**-0.5).astype(np.float32))

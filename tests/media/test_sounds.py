@@ -18,8 +18,11 @@ FILES = {
     "wav": ("WAV", None),
     "flac": ("FLAC", None),
     "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
     "mp3": ("MP3", None),
 }
+RATES = (8000, 16000, 44100)
+CASES = [(form, rate) for form in FILES for rate in RATES if (form, rate) != ("opus", 44100)]
 
 
 def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
@@ -38,8 +41,7 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.abs(np.fft.rfft(samples)).argmax() * RATE / len(samples))
 
 
-@pytest.mark.parametrize("form", FILES)
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize(("form", "rate"), CASES)
 def test_each_format_is_read_at_the_rate_of_the_model(form: str, rate: int) -> None:
     samples = decode_sound(encoded(tone(rate=rate, channels=2), form, rate), "x", rate=RATE)
 

@@ -68,6 +68,14 @@ def program(folder: Path, content: str = "") -> Launched:
     return Launched(file, unpacked, environ)
 
 
+@pytest.fixture(scope="module")
+def tree() -> Path:
+    """Return the tree of the binary, which a command unpacks."""
+    subprocess.run([str(BINARY), "list"], check=True, capture_output=True)
+    digest = HEAD.unpack_from(Path(str(BINARY)).read_bytes()[-TRAILER_BYTES:])[5]
+    return Path(os.environ["LOCALRUN_UNPACK"], digest.hex()[:32]).resolve()
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Launched:
     """Return a small program."""

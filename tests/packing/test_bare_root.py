@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.test_sight import digit, encoded
+from tests.media.test_documents import pdf
 from tests.program import BINARY
 from tests.waiting import HANG_S
 
@@ -18,6 +20,10 @@ SCRIPT = """
 ! command -v python3 perl gcc cc c++
 ./localrun run guide hi
 ./localrun run guide "and again" > one/again
+echo {image} | base64 -d > one/seven.png
+./localrun run guide "What is this + 4?" --image one/seven.png
+echo {document} | base64 -d > one/report.pdf
+./localrun run guide hi --file one/report.pdf > one/again
 ./localrun list
 ls one/cache/localrun/unpacked | wc -l
 ./localrun stop --server
@@ -30,7 +36,10 @@ needs_root = pytest.mark.skipif(
 @needs_root
 @pytest.mark.parametrize("variant", [None, "x64", "sse42", "sandybridge", "haswell"])
 def test_guide_answers_without_python_compiler_network_and_home(variant: str | None) -> None:
-    script = (f"export LOCALRUN_CPU_VARIANT={variant}\n" if variant else "") + SCRIPT
+    media = {"image": encoded(digit("7")), "document": encoded(pdf("Hello"))}
+    script = (f"export LOCALRUN_CPU_VARIANT={variant}\n" if variant else "") + SCRIPT.format(
+        **media
+    )
     apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--propagation=private"]
 
     done = subprocess.run(
@@ -42,8 +51,9 @@ def test_guide_answers_without_python_compiler_network_and_home(variant: str | N
     )
 
     assert done.returncode == 0, done.stderr
-    answer, header, model, num_files = done.stdout.splitlines()
+    answer, sum_of_picture, header, model, num_files = done.stdout.splitlines()
     assert answer.startswith("Hello!")
+    assert sum_of_picture == "7 + 4 = 11."
     assert header.startswith("NAME")
     assert model.startswith("guide:latest")
     assert num_files == "2"  # one tree, and the lock

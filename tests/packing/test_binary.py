@@ -65,15 +65,6 @@ def facts() -> list[str]:
     return data[-TRAILER_BYTES - size : -TRAILER_BYTES].decode().split("\0")[:NUM_FACTS]
 
 
-@pytest.fixture(scope="module")
-def tree() -> Path:
-    """Return the tree of the binary, which a command unpacks."""
-    done = subprocess.run([str(BINARY), "list"], check=True, capture_output=True)
-    assert done.returncode == 0
-    digest = HEAD.unpack_from(Path(str(BINARY)).read_bytes()[-TRAILER_BYTES:])[5]
-    return Path(os.environ["LOCALRUN_UNPACK"], digest.hex()[:32]).resolve()
-
-
 def test_the_file_is_not_too_large() -> None:
     assert Path(str(BINARY)).stat().st_size <= MAX_BYTES
 

@@ -54,9 +54,15 @@ class Answer:
 class Ours:
     """A runner."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, projector: Path | None = None) -> None:
         self._runner = Runner(start_runner)
-        load = Load(model_paths=(str(path),), num_ctx=CONTEXT, num_parallel=1, num_threads=1)
+        load = Load(
+            model_paths=(str(path),),
+            num_ctx=CONTEXT,
+            num_parallel=1,
+            num_threads=1,
+            projector_path=str(projector) if projector else None,
+        )
         self.ready = self._runner.load(load)
         self._numbers = count(1)
 
@@ -70,11 +76,14 @@ class Ours:
         assert not isinstance(event, Failed), event.message
         return event, seen
 
-    def generate(self, prompt: str, sampling: SamplingParams = GREEDY, **fields: Any) -> Answer:
+    def generate(
+        self, prompt: str | PromptSpec, sampling: SamplingParams = GREEDY, **fields: Any
+    ) -> Answer:
+        spec = PromptSpec(text=prompt) if isinstance(prompt, str) else prompt
         options = {name: fields.pop(name) for name in ("logprobs", "constraint") if name in fields}
         end, events = self.ask(
             Generate,
-            generation=Generation(prompt=PromptSpec(text=prompt), **options),
+            generation=Generation(prompt=spec, **options),
             sampling=sampling,
             **fields,
         )

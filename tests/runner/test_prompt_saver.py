@@ -14,10 +14,12 @@ import pytest
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
+from localrun.engine.media.library import MediaLibrary
 from localrun.engine.params import CacheType, FinishReason, LoadOptions, SamplingParams
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner import prompt_saver
+from localrun.runner.media.stable_ids import StableIds
 from localrun.runner.messages import Event, Finished, Load
 from localrun.runner.prompt_restorer import PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from localrun.engine.media.encoder import MediaEncoder
+    from localrun.engine.media.placement import SequenceMedia
     from localrun.store.prompt_file import PromptSegment
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
@@ -61,31 +65,42 @@ class Serving:
     """A worker in its thread, as a runner has it."""
 
     def __init__(
-        self, model: Model, root: Path, *, quiet_s: float = 0.0, limits: SchedulerLimits = LIMITS
+        self,
+        model: Model,
+        root: Path,
+        *,
+        quiet_s: float = 0.0,
+        limits: SchedulerLimits = LIMITS,
+        encoder: MediaEncoder | None = None,
     ) -> None:
         self.folder = PromptFolder(root, MODEL, 10**9)
-        self.context = LlamaContext(model, limits, num_threads=1)
+        library = encoder.library if encoder is not None else MediaLibrary()
+        self.context = LlamaContext(model, limits, num_threads=1, skipped=library.skipped)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.cache = self.context.open_cache()
         parts = generation_parts(model, limits, self.context, self.cache)
         commands = CommandQueue()
-        restorer = PromptRestorer(self.cache, self.folder, commands.put)
+        ids = StableIds(library, self.folder.fingerprint)
+        restorer = PromptRestorer(self.cache, self.folder, ids, commands.put)
         saver = PromptSaver(
-            self.cache, self.folder, restorer, num_vocab=model.num_vocab, quiet_s=quiet_s
+            self.cache, self.folder, restorer, ids, num_vocab=model.num_vocab, quiet_s=quiet_s
         )
-        parts = replace(parts, saver=saver, restorer=restorer)
+        parts = replace(parts, saver=saver, restorer=restorer, encoder=encoder)
         self.worker = Worker(parts, commands, self.events.put)
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._num_requests = 0
         self._thread.start()
 
-    def submit(self, prompt: list[int], new: int = 12) -> Sequence:
+    def submit(
+        self, prompt: list[int], new: int = 12, media: SequenceMedia | None = None
+    ) -> Sequence:
         self._num_requests += 1
         seq = Sequence(
             request_id=self._num_requests,
             tokens=[*prompt],
             max_tokens=len(prompt) + new,
             sampling=SamplingParams(temperature=0),
+            media=media,
         )
         self.worker.submit(seq)
         return seq
@@ -96,8 +111,8 @@ class Serving:
             if isinstance(event, Finished):
                 return event
 
-    def ask(self, prompt: list[int], new: int = 12) -> Sequence:
-        seq = self.submit(prompt, new)
+    def ask(self, prompt: list[int], new: int = 12, media: SequenceMedia | None = None) -> Sequence:
+        seq = self.submit(prompt, new, media)
         self.next_finished()
         return seq
 

@@ -54,6 +54,7 @@ class SimulatedRunner:
         self.outcome: str | None = None  # of the load: "ready", "fails", "dies"
         self.is_loading = False
         self.is_gone = self.was_closed = self.was_load_aborted = self.has_crashed = False
+        self.failed_projector: str | None = None
         self.adapter_bytes = 0
         self.stats = Stats()
         self.heartbeat = Heartbeat(world.scheduler.clock)

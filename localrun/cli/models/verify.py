@@ -35,7 +35,7 @@ def verify(
     """Check the files of models against their digests; exit 4 if one is damaged.
 
     Without a name, unused files are checked too; --repair deletes unused files
-    that are damaged.
+    that are damaged. A projector that ended its runner is tried again afterwards.
 
     Example: localrun verify --repair
     """

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.cache.radix import NO_HOLDER, RadixTree
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
-from localrun.engine.media.token_ids import border_before
 from localrun.errors import BackendError
+from localrun.prefixes import border_before
 
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import KvMemory

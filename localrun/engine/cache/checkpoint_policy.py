@@ -15,7 +15,7 @@ from bisect import insort
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from localrun.engine.media.token_ids import border_before
+from localrun.prefixes import border_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.host_cache import HostPrefix, HostPrefixCache
-from localrun.engine.media.token_ids import border_before
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ from localrun.engine.cache.host_cache import BUDGET_BYTES
 from localrun.engine.cache.idle_prefixes import IdlePrefixes
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
-from localrun.engine.media.token_ids import border_before
 from localrun.engine.sequence import slot_of
+from localrun.prefixes import border_before
 
 if TYPE_CHECKING:
     from localrun.engine.cache.cell_supply import CellSupply

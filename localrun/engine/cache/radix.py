@@ -23,8 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
-from localrun.engine.media.token_ids import border_before
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.media.token_ids import border_before
 from localrun.engine.sequence import slot_of
-from localrun.prefixes import common_prefix_length
+from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import SavedCells

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.stream_cache import StreamCache
-from localrun.engine.media.token_ids import border_before
+from localrun.prefixes import border_before
 
 if TYPE_CHECKING:
     from localrun.engine.cache.prefix_cache import PrefixCache

@@ -3,7 +3,8 @@
     embeddings   (num_tokens, width), one chunk's part after the other
     positions    (positions of a token, num_tokens), one row after the other; M-RoPE has four rows
 
-llama.cpp takes either tokens or embeddings in a call, so media have batches of their own. A chunk
+llama.cpp takes either tokens or embeddings in a call, so media have batches of their own, with the
+text between tiles as embeddings. A chunk
 that is not causal is alone in its batch, and whole: its tokens see each other.
 """
 
@@ -19,22 +20,24 @@ from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.media.placement import PlacedChunk
+    from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk
+    from localrun.engine.sequence import Sequence
 
 
 class EmbeddingBatch:
     """The arrays of one step; they must live until llama.cpp has computed it."""
 
-    def __init__(self, chunks: list[ScheduledChunk]) -> None:
-        """Build the batch of scheduled parts of media chunks.
+    def __init__(self, chunks: list[ScheduledChunk], rows: TextRows | None = None) -> None:
+        """Build the batch of scheduled parts of media; ``rows`` are for text between tiles.
 
         Raises:
-            ValueError: a part is no medium, is not encoded, or exceeds its chunk.
+            ValueError: a part is no medium, is not encoded, or exceeds its run.
         """
         ordered = sorted(chunks, key=lambda chunk: slot_of(chunk.seq))
         total = sum(chunk.num_tokens for chunk in ordered)
-        parts = [_Part(chunk) for chunk in ordered]
-        self.is_causal = all(part.placed.chunk.shape.is_causal for part in parts)
+        parts = [_Part(chunk, rows) for chunk in ordered]
+        self.is_causal = all(part.is_causal for part in parts)
         if not self.is_causal and not (len(parts) == 1 and parts[0].is_whole):
             raise ValueError("a chunk that is not causal is not alone or not whole in its batch")
         self._embeddings = np.ascontiguousarray(np.concatenate([part.embeddings for part in parts]))
@@ -65,24 +68,48 @@ class EmbeddingBatch:
 
 
 class _Part:
-    """A scheduled part of one chunk: its embeddings and positions."""
+    """A scheduled part of one chunk or of a run of tiles: its embeddings and positions."""
 
-    def __init__(self, chunk: ScheduledChunk) -> None:
+    def __init__(self, chunk: ScheduledChunk, rows: TextRows | None) -> None:
         seq, first = chunk.seq, chunk.seq.num_computed
-        media = seq.media
-        placed = media.at(first) if media is not None else None
+        run = seq.media.run_at(first) if seq.media is not None else ()
         end = first + chunk.num_tokens
-        if media is None or placed is None or end > placed.end:
+        if not run or end > run[-1].end:
             raise ValueError(f"request {seq.request_id} has no medium at {first} to {end}")
-        whole = placed.chunk.embeddings
-        if whole is None:
-            raise ValueError(f"request {seq.request_id} has a medium that is not encoded")
-        self.placed: PlacedChunk = placed
-        self.is_whole = (first, end) == (placed.start, placed.end)
-        self.embeddings = whole[first - placed.start : end - placed.start]
-        self.positions = placed.chunk.shape.positions(
-            media.position_at(placed.start), first - placed.start, end - placed.start
-        )
+        self.is_whole = (first, end) == (run[0].start, run[-1].end)
+        self.is_causal = run[0].chunk.shape.is_causal
+        pieces: list[tuple[np.ndarray, np.ndarray]] = []
+        for placed in run:
+            if first < min(placed.start, end):
+                pieces.append(_text(seq, first, min(placed.start, end), rows))
+            start, first = max(first, placed.start), min(end, placed.end)
+            if start < first:
+                pieces.append(_medium(seq, placed, start, first))
+        self.embeddings = np.concatenate([embeddings for embeddings, _ in pieces])
+        self.positions = np.concatenate([positions for _, positions in pieces], axis=1)
+
+
+def _medium(
+    seq: Sequence, placed: PlacedChunk, first: int, end: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings and positions of tokens [first, end) of a chunk."""
+    whole = placed.chunk.embeddings
+    if whole is None:
+        raise ValueError(f"request {seq.request_id} has a medium that is not encoded")
+    begin, stop = first - placed.start, end - placed.start
+    positions = placed.chunk.shape.positions(seq.position_at(placed.start), begin, stop)
+    return whole[begin:stop], positions
+
+
+def _text(
+    seq: Sequence, first: int, end: int, rows: TextRows | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings and positions of text tokens [first, end) between two tiles."""
+    if rows is None:
+        raise ValueError(f"request {seq.request_id} joins tiles, and the model has no rows")
+    position = seq.position_at(first)
+    positions = np.arange(position, position + end - first, dtype=np.int32)
+    return rows.of(seq.tokens[first:end]), positions[None]
 
 
 def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes

@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 from localrun.engine.media.chunk import ChunkKey, MediaChunk
 from localrun.engine.media.embedding_cache import BUDGET_BYTES, EmbeddingCache
 from localrun.engine.media.skipped_positions import SkippedPositions
-from localrun.engine.media.token_ids import ids_of_chunk
+from localrun.engine.media.token_ids import ids_of_chunk, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ class MediaLibrary:
         self._layouts: OrderedDict[bytes, Layout] = OrderedDict()  # by source, oldest use first
         self._known: OrderedDict[ChunkKey, _KnownChunk] = OrderedDict()  # oldest use first
         self._live: WeakValueDictionary[ChunkKey, MediaChunk] = WeakValueDictionary()
+        self._keys: dict[int, ChunkKey] = {}  # of known chunks, by the first number
         self._next_number = 0  # of a media token
 
     def find(self, source_digest: bytes) -> tuple[MediaPart, ...] | None:
@@ -106,6 +107,11 @@ class MediaLibrary:
         chunk.embeddings, chunk.source = embeddings, None
         self.embeddings.put(chunk.key, embeddings)
 
+    def key_of(self, first_id: int) -> ChunkKey | None:
+        """Return the key of the chunk whose first token has an id; None if it is forgotten."""
+        with self._lock:
+            return self._keys.get(number_of(first_id))
+
     def _revived(self, key: ChunkKey) -> MediaChunk | None:
         """Return a chunk that a sequence holds, or one whose embeddings are kept."""
         live = self._live.get(key)
@@ -124,6 +130,7 @@ class MediaLibrary:
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = self._numbered(made.shape)
+            self._keys[known.first_number] = key
         revived = self._revived(key)
         if revived is not None:
             return revived
@@ -136,5 +143,6 @@ class MediaLibrary:
         self._next_number += shape.num_tokens
         self.skipped.add(known.ids[0], shape.num_tokens - shape.num_positions)
         if len(self._known) >= MAX_CHUNKS:
-            self._known.popitem(last=False)
+            _, forgotten = self._known.popitem(last=False)
+            del self._keys[forgotten.first_number]
         return known

@@ -1,8 +1,9 @@
 """Media steps: which embeddings of media the next forward pass computes.
 
 llama.cpp takes tokens or embeddings in one call, never both, so a step computes parts of media or
-tokens. Parts of several sequences share a step. A chunk that is not causal has a step of its own,
-and is computed whole, whatever the budget: its tokens see each other.
+tokens. Parts of several sequences share a step, and the tiles of an image are one part with the
+text between them if the model allows it (`TextRows`). A chunk that is not causal has a step of its
+own, and is computed whole, whatever the budget: its tokens see each other.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ def media_parts(prompts: Iterable[Sequence], num_tokens: int) -> dict[Sequence, 
     """
     parts: dict[Sequence, int] = {}
     for seq in prompts:
-        placed = seq.media.at(seq.num_computed) if seq.media else None
-        if placed is None or placed.chunk.embeddings is None:
+        run = seq.media.run_at(seq.num_computed) if seq.media else ()
+        if not run or any(placed.chunk.embeddings is None for placed in run):
             continue
-        num_pending = placed.end - seq.num_computed
-        if not placed.chunk.shape.is_causal:
+        num_pending = run[-1].end - seq.num_computed
+        if not run[0].chunk.shape.is_causal:
             if parts:
                 continue
             return {seq: num_pending}

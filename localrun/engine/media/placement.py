@@ -2,7 +2,8 @@
 
     tokens      [ text | chunk | text | chunk | text ]
 
-The position of a token is its index less the positions that the chunks before it skip.
+The position of a token is its index less the positions that the chunks before it skip. The tiles of
+an image are chunks with a few tokens of text between them: a run, which may be computed together.
 
 Only sequences with media have one. Immutable; a context shift makes another.
 """
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.engine.media.chunk import MediaChunk
+
+
+MAX_TEXT_BETWEEN = 32  # tokens between two tiles; more are computed as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,10 @@ class PlacedChunk:
 class SequenceMedia:
     """The chunks of a sequence in their order."""
 
-    def __init__(self, chunks: Sequence[PlacedChunk]) -> None:
+    def __init__(self, chunks: Sequence[PlacedChunk], *, joins_tiles: bool = False) -> None:
+        """``joins_tiles``: the tiles of an image and the text between them are one run."""
         self.chunks = tuple(chunks)
+        self._joins_tiles = joins_tiles
         self.num_skipped = sum(placed.chunk.num_skipped for placed in self.chunks)
 
     def position_at(self, index: int) -> int:
@@ -54,6 +60,18 @@ class SequenceMedia:
     def at(self, index: int) -> PlacedChunk | None:
         """Return the chunk that the token at an index belongs to, or None."""
         return next((one for one in self.chunks if one.start <= index < one.end), None)
+
+    def run_at(self, index: int) -> tuple[PlacedChunk, ...]:
+        """Return the chunks of the run from the token at an index on; empty if it is text."""
+        number = next((at for at, one in enumerate(self.chunks) if one.end > index), None)
+        if number is None or self.chunks[number].start > index:
+            return ()
+        run = [self.chunks[number]]
+        for placed in self.chunks[number + 1 :] if self._joins_tiles else ():
+            if not _are_tiles(run[-1], placed):
+                break
+            run.append(placed)
+        return tuple(run)
 
     def num_text_from(self, index: int) -> int | None:
         """Return how many tokens of text stand at an index before a chunk; None: all others."""
@@ -79,4 +97,13 @@ class SequenceMedia:
             for placed in self.chunks
             if placed.start >= end
         ]
-        return SequenceMedia(kept + moved) if kept or moved else None
+        joins = self._joins_tiles
+        return SequenceMedia(kept + moved, joins_tiles=joins) if kept or moved else None
+
+
+def _are_tiles(placed: PlacedChunk, following: PlacedChunk) -> bool:
+    """Return whether two chunks are parts of one image that may be in one batch."""
+    chunk, other = placed.chunk, following.chunk
+    is_one_image = chunk.key.digest == other.key.digest and other.key.index == chunk.key.index + 1
+    is_plain = chunk.shape.is_causal and not chunk.shape.has_mrope
+    return is_one_image and is_plain and following.start - placed.end <= MAX_TEXT_BETWEEN

@@ -6,7 +6,8 @@ prefix caches compare, share and count media as they do text:
     first token of a chunk     -(2 * number + 1)      odd
     the others                 -(2 * number + 2)      even
 
-A chunk is never divided in a cache: a position is a border unless the token behind it is even.
+A chunk is never divided in a cache: a position is a border unless the token behind it is even
+(`localrun.prefixes`).
 """
 
 from __future__ import annotations
@@ -23,25 +24,9 @@ def ids_of_chunk(first_number: int, num_tokens: int) -> list[int]:
     return [-(2 * first_number + 1), *(-(2 * number + 2) for number in others)]
 
 
-def is_inside(token: int) -> bool:
-    """Return whether a token continues a chunk, so that no border is before it."""
-    return token < 0 and token % 2 == 0
-
-
-def border_before(tokens: Sequence[int], position: int) -> int:
-    """Return the last border at or before a position: the position itself if it is one."""
-    if position >= len(tokens):
-        return position
-    while is_inside(tokens[position]):
-        position -= 1
-    return position
-
-
-def border_behind(tokens: Sequence[int], position: int) -> int:
-    """Return the first border at or behind a position; the end of the tokens is one."""
-    while position < len(tokens) and is_inside(tokens[position]):
-        position += 1
-    return position
+def number_of(first_id: int) -> int:
+    """Return the number of a chunk's first token, given its id."""
+    return (-first_id - 1) // 2
 
 
 def text_only(tokens: Sequence[int]) -> list[int]:

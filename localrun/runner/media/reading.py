@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from localrun.errors import UsageError
+from localrun.errors import LocalrunError, UsageError
 from localrun.media.documents import read_pdf
 from localrun.media.images import decode_image
 from localrun.media.kinds import kind_of
@@ -32,9 +32,16 @@ LOW_DETAIL = "low"
 class MediaReader:
     """Reads media for one loaded model; ``projector`` None: it neither sees nor hears."""
 
-    def __init__(self, projector: LoadedProjector | None, library: MediaLibrary) -> None:
+    def __init__(
+        self,
+        projector: LoadedProjector | None,
+        library: MediaLibrary,
+        refusal: LocalrunError | None = None,
+    ) -> None:
+        """``refusal``: why images and sounds are refused, if the model has a projector."""
         self._projector = projector
         self._library = library
+        self._refusal = refusal
 
     def read(self, medium: Medium) -> tuple[PromptPart, ...]:
         """Return the parts of a medium in a prompt; blocks while it is decoded.
@@ -51,6 +58,7 @@ class MediaReader:
         return self._image(data, name, is_low_detail=medium.get("detail") == LOW_DETAIL)
 
     def _image(self, data: bytes, name: str, *, is_low_detail: bool) -> tuple[MediaPart, ...]:
+        self._check_refusal()
         if self._projector is None or not self._projector.sees:
             raise UsageError(f"{name} is an image, and the model does not see", param=name)
         digest = hashlib.sha256(data + bytes([is_low_detail])).digest()
@@ -61,6 +69,7 @@ class MediaReader:
         return self._parts_of(pixels, digest, self._projector)
 
     def _sound(self, data: bytes, name: str) -> tuple[MediaPart, ...]:
+        self._check_refusal()
         projector = self._projector
         if projector is None or not projector.hears:
             raise UsageError(f"{name} is a sound, and the model does not hear", param=name)
@@ -73,6 +82,10 @@ class MediaReader:
         samples = decode_sound(data, name, rate=projector.sample_rate)
         content = hashlib.sha256(b"samples" + samples.tobytes()).digest()
         return self._library.add(digest, content, projector.tokenize_audio(samples))
+
+    def _check_refusal(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
 
     def _document(self, data: bytes, name: str, title: str) -> tuple[PromptPart, ...]:
         """Return the pages of a PDF, each behind a line with its number."""

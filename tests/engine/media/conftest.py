@@ -45,7 +45,7 @@ def open_family(pair_files: Callable[[str], tuple[Path, Path]]) -> Iterator[Open
             model = load_model(
                 [text], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
             )
-            loaded[family] = open_pair(model, projector, native_log)
+            loaded[family] = open_pair(model, text, projector, native_log)
         return loaded[family]
 
     yield load

@@ -51,11 +51,19 @@ PROJECTORS = {
 TWO_LINE_ENDS = "ĊĊ"  # one token that idefics3 looks for
 
 
-def write_pair(folder: Path, family: str, vocabulary: Path) -> tuple[Path, Path]:
-    """Write the two files of a family; return the paths of text model and projector."""
+JOINED = 2  # patches along each side of an embedding of idefics3
+
+
+def write_pair(
+    folder: Path, family: str, vocabulary: Path, joined: int = JOINED
+) -> tuple[Path, Path]:
+    """Write the two files of a family; return the paths of text model and projector.
+
+    If ``joined`` does not divide the patches of a side, idefics3 aborts the process that encodes.
+    """
     text, projector = folder / f"{family}.gguf", folder / f"{family}.mmproj.gguf"
     _write_text_model(text, family, vocabulary)
-    _write_projector(projector, family)
+    _write_projector(projector, family, joined)
     return text, projector
 
 
@@ -183,7 +191,7 @@ def _copy_vocabulary(writer: GGUFWriter, source: Path, controls: Sequence[str]) 
     return len(tokens)
 
 
-def _write_projector(path: Path, family: str) -> None:
+def _write_projector(path: Path, family: str, joined: int) -> None:
     file = _File(path, "clip")
     writer = file.writer
     sees, hears = family != "ultravox", family in {"ultravox", "omni"}
@@ -198,13 +206,13 @@ def _write_projector(path: Path, family: str) -> None:
     else:
         writer.add_string("clip.projector_type", PROJECTORS[family])
     if sees:
-        _add_eye(file, family)
+        _add_eye(file, family, joined)
     if hears:
         _add_ear(file)
     file.save()
 
 
-def _add_eye(file: _File, family: str) -> None:
+def _add_eye(file: _File, family: str, joined: int) -> None:
     writer, is_dynamic = file.writer, family in {"qwen25vl", "qwen3vl"}
     activation = "silu" if family == "qwen25vl" else "gelu"
     writer.add_bool(f"clip.use_{activation}", True)  # noqa: FBT003
@@ -214,7 +222,7 @@ def _add_eye(file: _File, family: str) -> None:
             "attention.head_count": EYE_HEADS,
     }  # fmt: skip
     if family in {"idefics3", "gemma3"}:
-        sizes["projector.scale_factor"] = 2
+        sizes["projector.scale_factor"] = joined
     if family == "idefics3":
         sizes["preproc_image_size"] = 3 * SIDE
     if is_dynamic:
@@ -235,11 +243,11 @@ def _add_eye(file: _File, family: str) -> None:
         file.filled("v.post_ln.bias", EYE_WIDTH)
     file.ones("v.post_ln.weight", EYE_WIDTH)
     _add_encoder_layers(file, "v", family)
-    _add_projection(file, family)
+    _add_projection(file, family, joined)
 
 
-def _add_projection(file: _File, family: str) -> None:
-    merged = 4 * EYE_WIDTH
+def _add_projection(file: _File, family: str, joined: int) -> None:
+    merged = joined**2 * EYE_WIDTH
     if family == "idefics3":
         file.random("mm.model.fc.weight", WIDTH, merged)
     elif family == "gemma3":

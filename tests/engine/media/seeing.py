@@ -15,6 +15,7 @@ from localrun.engine.media.encoder import MediaEncoder
 from localrun.engine.media.library import MediaLibrary
 from localrun.engine.media.placement import PlacedChunk, SequenceMedia
 from localrun.engine.media.projector import LoadedProjector
+from localrun.engine.media.text_rows import TextRows, open_text_rows
 from localrun.engine.params import LoadOptions, SamplingParams
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
@@ -52,6 +53,7 @@ class Pair:
 
     model: Model
     projector: LoadedProjector
+    rows: TextRows | None = None
     library: MediaLibrary = field(default_factory=MediaLibrary)
 
     def sequence(
@@ -75,9 +77,13 @@ class Pair:
             tokens=tokens,
             max_tokens=len(tokens) + new,
             sampling=GREEDY,
-            media=SequenceMedia(placed) if placed else None,
+            media=self._media(placed, joins_tiles=not more.get("adapters")),
             **more,  # type: ignore[arg-type]
         )
+
+    def _media(self, placed: list[PlacedChunk], *, joins_tiles: bool) -> SequenceMedia | None:
+        joins = joins_tiles and self.rows is not None
+        return SequenceMedia(placed, joins_tiles=joins) if placed else None
 
     def parts(self, medium: np.ndarray) -> tuple[MediaPart, ...]:
         digest = hashlib.sha256(repr(medium.shape).encode() + medium.tobytes()).digest()
@@ -88,9 +94,11 @@ class Pair:
         return self.library.add(digest, digest, read(medium))
 
 
-def open_pair(model: Model, path: Path, log: NativeLog, *, step_tokens: int = 512) -> Pair:
+def open_pair(
+    model: Model, text: Path, path: Path, log: NativeLog, *, step_tokens: int = 512
+) -> Pair:
     projector = LoadedProjector(path, model, log, num_threads=1, step_tokens=step_tokens)
-    return Pair(model, projector)
+    return Pair(model, projector, open_text_rows(model, text, projector.width))
 
 
 class Seeing:
@@ -105,7 +113,12 @@ class Seeing:
     ) -> None:
         self.pair = pair
         self.context = LlamaContext(
-            pair.model, limits, num_threads=1, options=options, skipped=pair.library.skipped
+            pair.model,
+            limits,
+            num_threads=1,
+            options=options,
+            skipped=pair.library.skipped,
+            text_rows=pair.rows,
         )
         self.cache = self.context.open_cache()
         self.scheduler = Scheduler(limits, self.cache)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.media.seeing import Pair, Seeing, answer, picture
+from tests.engine.media.seeing import LIMITS, Pair, Seeing, answer, picture
+from tests.engine.media.test_answers import EXACT
 
 if TYPE_CHECKING:
+    from localrun.engine.scheduler import ScheduledChunk
     from tests.engine.media.conftest import OpenPair
 
 STORY = "<|im_start|>user\nTell me a story.<|im_end|>\n<|im_start|>assistant\n"
@@ -41,6 +44,50 @@ def test_a_stream_goes_on_inside_an_encode(tiles: Pair) -> None:
     seeing.finish()
     assert answer(stream) == answer(alone)
     seeing.close()
+
+
+def count_media_steps(seeing: Seeing, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list to which each step that computes media adds its number of tokens."""
+    steps: list[int] = []
+    forward = seeing.context.forward
+
+    def counted(chunks: list[ScheduledChunk]) -> list[list[int]]:
+        if chunks[0].seq.is_at_medium:
+            steps.append(sum(chunk.num_tokens for chunk in chunks))
+        return forward(chunks)
+
+    monkeypatch.setattr(seeing.context, "forward", counted)
+    return steps
+
+
+def test_the_tiles_of_an_image_are_one_batch_with_the_text_between_them(
+    tiles: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = Seeing(Pair(tiles.model, tiles.projector), options=EXACT)
+    joined = Seeing(tiles, options=EXACT)
+    num_apart = count_media_steps(apart, monkeypatch)
+    num_joined = count_media_steps(joined, monkeypatch)
+
+    (one,), (other,) = apart.ask(QUESTION), joined.ask(QUESTION)
+
+    assert answer(one) == answer(other)
+    assert one.media is not None
+    assert len(num_apart) == len(one.media.chunks) > 5
+    assert num_joined == [one.media.chunks[-1].end - one.media.chunks[0].start]
+    apart.close()
+    joined.close()
+
+
+def test_tiles_that_exceed_a_step_are_computed_in_several(tiles: Pair) -> None:
+    narrow = replace(LIMITS, step_tokens=50)
+    apart = Seeing(Pair(tiles.model, tiles.projector), options=EXACT)
+    joined = Seeing(tiles, narrow, EXACT)
+
+    (one,), (other, _) = apart.ask(QUESTION), joined.ask(QUESTION, [STORY], new=12)
+
+    assert answer(one) == answer(other)
+    apart.close()
+    joined.close()
 
 
 def test_an_encode_of_a_cancelled_request_ends(tiles: Pair) -> None:

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from localrun.engine.media.chunk import ChunkShape, MediaChunk
 from localrun.engine.media.library import MediaLibrary, TokenizedChunk
-from localrun.engine.media.token_ids import (
-    border_before,
-    border_behind,
-    ids_of_chunk,
-    is_inside,
-    text_only,
-)
+from localrun.engine.media.token_ids import ids_of_chunk, text_only
+from localrun.prefixes import border_before, border_behind, is_inside
 
 KIB = 1024
 

@@ -21,7 +21,6 @@ from tests.browsers.chatting import (
     new_chat,
     say,
 )
-from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,10 +159,13 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     page.wait(f"document.querySelector('.message.assistant .branches') && {DONE}")
     last_kept(page, site, 3)
     path = f"{site.url}/api/localrun/chats/{chat}/export?format="
+    page.run(
+        "window.saved = []; document.addEventListener('click', ({ target }) => {"
+        " if (target.matches('a[download]')) window.saved.push(target.href); }, true);"
+    )
     choose(page, 2)
-    wait_until(lambda: f"{path}md" in page.requests)
     choose(page, 3)
-    wait_until(lambda: f"{path}json" in page.requests)
+    assert page.wait("window.saved.length === 2 && window.saved") == [f"{path}md", f"{path}json"]
     assert "## You\n\n- dot.gif\n\nsay seen" in httpx.get(f"{path}md").text
     exported = httpx.get(f"{path}json")
     assert exported.headers["content-disposition"] == f'attachment; filename="chat-{chat}.json"'
@@ -185,7 +187,7 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     [
         ("{", "odd.json: "),
         ('{"a": 1}', "odd.json: it is no exported chat"),
-        ('{"messages": [{"role": "user", "content": "a"}, {"role": "odd"}]}', "odd.json: "),
+        ('{"messages": [{"role": "user", "content": "a"}, {"role": "odd"}]}', "odd.json: role"),
     ],
 )
 def test_what_is_no_export_is_refused_and_nothing_is_kept(

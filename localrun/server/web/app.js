@@ -89,7 +89,7 @@ document.body.append(importer);
 async function importChosen() {
   const [file] = importer.files;
   try {
-    location.hash = `#/chat/${await Conversation.import(await file.text())}`;
+    location.hash = `#/chat/${await Conversation.import(await file.text(), newConversation().model)}`;
   } catch (error) {
     notify(`${file.name}: ${error.message}`, "error");
   }

@@ -28,8 +28,8 @@ export class Conversation extends EventTarget {
   }
 
   /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
-  static async import(text) {
-    const { title, model, settings = {}, messages, head } = JSON.parse(text);
+  static async import(text, otherModel) {
+    const { title, model = otherModel, settings = {}, messages, head } = JSON.parse(text);
     if (!Array.isArray(messages)) throw new Error("it is no exported chat");
     const { id } = await post(CHATS, { model, settings, title });
     try {

@@ -2,7 +2,9 @@
 
 libmtmd asks before each node of its graph. If the answer is yes, it computes up to there and calls
 once more; a False then ends the encode. A pause every few nodes gives streams a step some thirty
-times a second. All of it happens on the thread that encodes.
+times a second. Each pause makes the threads of the encode wait for each other, which takes long if
+other programs have the processors, so that pauses are rare while nothing is done in them. All of it
+happens on the thread that encodes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TARGET_S = 0.02  # of encoding between two pauses
+ALONE_S = 0.2  # the same while nothing else is computed; a new request waits so long at most
+WORK_S = 0.0003  # in a pause, from which on something was computed in it
+SHRINK = 1 / 16  # at most, from one pause to the next
 FIRST_NODES, MAX_NODES = 4, 512
 _EVAL = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 _FIELD = dict(mtmd.mtmd_context_params._fields_)["cb_eval"]
@@ -32,7 +37,7 @@ class EncodePauses:
         self.native = ctypes.cast(self._callback, _FIELD)
         self._go_on: Callable[[], bool] | None = None
         self._num_nodes = FIRST_NODES  # between two pauses
-        self._num_asked = 0
+        self._num_asked = 0  # nodes since the last pause
         self._resumed_at = 0.0
         self._error: BaseException | None = None
         self.was_stopped = False
@@ -54,22 +59,25 @@ class EncodePauses:
             return not is_question
         if is_question:
             self._num_asked += 1
-            return self._num_asked % self._num_nodes == 0
+            return self._num_asked >= self._num_nodes
+        self._num_asked = 0
         return self._pause(self._go_on)
 
     def _pause(self, go_on: Callable[[], bool]) -> bool:
         """Let other work be done; return whether the encode goes on."""
-        seconds = self._clock() - self._resumed_at
+        paused_at = self._clock()
+        seconds = paused_at - self._resumed_at
         try:
             goes_on = go_on()
         except BaseException as error:  # noqa: BLE001 - it must not pass through C
             self._error, goes_on = error, False
-        self._adapt(seconds)
         self._resumed_at = self._clock()
+        is_alone = self._resumed_at - paused_at < WORK_S
+        self._adapt(seconds, ALONE_S if is_alone else TARGET_S)
         self.was_stopped = not goes_on
         return goes_on
 
-    def _adapt(self, seconds: float) -> None:
-        """Set the distance of pauses by the time of the last piece, at most by a factor of two."""
-        factor = min(2.0, max(0.5, TARGET_S / max(seconds, 1e-6)))
+    def _adapt(self, seconds: float, target_s: float) -> None:
+        """Set the distance of pauses by the time of the last piece; it at most doubles."""
+        factor = min(2.0, max(SHRINK, target_s / max(seconds, 1e-6)))
         self._num_nodes = min(MAX_NODES, max(1, round(self._num_nodes * factor)))

@@ -13,7 +13,7 @@ class Encode:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.pauses = EncodePauses(lambda: self.now)
+        self.pauses = EncodePauses(lambda: self.now, lambda: self.now)
         self.gaps: list[float] = []  # seconds of encoding before each pause
 
     def run(self, num_nodes: int, work_s: float) -> None:

@@ -28,6 +28,7 @@ from localrun.services.quantizing.kept import kept_in, kept_text
 from localrun.services.remotes.stored import refuse_remote
 from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
+from localrun.workers.command import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ VARIABLES = {  # of settings that a load leaves to the server
     "context": CONTEXT_LENGTH,
     "device": "LOCALRUN_DEVICE",
     "parallel": NUM_PARALLEL,
+    "worker": WORKERS,
     "cache type": KV_CACHE_TYPE,
     "flash attention": FLASH_ATTENTION,
 }
@@ -90,6 +92,13 @@ def layout_setting(stats: Stats) -> LoadSetting:
     count = stats.num_layout_switches
     reason = f"changed {count} time{'s'[: count != 1]} to compute faster" if count else ""
     return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)
+
+
+def drafts_setting(sources: Sequence[str]) -> LoadSetting:
+    """Return where draft tokens come from."""
+    reason = "used as far as they save time" if sources else "its memory cannot take tokens back"
+    value = ", ".join(sources) or "none"
+    return LoadSetting(name="draft tokens", value=value, source="default", reason=reason)
 
 
 def kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
@@ -138,6 +147,7 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
     if model.stats.num_cells:
         yield cells_setting(model.stats)
         yield layout_setting(model.stats)
+    yield drafts_setting(model.draft_sources)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield from _rules(server)

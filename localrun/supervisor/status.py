@@ -58,9 +58,16 @@ class RunningModel:
     reason: str = ""  # of a failure
     retry_after_s: float = 0.0
     num_threads: int = 0
-    speculates: bool = False  # speculative decoding is on
+    draft_sources: tuple[str, ...] = ()  # of speculative decoding; empty if it is off
     cpu_variant: str = ""
     keep_alive: KeepAlive | None = None  # of the last request
+
+    @property
+    def worker_bytes(self) -> dict[str, int]:
+        """Return the memory on workers, by their devices' names."""
+        plan = self.planned.plan if self.planned else None
+        far = {share.device.name for share in plan.shares if share.device.worker} if plan else set()
+        return {name: size for name, size in self.memory if name in far}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +163,7 @@ def _loaded(
         tokens_per_s=runner.heartbeat.tokens_per_s,
         is_pinned=served.is_pinned,
         num_threads=ready.num_threads,
-        speculates=ready.speculates,
+        draft_sources=ready.draft_sources,
         cpu_variant=ready.cpu_variant,
         keep_alive=served.keep_alive,
     )

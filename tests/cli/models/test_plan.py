@@ -68,7 +68,8 @@ def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
         "name", "is_here", "cannot_load", "context", "asked_context", "context_note", "cells",
         "parallel",
         "cache_type", "fits", "reason",
-        "projector_bytes", "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
+        "projector_bytes", "workers_away",
+        "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip
     assert set(told["devices"][0]) == set(DEVICE)
     assert told["parallel"] == 2

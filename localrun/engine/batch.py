@@ -61,7 +61,7 @@ class Batch:
         outputs: dict[Sequence, tuple[ScheduledChunk, int]] = {}
         end = 0
         self._logits[:total], self.prompt_outputs = 0, []
-        for chunk in sorted(chunks, key=_slot_of_chunk):
+        for chunk in self.in_order(chunks):
             seq, start, end = chunk.seq, end, end + chunk.num_cells
             first, last = seq.num_computed, start + chunk.num_tokens - 1
             self._tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
@@ -81,7 +81,7 @@ class Batch:
     def _fill_single_tokens(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
         """Write chunks of one token each, as most steps have, with a few calls of numpy."""
         count = len(chunks)
-        ordered = sorted(chunks, key=_slot_of_chunk)
+        ordered = self.in_order(chunks)
         sequences = [chunk.seq for chunk in ordered]
         self._tokens[:count] = [seq.tokens[-1] for seq in sequences]
         self._positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
@@ -90,6 +90,10 @@ class Batch:
         self.native.n_tokens = count
         places = {chunk.seq: place for place, chunk in enumerate(ordered)}
         return [(chunk, places[chunk.seq]) for chunk in chunks]
+
+    def in_order(self, chunks: list[ScheduledChunk]) -> list[ScheduledChunk]:
+        """Return the chunks in the order of their tokens."""
+        return sorted(chunks, key=_slot_of_chunk)
 
     def fill_inputs(self, inputs: list[list[int]], first: int = 0) -> None:
         """Write whole inputs, each in the slot of its index, from position ``first`` on.

@@ -35,6 +35,7 @@ from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
+from localrun.engine.speculation.mtp_context import hidden_states, keep_hidden_states
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError
 from localrun.hardware.cpu import free_host_bytes
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
     from localrun.engine.sequence import Sequence
+    from localrun.engine.speculation.mtp_layers import MtpLayers
     from localrun.engine.threads import ThreadGauge
 
 NO_CELLS, ABORTED = 1, 2  # return codes of llama_decode
@@ -67,11 +69,14 @@ class LlamaContext:
         free_bytes: Callable[[], int] = free_host_bytes,
         skipped: SkippedPositions = NONE,
         text_rows: TextRows | None = None,
+        mtp: MtpLayers | None = None,
     ) -> None:
         """``free_bytes`` returns the memory that is free for more cells.
 
-        ``text_rows`` are needed by sequences whose media join tiles.
+        ``text_rows`` are needed by sequences whose media join tiles. ``mtp`` gets the hidden states
+        of all tokens.
         """
+        self._mtp = mtp
         self._model = model
         self._limits = limits
         self._free_bytes = free_bytes
@@ -79,6 +84,8 @@ class LlamaContext:
         self._text_rows = text_rows
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
+        if mtp is not None:
+            keep_hidden_states(self._unified.handle)
         self._streams: NativeContext | None = None
         self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
         self.stream_cells = self._longest_stream()
@@ -152,6 +159,8 @@ class LlamaContext:
             return self._forward_media(chunks)
         outputs = self._batch.fill(chunks)
         self._decode(self._batch.native, chunks)
+        if self._mtp is not None:
+            self._pass_hidden_states(self._mtp, chunks)
         for chunk, index in self._batch.prompt_outputs:  # first, because sampling changes logits
             self._sampler.score_prompt(chunk, index)
         return self._sampler.sample(outputs)
@@ -168,6 +177,8 @@ class LlamaContext:
             handle = self._open_streams(self.stream_cells)
         if handle is None:
             return None
+        if self._mtp is not None:
+            keep_hidden_states(handle)
         self._streams = NativeContext(handle, num_streams=self._limits.num_slots)
         self._abort.attach(handle)
         self._threads = self._open_threads(handle)
@@ -206,6 +217,14 @@ class LlamaContext:
         self.close_streams()
         self._unified.close()
         self._adapters.close()
+
+    def _pass_hidden_states(self, mtp: MtpLayers, chunks: list[ScheduledChunk]) -> None:
+        """Let the MTP layers keep the hidden states of a step."""
+        total = sum(chunk.num_cells for chunk in chunks)
+        states, start = hidden_states(self._active.handle, total, mtp.width), 0
+        for chunk in self._batch.in_order(chunks):
+            mtp.observe(chunk, states[start : start + chunk.num_cells])
+            start += chunk.num_cells
 
     def _forward_media(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         """Compute embeddings of media; a chunk that is not causal is computed in one ubatch."""

@@ -125,6 +125,7 @@ def set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a str
 def _params(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> Any:  # noqa: ANN401 - a struct
     params = llama_cpp.llama_context_default_params()
     params.n_batch = params.n_ubatch = limits.step_tokens
+    params.n_rs_seq = limits.num_rollback
     # 0 would size the buffers for logits of every token
     params.n_outputs_max = limits.num_slots + model.shares_cells + limits.num_drafts
     params.n_threads = params.n_threads_batch = num_threads

@@ -53,6 +53,7 @@ class SchedulerLimits:
     step_tokens: int = STEP_TOKENS
     min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
     num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
+    num_rollback: int = 0  # draft tokens of a sequence that a recurrent state takes back
     stream_cells: int = 0  # tokens of one sequence in a stream of its own; 0: no streams
     host_cache_bytes: int = 0  # host memory for prefixes that were moved out of the cells
 

@@ -74,11 +74,13 @@ class Sequence:
     finish: FinishReason | None = None
     num_drafted: int = 0  # draft tokens that were verified
     num_accepted: int = 0  # of these, accepted
+    drafts_by_source: dict[str, tuple[int, int]] = field(default_factory=dict)  # verified, accepted
     scores: Scores | None = None  # log-probabilities, if the request wants them
     shift: ContextShift | None = None  # None: generation ends when the context is full
     num_dropped: int = 0  # tokens dropped by context shifts
     adapters: AdapterSet = ()  # cells are shared between equal sets only
     returns_tokens: bool = False  # the final event has all token ids
+    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
     predicted: tuple[int, ...] = ()  # the client's prediction of the output (OpenAI)
     num_predicted: int = 0  # draft tokens taken from the prediction
     num_predicted_accepted: int = 0  # of these, accepted
@@ -158,6 +160,11 @@ class Sequence:
         if self.scores is None:
             return self.text.push(piece)
         return self.scores.push(self.text, piece)
+
+    def count_drafts(self, source: str, num_drafted: int, num_accepted: int) -> None:
+        """Count draft tokens of a source that were verified."""
+        drafted, accepted = self.drafts_by_source.get(source, (0, 0))
+        self.drafts_by_source[source] = drafted + num_drafted, accepted + num_accepted
 
     def shift_context(self, shift: ContextShift) -> None:
         """Drop old tokens; the sequence must not run."""

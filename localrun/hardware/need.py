@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.hardware.mtp import MTP_ROLLBACK, uses_mtp
+
 if TYPE_CHECKING:
     from localrun.hardware.shape import LayerShape, ModelShape
 
@@ -45,7 +47,8 @@ def cell_bytes(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:
     width = layer.key_width + layer.value_width
     cells = _num_cells(layer, shape, setup)
     cache = round(width * CELL_BYTES[setup.cache_type] * cells)
-    return cache + layer.state_bytes * setup.num_slots
+    num_copies = 1 + (MTP_ROLLBACK if uses_mtp(shape, setup.num_slots) else 0)
+    return cache + layer.state_bytes * setup.num_slots * num_copies
 
 
 def compute_bytes(shape: ModelShape, setup: Setup) -> int:

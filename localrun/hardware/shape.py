@@ -44,6 +44,7 @@ class ModelShape:
     mixing_width: int = 0  # of the input of a recurrent layer's mixing; 0 without one
     head_sizes: tuple[int, ...] = ()  # elements of one head's keys and of its values
     has_flash_attention: bool = True  # llama.cpp has it for the architecture
+    num_mtp_layers: int = 0  # the last layers, which draft tokens
     extra_widths: int = 0  # further vectors per token that an architecture keeps
 
     @property

@@ -140,6 +140,7 @@ def _finished(seq: Sequence, now: float) -> Finished:
         generation_s=now - first,
         drafted_tokens=seq.num_drafted,
         accepted_tokens=seq.num_accepted,
+        drafts=tuple((name, *counts) for name, counts in seq.drafts_by_source.items()),
         predicted_right=seq.num_predicted_accepted if seq.predicted else None,
         predicted_wrong=seq.num_predicted - seq.num_predicted_accepted if seq.predicted else None,
         dropped_tokens=seq.num_dropped,

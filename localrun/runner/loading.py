@@ -41,7 +41,7 @@ from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.control_tokens import prepare_guard
 from localrun.runner.prompts.templates import Templates, analyze
 from localrun.runner.saved_prompts import file_identities
-from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
+from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
@@ -90,6 +90,7 @@ class LoadedModel:
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
             split=TensorSplit(load.tensor_split, load.num_host_experts),
+            has_mtp=load.has_mtp,
             on_progress=throttled(channel),
         )
         self._beside.prepare_prompts(self._model)
@@ -98,7 +99,8 @@ class LoadedModel:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
-            num_drafts=max_drafts(self._model),
+            num_drafts=max_drafts(self._model, load),
+            num_rollback=num_rollback(self._model, load),
             stream_cells=self._num_ctx,
             host_cache_bytes=load.host_cache_bytes,
         )
@@ -144,7 +146,7 @@ class LoadedModel:
             load_s=time.monotonic() - self._started_at,
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
-            speculates=self._drafting.speculation is not None,
+            draft_sources=self._drafting.source_names,
             cpu_variant=loaded_variant() or "",
         )
 
@@ -189,6 +191,7 @@ class LoadedModel:
             gauge=self._gauge,
             skipped=self._library.skipped,
             text_rows=self._text_rows,
+            mtp=self._drafting.mtp,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)

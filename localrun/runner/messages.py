@@ -49,6 +49,7 @@ class Load:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     draft_paths: tuple[str, ...] = ()  # of the draft model, as model_paths
+    has_mtp: bool = False  # the file has MTP layers that are used
     num_cells: int = 0  # of the cache; never fewer than num_ctx
     tensor_split: tuple[float, ...] = ()  # layers for each GPU; empty = llama.cpp divides them
     num_host_experts: int = 0  # layers, from the first, whose experts stay on the CPU
@@ -109,6 +110,7 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     is_background: bool = False  # gives way to requests that are not
+    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,7 @@ class Ready:
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     num_threads: int = 0  # of the CPU that compute
-    speculates: bool = False  # speculative decoding is possible
+    draft_sources: tuple[str, ...] = ()  # of speculative decoding; empty if it is not possible
     cpu_variant: str = ""  # of the CPU's backend, "haswell"; empty if it has none
 
 
@@ -202,6 +204,7 @@ class Finished:
     generation_s: float
     drafted_tokens: int = 0  # draft tokens that were verified
     accepted_tokens: int = 0  # of these, the correct ones
+    drafts: tuple[tuple[str, int, int], ...] = ()  # (draft source, verified tokens, accepted ones)
     dropped_tokens: int = 0  # removed from the context during generation
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, if `Generation.returns_tokens`

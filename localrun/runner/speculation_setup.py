@@ -13,6 +13,9 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
+from localrun.engine.speculation.earlier_answers import EarlierAnswers
+from localrun.engine.speculation.mtp_context import MtpContext
+from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
@@ -22,6 +25,7 @@ from localrun.engine.speculation.speculator import (
     Speculator,
 )
 from localrun.engine.threads import useful_threads
+from localrun.hardware.mtp import MTP_ROLLBACK
 
 if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
@@ -31,9 +35,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def max_drafts(model: Model) -> int:
+def max_drafts(model: Model, load: Load) -> int:
     """Return the draft tokens that a step may verify: 0 if rejected ones cannot be removed."""
-    return MAX_DRAFTS if model.shares_cells and not model.only_embeds else 0
+    if model.only_embeds:
+        return 0
+    if model.shares_cells:
+        return MAX_DRAFTS
+    return min(MAX_DRAFTS, num_rollback(model, load) * load.num_parallel)
+
+
+def num_rollback(model: Model, load: Load) -> int:
+    """Return how many draft tokens the state of a sequence must take back."""
+    return MTP_ROLLBACK if load.has_mtp and model.memory.has_state else 0
 
 
 class SpeculationSetup:
@@ -54,12 +67,28 @@ class SpeculationSetup:
         self._gauge = gauge
         self._model: Model | None = None
         self._context: LlamaContext | None = None
-        sources: list[DraftSource] = [ForcedTokens(), PredictedOutput(), PromptLookup()]
+        self._mtp_context: MtpContext | None = None
+        self.mtp: MtpLayers | None = None  # which get the hidden states of the model
+        sources: list[DraftSource] = [
+            ForcedTokens(),
+            PredictedOutput(),
+            PromptLookup(),
+            EarlierAnswers(),
+        ]
         if load.draft_paths and not limits.num_drafts:
             _log.warning("the draft model is not used: this model cannot take tokens back")
         elif load.draft_paths:
             sources += self._open_draft_model(load, target, limits, native_log)
-        self.speculation = Speculator(sources) if limits.num_drafts else None
+        if load.has_mtp and limits.num_drafts:
+            self.mtp = self._open_mtp_layers(load, target, limits)
+            sources.append(self.mtp)
+        max_length = limits.num_rollback or MAX_DRAFTS
+        self.speculation = Speculator(sources, max_length=max_length) if limits.num_drafts else None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names of the draft sources, none without speculative decoding."""
+        return self.speculation.source_names if self.speculation else ()
 
     @property
     def has_draft_model(self) -> bool:
@@ -68,10 +97,22 @@ class SpeculationSetup:
 
     def close(self) -> None:
         """Free the draft model."""
+        if self._mtp_context is not None:
+            self._mtp_context.close()
         if self._context is not None:
             self._context.close()
         if self._model is not None:
             self._model.close()
+
+    def _open_mtp_layers(self, load: Load, target: Model, limits: SchedulerLimits) -> MtpLayers:
+        self._mtp_context = MtpContext(
+            target,
+            num_slots=limits.num_slots,
+            num_cells=limits.num_cells,
+            capacity=limits.step_tokens,
+            num_threads=useful_threads(target.size_bytes, load.num_threads),
+        )
+        return MtpLayers(self._mtp_context, limits.num_slots)
 
     def _open_draft_model(
         self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog

@@ -92,6 +92,13 @@ def layout_setting(stats: Stats) -> LoadSetting:
     return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)
 
 
+def drafts_setting(sources: Sequence[str]) -> LoadSetting:
+    """Return where draft tokens come from."""
+    reason = "used as far as they save time" if sources else "its memory cannot take tokens back"
+    value = ", ".join(sources) or "none"
+    return LoadSetting(name="draft tokens", value=value, source="default", reason=reason)
+
+
 def kept_settings(catalogue: Catalogue, name: str) -> list[LoadSetting]:
     """Return a line for the tensors that the quantization kept; none if the model is gone."""
     try:
@@ -138,6 +145,7 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
     if model.stats.num_cells:
         yield cells_setting(model.stats)
         yield layout_setting(model.stats)
+    yield drafts_setting(model.draft_sources)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield from _rules(server)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from localrun.gguf.data import TENSOR_TYPES
-from localrun.gguf.header import read_header
+from localrun.gguf.header import read_header, read_headers
+from localrun.hardware.mtp import num_mtp_layers
 from localrun.modelfile.known import KNOWN
 from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
@@ -75,6 +76,7 @@ class ModelFacts:
     projector_types: tuple[str, ...]  # of the weights of its projectors
     layout: str | None  # a sentence about weights that were written for another program
     published: str | None  # digest of the manifest that its source has, if it was translated
+    num_mtp_layers: int  # those that draft tokens
 
 
 FEATURES = {  # texts in a template by the feature that they show
@@ -122,7 +124,14 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         projector_types=tuple(read_header(path).file_type for path in model.projectors),
         layout=None if model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
+        num_mtp_layers=_num_mtp_layers(model),
     )
+
+
+def _num_mtp_layers(model: StoredModel) -> int:
+    if not model.shards:
+        return 0
+    return num_mtp_layers(read_headers(model.shards, array_ends=dict(model.array_ends)))
 
 
 def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:

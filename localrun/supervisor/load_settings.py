@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.engine.params import CacheType, LoadOptions
+from localrun.hardware.mtp import mtp_problem
 from localrun.hardware.need import cache_type_problem
 from localrun.load_rules import PLAIN_CACHE_TYPES
 
@@ -113,6 +114,17 @@ def tightness_setting(tightness: float) -> LoadSetting:
         value=f"{tightness:.0%}",
         source="plan",
         reason="of what is free: with more an earlier load of it ran out of memory",
+    )
+
+
+def mtp_setting(shape: ModelShape, num_slots: int) -> LoadSetting:
+    """Return whether the layers that predict further tokens are used, and the reason."""
+    problem = mtp_problem(shape, num_slots)
+    return LoadSetting(
+        name="MTP layers",
+        value="not used" if problem else "used",
+        source="plan",
+        reason=problem or "they draft tokens",
     )
 
 

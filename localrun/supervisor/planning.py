@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
+from localrun.hardware.mtp import uses_mtp
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.projector import projector_bytes
 from localrun.hardware.reading import shape_of
@@ -22,6 +23,7 @@ from localrun.supervisor.load_settings import (
     LoadSetting,
     describe_load,
     fill_open_values,
+    mtp_setting,
     tightness_setting,
 )
 
@@ -74,10 +76,14 @@ def plan_load(
     load = _unplanned_load(model, values, rules)
     request = _request(model, load, rules) if shape is not None else None
     plan = None
+    if shape is not None:
+        load = replace(load, has_mtp=uses_mtp(shape, load.num_parallel))
     if shape is not None and request is not None:
         plan = make_plan(shape, replace(request, tightness=tightness), devices())
         load = _with_plan(load, plan, devices)
     settings = describe_load(model, values, load, plan)
+    if shape is not None and shape.num_mtp_layers:
+        settings = (*settings, mtp_setting(shape, load.num_parallel))
     if tightness < 1.0:
         settings = (*settings, tightness_setting(tightness))
     for setting in settings:

@@ -58,7 +58,7 @@ class RunningModel:
     reason: str = ""  # of a failure
     retry_after_s: float = 0.0
     num_threads: int = 0
-    speculates: bool = False  # speculative decoding is on
+    draft_sources: tuple[str, ...] = ()  # of speculative decoding; empty if it is off
     cpu_variant: str = ""
     keep_alive: KeepAlive | None = None  # of the last request
 
@@ -156,7 +156,7 @@ def _loaded(
         tokens_per_s=runner.heartbeat.tokens_per_s,
         is_pinned=served.is_pinned,
         num_threads=ready.num_threads,
-        speculates=ready.speculates,
+        draft_sources=ready.draft_sources,
         cpu_variant=ready.cpu_variant,
         keep_alive=served.keep_alive,
     )

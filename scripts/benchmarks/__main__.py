@@ -16,6 +16,7 @@ NAMES = {
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
     "media": "first token, sharing, turns and gaps with images, beside llama-server",
+    "speculate": "speculative decoding with drafts that are accepted at a set rate",
     "layouts": "processor time of a step with unified KV cache cells and with streams",
     "pacing": "bursts and readers under the engine's pacing, simulated from measured costs",
     "quick": "commands, start, lists, first token, memory and wake-ups, beside Ollama",

@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from guide import corpus
+from guide import corpus, heads
 from guide.adapter import AdapterShape, train_adapter
 from guide.evaluate import PAGE, write_table
 from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     if options.export:
         _export(options.out or Path(f"guide-{options.export}.gguf"), options.export)
+        return
+    if options.draft or options.mtp:
+        _train_heads(options)
         return
     if options.eyes:
         _train_projector(options)
@@ -109,6 +112,16 @@ def _train_projector(options: argparse.Namespace) -> None:
     _log.info("wrote %s, %.1f MB", PROJECTOR, PROJECTOR.stat().st_size / 1e6)
 
 
+def _train_heads(options: argparse.Namespace) -> None:
+    """Train what drafts tokens for the kept model."""
+    guide, tokenizer = load_network()
+    plan = Plan(samples=options.samples, seed=options.seed)
+    if options.draft:
+        heads.train_draft(options.draft, tokenizer, plan, _log.info)
+    if options.mtp:
+        heads.train_mtp(options.mtp, guide, tokenizer, plan, _log.info)
+
+
 def _average(other: Path) -> None:
     """Keep the mean of the kept weights and those of another run that went on from them.
 
@@ -158,6 +171,10 @@ def _parser() -> argparse.ArgumentParser:
         "--teach", choices=corpus.WEIGHTS, help="teach the kept weights one more skill"
     )
     parser.add_argument("--teach-samples", type=int, default=LESSON_SAMPLES)
+    parser.add_argument("--draft", type=Path, help="train just a draft model, into this file")
+    parser.add_argument(
+        "--mtp", type=Path, help="train just an MTP layer; this file gets guide with it"
+    )
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -57,7 +57,7 @@ def write_model(
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     _describe(writer, shape, figures or {})
     writer.add_file_type(llama_type)
-    _add_tokenizer(writer, tokenizer)
+    add_tokenizer(writer, tokenizer)
     for name, tensor in tensors.items():
         if tensor.ndim == 1:
             writer.add_tensor(gguf_name(name), tensor.astype(np.float32))
@@ -117,6 +117,27 @@ def gguf_name(name: str) -> str:
     return GGUF_NAMES[parts[0]] + suffix
 
 
+def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
+    """Add guide's vocabulary and template."""
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    kinds = [
+        gguf.TokenType.CONTROL if token in CONTROL_TOKENS else gguf.TokenType.NORMAL
+        for token in tokens
+    ]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(tokenizer.token_to_id("<|endoftext|>"))
+    writer.add_eos_token_id(tokenizer.token_to_id("<|im_end|>"))
+    writer.add_pad_token_id(tokenizer.token_to_id("<|endoftext|>"))
+    writer.add_add_bos_token(value=False)
+    writer.add_chat_template(TEMPLATE_FILE.read_text())
+
+
 def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) -> None:
     writer.add_name("guide")
     writer.add_description(
@@ -136,26 +157,6 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) 
     writer.add_vocab_size(shape.vocab)
     for skill, share in figures.items():
         writer.add_float32(f"guide.eval.{skill}", share)
-
-
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    kinds = [
-        gguf.TokenType.CONTROL if token in CONTROL_TOKENS else gguf.TokenType.NORMAL
-        for token in tokens
-    ]
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(tokenizer.token_to_id("<|endoftext|>"))
-    writer.add_eos_token_id(tokenizer.token_to_id("<|im_end|>"))
-    writer.add_pad_token_id(tokenizer.token_to_id("<|endoftext|>"))
-    writer.add_add_bos_token(value=False)
-    writer.add_chat_template(TEMPLATE_FILE.read_text())
 
 
 def finish(writer: gguf.GGUFWriter) -> None:

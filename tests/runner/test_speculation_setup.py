@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,10 +9,12 @@ from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.errors import LoadError
+from localrun.hardware.mtp import MTP_ROLLBACK
 from localrun.runner.messages import Load
-from localrun.runner.speculation_setup import SpeculationSetup
+from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention, sliding_window
+from tests.translation.more_models import qwen35
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,3 +75,40 @@ def test_without_outputs_for_drafts_there_is_no_speculator(target: Model) -> Non
     limits = SchedulerLimits(num_slots=2, num_cells=256)
 
     assert setup(target, limits=limits).speculation is None
+
+
+def test_without_a_draft_model_the_sources_are_named(target: Model) -> None:
+    found = setup(target)
+
+    assert found.source_names == ("grammar", "prediction", "prompt lookup", "earlier answers")
+    found.close()
+
+
+def test_mtp_layers_of_the_file_draft_and_bound_what_a_state_takes_back(tmp_path: Path) -> None:
+    path = tmp_path / "hybrid.gguf"
+    qwen35(path, GUIDE)
+    load = Load(model_paths=(str(path),), num_threads=1, num_gpu_layers=0, has_mtp=True)
+    load = replace(load, num_parallel=2)
+    model = load_model(
+        [path], native_log=native_log, num_gpu_layers=0, has_mtp=True, on_progress=lambda _: None
+    )
+    num_drafts, rollback = max_drafts(model, load), num_rollback(model, load)
+    limits = replace(LIMITS, num_drafts=num_drafts, num_rollback=rollback)
+
+    found = SpeculationSetup(load, model, limits, native_log, None)
+
+    assert (num_drafts, rollback) == (2 * MTP_ROLLBACK, MTP_ROLLBACK)
+    assert found.source_names[-1] == "MTP layers"
+    assert found.mtp is not None
+    found.close()
+    model.close()
+
+
+def test_a_hybrid_model_without_mtp_layers_takes_nothing_back(tmp_path: Path) -> None:
+    path = tmp_path / "hybrid.gguf"
+    qwen35(path, GUIDE)
+    load = Load(model_paths=(str(path),), num_threads=1, num_gpu_layers=0)
+    model = load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+
+    assert max_drafts(model, load) == 0
+    model.close()

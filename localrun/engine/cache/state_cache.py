@@ -123,12 +123,15 @@ class StateCache:
             self.checkpoints.add(checkpoint, self._memory.save_state(slot_of(seq)))
 
     def truncate(self, seq: Sequence) -> None:
-        """Raise: a state cannot be cut, so such models have no speculative decoding.
+        """Free the cells of rejected draft tokens, which the state takes back.
 
-        Raises:
-            ValueError: always.
+        llama.cpp does that once between two steps, for at most as many tokens as the context has
+        snapshots of the state (``n_rs_seq``). Models without snapshots have no draft tokens.
         """
-        raise ValueError(f"request {seq.request_id} has a state that cannot be cut")
+        slot, end = slot_of(seq), self._skipped.position_at(seq.tokens, seq.num_computed)
+        self._memory.remove_cells(slot, end, -1)
+        if not self._kind.has_window:
+            self._shared_cells.truncate(slot, seq.num_computed)
 
     def recover(self, seq: Sequence) -> None:
         """Return to the last checkpoint: an aborted step leaves a state at any position."""

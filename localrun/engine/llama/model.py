@@ -143,16 +143,19 @@ class Model(Vocabulary):
         llama_cpp.llama_model_free(self.handle)
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - keywords only
     shards: Sequence[Path],
     *,
     native_log: NativeLog,
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
     split: TensorSplit = EVEN_SPLIT,
+    has_mtp: bool = False,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
+
+    With ``has_mtp`` its layers that predict further tokens are loaded too, and must be in the file.
 
     Raises:
         LoadError: llama.cpp refuses the file; the message has the reason in its log.
@@ -164,6 +167,7 @@ def load_model(
         split.apply(params)
     if options.use_mmap is not None:
         params.use_mmap = options.use_mmap
+    params.load_mtp = has_mtp
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback
     start_read_ahead(shards)

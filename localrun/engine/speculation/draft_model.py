@@ -42,6 +42,9 @@ class _DraftSequence:
 class DraftModel:
     """Draft source: greedy decoding of a second model."""
 
+    name = "draft model"
+    estimates_by_text = False
+
     def __init__(
         self, backend: Backend, cache: KvCache, step_tokens: int, *, num_vocab: int
     ) -> None:

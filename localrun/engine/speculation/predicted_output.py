@@ -25,6 +25,9 @@ MAX_INDEXED_TOKENS = 32768  # an entry takes about 100 bytes
 class PredictedOutput:
     """Draft source for sequences with a predicted text."""
 
+    name = "prediction"
+    estimates_by_text = True
+
     def __init__(self) -> None:
         self._texts: dict[Sequence, _Text] = {}
 

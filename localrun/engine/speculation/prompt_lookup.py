@@ -27,6 +27,9 @@ MAX_INDEXED_TOKENS = 32768  # the last ones of a prompt; an entry takes about 10
 class PromptLookup:
     """Draft source that copies from each sequence's own tokens."""
 
+    name = "prompt lookup"
+    estimates_by_text = True
+
     def __init__(self) -> None:
         self._indexes: dict[Sequence, _Index] = {}
 

@@ -1,35 +1,46 @@
 """Speculative decoding: draft tokens for the sequences that decode, verified by the next step.
 
 An accepted draft token costs a part of the step that it saves; a rejected one costs as much and
-saves nothing. Each draft source is used as far as its tokens were accepted for the sequence
-before, and as far as it saves time (`DraftBudget`). Invariant: sampled tokens do not depend on
-draft tokens (see `Backend.forward`). All methods run on the engine thread.
+saves nothing. For each sequence and step the policy picks the source and the length of the draft
+(`DraftPlanner`), from the measured times of steps (`StepTimes`), from how many tokens of each
+source were accepted for the sequence before, and from what each source may still lose
+(`DraftBudget`). Invariant: sampled tokens do not depend on draft tokens (see `Backend.forward`).
+All methods run on the engine thread.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.speculation.draft_budget import DraftBudget
+from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner
 from localrun.engine.speculation.predicted_output import PredictedOutput
+from localrun.engine.speculation.step_times import StepTimes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Sequence as Sequences
 
     from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
+    from localrun.engine.speculation.draft_plan import PlannedDraft
 
 MAX_DRAFTS = 32  # of all sequences in one step: each needs an output of logits
-MIN_ACCEPTANCE = 0.4
 PRIOR_WEIGHT = 4.0  # of a source's own estimate, in verified tokens
 DECAY = 0.9  # weight of earlier results at each new draft
+FADE = 0.99  # weight of earlier results at each step without one, so that a source is tried again
+MAX_DRAFT_STEPS = 64  # in a row: plain steps are measured again, because the machine's load changes
+MODEL_DECAY = 0.98  # weight of earlier results of all sequences
 
 
 class DraftSource(Protocol):
     """Source of draft tokens."""
+
+    name: str  # for users: "prompt lookup"
+    estimates_by_text: bool  # its acceptance depends on the text, not on how good the source is
 
     def acceptance(self, seq: Sequence) -> float | None:
         """Return the expected acceptance rate, or None without a draft."""
@@ -44,6 +55,8 @@ class DraftSource(Protocol):
 class ForcedTokens:
     """Draft source of tokens that a grammar leaves no choice about."""
 
+    name = "grammar"
+    estimates_by_text = True
     ACCEPTANCE = 0.9  # other tokens may spell the same text
 
     def __init__(self) -> None:
@@ -66,76 +79,92 @@ class ForcedTokens:
 
 @dataclass(slots=True)
 class _Record:
-    """Accepted and rejected tokens of one source for one sequence; old results weigh less."""
+    """Accepted and rejected tokens of one source; old results weigh less."""
 
     accepted: float = 0.0
     rejected: float = 0.0
+    step: int = 0  # the number of the last result's step
 
-    def add(self, num_accepted: int, *, was_rejected: bool) -> None:
-        self.accepted = DECAY * self.accepted + num_accepted
-        self.rejected = DECAY * self.rejected + was_rejected
+    def add(self, num_accepted: int, *, was_rejected: bool, decay: float, step: int) -> None:
+        self.accepted = decay * self.accepted + num_accepted
+        self.rejected = decay * self.rejected + was_rejected
+        self.step = step
 
-    def acceptance(self, prior: float) -> float:
-        num_verified = self.accepted + self.rejected
-        return (self.accepted + PRIOR_WEIGHT * prior) / (num_verified + PRIOR_WEIGHT)
+    def acceptance(self, prior: float, step: int) -> float:
+        weight = FADE ** (step - self.step)
+        num_verified = weight * (self.accepted + self.rejected)
+        return (weight * self.accepted + PRIOR_WEIGHT * prior) / (num_verified + PRIOR_WEIGHT)
 
 
 @dataclass(slots=True)
 class _SourceState:
-    """A draft source with its budget and its records by sequence."""
+    """A draft source with its budget and its records, of all sequences and by sequence."""
 
     source: DraftSource
     budget: DraftBudget = field(default_factory=DraftBudget)
+    total: _Record = field(default_factory=_Record)
     records: dict[Sequence, _Record] = field(default_factory=dict)
 
-    def propose(
-        self, decoding: Sequences[Sequence], longest: int
-    ) -> dict[Sequence, tuple[int, ...]]:
-        acceptances: dict[Sequence, float] = {}
-        for seq in decoding:
-            if max_draft_length(seq) <= 0:
-                continue
-            prior = self.source.acceptance(seq)
-            if prior is not None:
-                acceptance = self.records.setdefault(seq, _Record()).acceptance(prior)
-                if acceptance >= MIN_ACCEPTANCE:
-                    acceptances[seq] = acceptance
-        rates = list(acceptances.values())
-        length = self.budget.length(len(decoding), rates, longest) if rates else 0
-        if not length:
-            return {}
-        return self.source.drafts({seq: min(length, max_draft_length(seq)) for seq in acceptances})
+    def acceptance(self, seq: Sequence, step: int) -> float | None:
+        """Return the expected acceptance rate of a sequence, or None without a draft."""
+        prior = self.source.acceptance(seq)
+        if prior is None:
+            return None
+        if not self.source.estimates_by_text:
+            prior = self.total.acceptance(prior, self.total.step)
+        record = self.records.get(seq)
+        return prior if record is None else record.acceptance(prior, step)
+
+    def add_result(self, seq: Sequence, num_drafted: int, num_accepted: int, step: int) -> None:
+        """Record which tokens of a draft were accepted."""
+        was_rejected = num_accepted < num_drafted
+        record = self.records.setdefault(seq, _Record())
+        record.add(num_accepted, was_rejected=was_rejected, decay=DECAY, step=step)
+        self.total.add(num_accepted, was_rejected=was_rejected, decay=MODEL_DECAY, step=step)
 
 
 class Speculator:
-    """Choice of a draft source for each step, from the results of earlier steps."""
+    """Choice of draft sources for each step, from the results of earlier steps."""
 
     def __init__(
         self,
         sources: Sequences[DraftSource],
         *,
         max_drafts: int = MAX_DRAFTS,
+        max_length: int = MAX_DRAFTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sources = [_SourceState(source) for source in sources]
+        """``max_length`` is the most draft tokens of one sequence that its memory can take back."""
+        self._states = [_SourceState(source) for source in sources]
+        self._times = StepTimes()
+        self._planner = DraftPlanner(self._times, [state.budget for state in self._states])
         self._max_drafts = max_drafts
+        self._max_length = max_length
         self._clock = clock
-        self._used: _SourceState | None = None
-        self._drafting_s = 0.0  # time that the draft tokens of this step took
+        self._num_steps = 0
+        self._num_draft_steps = 0  # since the last plain step
+        self._used: dict[Sequence, int] = {}  # source numbers of the drafts of this step
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """Return the names of all sources."""
+        return tuple(state.source.name for state in self._states)
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
-        """Return draft tokens by sequence, of the first source that has any.
-
-        The more sequences decode, the shorter each draft: a wide batch has no spare compute.
-        """
-        self._used = None
-        for state in self._sources if decoding else ():
-            started_at = self._clock()
-            drafts = state.propose(decoding, self._max_drafts // len(decoding))
-            if drafts:
-                self._used, self._drafting_s = state, self._clock() - started_at
-                return drafts
-        return {}
+        """Return draft tokens by sequence, empty if drafts would not save time."""
+        self._num_steps += 1
+        self._used = {}
+        if self._num_draft_steps >= MAX_DRAFT_STEPS:
+            return {}
+        longest = {seq: min(self._max_length, max_draft_length(seq)) for seq in decoding}
+        candidates = {
+            seq: found for seq in decoding if longest[seq] > 0 and (found := self._candidates(seq))
+        }
+        planned = self._planner.plan(len(decoding), candidates, longest, self._max_drafts)
+        drafts: dict[Sequence, tuple[int, ...]] = {}
+        for source in sorted({draft.source for draft in planned.values()}):
+            drafts |= self._draft(source, planned)
+        return drafts
 
     def record_step(
         self, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]], seconds: float
@@ -144,23 +173,71 @@ class Speculator:
         num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
         has_prompt = num_decoding < len(chunks)
         num_drafts = sum(len(chunk.drafts) for chunk in chunks)
-        if num_drafts and self._used is not None:
-            budget = self._used.budget
-            if not has_prompt:
-                budget.record_draft_step(num_decoding, num_drafts, seconds, self._drafting_s)
-            num_accepted = _record(
-                self._used, [chunk for chunk in chunks if chunk.is_last], sampled
-            )
-            budget.settle(num_decoding, num_drafts, num_accepted)
-        elif num_decoding and not has_prompt:
-            for state in self._sources:
-                state.budget.record_plain_step(num_decoding, seconds)
+        if not num_decoding or (has_prompt and not num_drafts):
+            return
+        if not has_prompt:
+            self._times.record(num_decoding + num_drafts, seconds)
+        self._num_draft_steps += 1
+        if not num_drafts:
+            self._num_draft_steps = 0
+            for state in self._states:
+                state.budget.add_income()
+            return
+        last = zip((chunk for chunk in chunks if chunk.is_last), sampled, strict=True)
+        self._settle(num_decoding, [(c, len(tokens) - 1) for c, tokens in last if c.drafts])
 
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence that ended."""
-        for state in self._sources:
+        self._used.pop(seq, None)
+        for state in self._states:
             state.source.retire(seq)
             state.records.pop(seq, None)
+
+    def _candidates(self, seq: Sequence) -> list[DraftOption]:
+        rates = (state.acceptance(seq, self._num_steps) for state in self._states)
+        return [DraftOption(n, rate) for n, rate in enumerate(rates) if rate is not None]
+
+    def _draft(
+        self, source: int, planned: Mapping[Sequence, PlannedDraft]
+    ) -> dict[Sequence, tuple[int, ...]]:
+        """Return the drafts of one source, and record what they took."""
+        state, started_at = self._states[source], self._clock()
+        lengths = {seq: each.length for seq, each in planned.items() if each.source == source}
+        drafts = {seq: draft for seq, draft in state.source.drafts(lengths).items() if draft}
+        num_drafts = sum(map(len, drafts.values()))
+        if num_drafts:
+            state.budget.record_drafting(num_drafts, self._clock() - started_at)
+        self._used |= dict.fromkeys(drafts, source)
+        return drafts
+
+    def _settle(self, num_decoding: int, results: Iterable[tuple[ScheduledChunk, int]]) -> None:
+        """Record accepted tokens, and settle them with the budgets of their sources."""
+        drafted: Counter[int] = Counter()
+        accepted: Counter[int] = Counter()
+        for chunk, num_accepted in results:
+            seq, number = chunk.seq, self._used.get(chunk.seq)
+            if number is None:
+                continue
+            state = self._states[number]
+            state.add_result(seq, len(chunk.drafts), num_accepted, self._num_steps)
+            seq.count_drafts(state.source.name, len(chunk.drafts), num_accepted)
+            if isinstance(state.source, PredictedOutput):
+                seq.num_predicted += len(chunk.drafts)
+                seq.num_predicted_accepted += num_accepted
+            drafted[number] += len(chunk.drafts)
+            accepted[number] += num_accepted
+        self._charge(num_decoding, drafted, accepted)
+
+    def _charge(self, num_decoding: int, drafted: Counter[int], accepted: Counter[int]) -> None:
+        """Divide the price of a step among the sources of its drafts."""
+        budgets = [state.budget for state in self._states]
+        num_drafts = drafted.total()
+        if not num_drafts or not self._times.knows(num_decoding):
+            return
+        seconds = sum(count * budgets[number].drafting_s for number, count in drafted.items())
+        price = self._times.price(num_decoding, num_drafts, seconds)
+        for number, count in drafted.items():
+            budgets[number].settle(price * count / num_drafts, accepted[number] / num_decoding)
 
 
 def max_draft_length(seq: Sequence) -> int:
@@ -170,21 +247,3 @@ def max_draft_length(seq: Sequence) -> int:
         length = min(length, seq.shift.edge - len(seq.tokens) - 1)
     requested = seq.sampling.draft_num_predict
     return length if requested is None else min(length, requested)
-
-
-def _record(
-    state: _SourceState, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]]
-) -> int:
-    """Record which draft tokens were accepted; return their number."""
-    total = 0
-    for chunk, tokens in zip(chunks, sampled, strict=True):
-        if chunk.drafts:
-            num_accepted = len(tokens) - 1
-            state.records[chunk.seq].add(
-                num_accepted, was_rejected=num_accepted < len(chunk.drafts)
-            )
-            if isinstance(state.source, PredictedOutput):
-                chunk.seq.num_predicted += len(chunk.drafts)
-                chunk.seq.num_predicted_accepted += num_accepted
-            total += num_accepted
-    return total

@@ -76,6 +76,9 @@ class MeteredCompletions(Completions):
         self._metrics.prompt_tokens.add(finished.prompt_tokens, model=model)
         self._metrics.generated_tokens.add(finished.generated_tokens, model=model)
         self._metrics.cached_tokens.add(finished.cached_tokens, model=model)
+        for source, num_drafted, num_accepted in finished.drafts:
+            self._metrics.draft_tokens.add(num_drafted, model=model, source=source)
+            self._metrics.accepted_draft_tokens.add(num_accepted, model=model, source=source)
         self._metrics.queue_seconds.observe(finished.queue_s, model=model)
 
     def _count_time(self, name: str, seconds: float, *, is_first: bool) -> None:

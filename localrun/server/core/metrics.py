@@ -153,6 +153,12 @@ class Metrics:
         self.cached_tokens = Counter(
             "localrun_cached_tokens_total", "Prompt tokens found in the prefix cache."
         )
+        self.draft_tokens = Counter(
+            "localrun_draft_tokens_total", "Draft tokens that were verified, by draft source."
+        )
+        self.accepted_draft_tokens = Counter(
+            "localrun_accepted_draft_tokens_total", "Draft tokens that were accepted."
+        )
         self.queue_seconds = Histogram(
             "localrun_queue_seconds", "Time of a request in the queue of its runner.", SECONDS
         )
@@ -216,6 +222,8 @@ class Metrics:
             self.prompt_tokens,
             self.generated_tokens,
             self.cached_tokens,
+            self.draft_tokens,
+            self.accepted_draft_tokens,
             self.queue_seconds,
             self.loop_lag_seconds,
             self.answers,

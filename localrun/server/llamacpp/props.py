@@ -130,7 +130,7 @@ def _slots(loaded: list[RunningModel], name: str | None) -> list[JsonObject]:
                 "id": len(slots) + place,
                 "model": owner.name,
                 "n_ctx": owner.num_ctx,
-                "speculative": owner.speculates,
+                "speculative": bool(owner.draft_sources),
                 "is_processing": place < num_running,
             }
             for place in range(owner.num_parallel)

@@ -203,10 +203,17 @@ def usage_json(answers: Sequence[AnswerFinished]) -> JsonObject:
 
 
 def _prediction_counts(answers: Sequence[AnswerFinished]) -> JsonObject:
-    """Return how many tokens of ``prediction`` were right and wrong, {} without a prediction."""
+    """Return how many draft tokens were right and wrong: of ``prediction``, or else of all sources.
+
+    Return {} without a prediction and without draft tokens.
+    """
     ends = [answer.finished for answer in answers]
     right = [end.predicted_right for end in ends if end.predicted_right is not None]
     wrong = [end.predicted_wrong for end in ends if end.predicted_wrong is not None]
+    num_drafted = sum(end.drafted_tokens for end in ends)
+    if not right and num_drafted:
+        right = [sum(end.accepted_tokens for end in ends)]
+        wrong = [num_drafted - right[0]]
     if not right:
         return {}
     return {"accepted_prediction_tokens": sum(right), "rejected_prediction_tokens": sum(wrong)}

@@ -194,11 +194,3 @@ def test_copies_that_do_not_fit_the_budget_are_not_kept() -> None:
     assert isinstance(bench.cache, StateCache)
     assert bench.cache.checkpoints.num_bytes == 0
     assert again.num_cached == 0
-
-
-def test_a_state_cannot_be_cut() -> None:
-    bench = Bench(memory=HYBRID)
-    seq = bench.submit(1, [1, 2], 1)
-
-    with pytest.raises(ValueError, match="cannot be cut"):
-        bench.cache.truncate(seq)

@@ -168,6 +168,9 @@ def test_drafts_do_not_change_the_answer(
 class Garbage:
     """Drafts tokens that are practically never accepted."""
 
+    name = "garbage"
+    estimates_by_text = True
+
     def acceptance(self, seq: Sequence) -> float | None:
         return 1.0 if seq.tokens else None
 

@@ -1,0 +1,170 @@
+"""MTP context: the layers of a model that predict further tokens (multi-token prediction).
+
+The layers are part of the model's file and share its embeddings. They have a context of their own
+over the same weights, with a memory for nothing but these layers. Each input is a token and the
+hidden state of the token before it, which the model's own context computed; each output is the
+likeliest next token and the hidden state that predicts the one behind it.
+
+The functions are llama.cpp's experimental ones (``llama-ext.h``), which the binding names by their
+C++ symbols. Knows handles and sequence ids, no sequences of the engine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp import llama_cpp as api
+from llama_cpp import llama_cpp_ext as ext
+
+from localrun.errors import BackendError, LoadError
+
+if TYPE_CHECKING:
+    from localrun.engine.llama.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class MtpInputs:
+    """Consecutive inputs of one sequence; the output of the last is read."""
+
+    seq_id: int
+    position: int  # of the first
+    tokens: list[int]
+    hidden: np.ndarray  # float32, shape (len(tokens), width)
+
+
+@dataclass(frozen=True, slots=True)
+class MtpOutput:
+    """The output behind one sequence's inputs."""
+
+    token: int
+    hidden: np.ndarray  # float32, shape (width,)
+
+
+class MtpContext:
+    """Context of type MTP; only the engine's thread uses it."""
+
+    def __init__(
+        self, model: Model, *, num_slots: int, num_cells: int, capacity: int, num_threads: int
+    ) -> None:
+        """Open the context; ``capacity`` is the number of inputs of one call.
+
+        Raises:
+            LoadError: no memory, or llama.cpp has no MTP layers for the model.
+        """
+        params = llama_cpp.llama_context_default_params()
+        params.ctx_type = api.LLAMA_CONTEXT_TYPE_MTP
+        params.n_ctx, params.n_seq_max, params.kv_unified = num_cells, num_slots, True
+        params.n_batch = params.n_ubatch = capacity
+        params.n_outputs_max = num_slots
+        params.n_threads = params.n_threads_batch = num_threads
+        self._handle = llama_cpp.llama_init_from_model(model.handle, params)
+        if not self._handle:
+            raise LoadError("no memory for the context of the model's MTP layers")
+        ext.llama_set_embeddings_nextn(self._handle, True, True)  # noqa: FBT003 - a C function
+        self._memory = llama_cpp.llama_get_memory(self._handle)
+        self.width = hidden_width(model)
+        self.capacity = capacity
+        self._num_vocab = model.num_vocab
+        self._batch = _MtpBatch(capacity, self.width)
+
+    def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
+        """Return the output of each sequence, or None if no cells are free.
+
+        Raises:
+            ValueError: the inputs do not fit.
+            BackendError: the context is broken.
+        """
+        ends = self._batch.fill(inputs)
+        code = llama_cpp.llama_decode(self._handle, self._batch.native)
+        if code == 1:
+            return None
+        if code != 0:
+            raise BackendError(f"llama.cpp failed to compute MTP layers (code {code})")
+        return [self._output(end - 1) for end in ends]
+
+    def truncate(self, seq_id: int, position: int) -> None:
+        """Free the cells of a sequence id from a position on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, position, -1)
+
+    def close(self) -> None:
+        """Free the context."""
+        llama_cpp.llama_free(self._handle)
+
+    def _output(self, index: int) -> MtpOutput:
+        logits = llama_cpp.llama_get_logits_ith(self._handle, index)
+        hidden = ext.llama_get_embeddings_nextn_ith(self._handle, index)
+        if not logits or not hidden:
+            raise BackendError(f"llama.cpp has no output of MTP layers at {index}")
+        token = int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
+        return MtpOutput(token, np.ctypeslib.as_array(hidden, (self.width,)).copy())
+
+
+def hidden_width(model: Model) -> int:
+    """Return the number of elements of a hidden state."""
+    return int(llama_cpp.llama_model_n_embd_out(model.handle))
+
+
+def keep_hidden_states(handle: object) -> None:
+    """Let a context output the hidden state of each token that it computes."""
+    ext.llama_set_embeddings_nextn(handle, True, False)  # noqa: FBT003 - a C function
+
+
+def hidden_states(handle: object, num_tokens: int, width: int) -> np.ndarray:
+    """Return a view of the hidden states of the last step, shape (num_tokens, width).
+
+    Raises:
+        BackendError: llama.cpp has none.
+    """
+    pointer = ext.llama_get_embeddings_nextn(handle)
+    if not pointer:
+        raise BackendError("llama.cpp has no hidden states for the MTP layers")
+    return np.ctypeslib.as_array(pointer, (num_tokens, width))
+
+
+class _MtpBatch:
+    """A llama_batch of tokens with hidden states, on numpy arrays."""
+
+    def __init__(self, capacity: int, width: int) -> None:
+        self._capacity = capacity
+        self._tokens = np.zeros(capacity, np.int32)
+        self._hidden = np.zeros((capacity, width), np.float32)
+        self._positions = np.zeros(capacity, np.int32)
+        self._ids = np.zeros(capacity, np.int32)
+        self._num_ids = np.ones(capacity, np.int32)
+        self._logits = np.zeros(capacity, np.int8)
+        self._pointers = self._ids.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self.native = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._tokens, ctypes.c_int32),
+            embd=_pointer(self._hidden, ctypes.c_float),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._num_ids, ctypes.c_int32),
+            seq_id=_pointer(self._pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._logits, ctypes.c_int8),
+        )
+
+    def fill(self, inputs: list[MtpInputs]) -> list[int]:
+        """Write the inputs; return the index behind the last one of each sequence."""
+        total = sum(len(each.tokens) for each in inputs)
+        if not 0 < total <= self._capacity:
+            raise ValueError(f"{total} inputs of MTP layers; between 1 and {self._capacity} fit")
+        ends, end = [], 0
+        self._logits[:total] = 0
+        for each in inputs:
+            start, end = end, end + len(each.tokens)
+            self._tokens[start:end] = each.tokens
+            self._hidden[start:end] = each.hidden
+            self._positions[start:end] = np.arange(each.position, each.position + end - start)
+            self._ids[start:end] = each.seq_id
+            self._logits[end - 1] = 1
+            ends.append(end)
+        self.native.n_tokens = total
+        return ends
+
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

@@ -1,0 +1,190 @@
+"""Draft tokens from the model's own MTP layers (multi-token prediction).
+
+The layers need the hidden state of every token, which the model's context computes with the token.
+They are kept until the layers compute them, at the next draft of their sequence:
+
+    tokens      [ 0 ......... | start ......... n - 1 | n ]    n is pending in the model
+    computed    [ by the layers )
+    hidden             [ first ................ n - 1 ]        of the model
+    inputs                    (token i, hidden i - 1)  for i in start ... n
+
+The output behind n is the first draft token; its own hidden state is the input of the second one.
+At most `MAX_HIDDEN_BYTES` of hidden states are kept for a sequence. What is older, and tokens that
+came from the prefix cache, the layers never see: they draft a little worse, and never fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.engine.scheduler import ScheduledChunk
+    from localrun.engine.sequence import Sequence
+
+ACCEPTANCE = 0.7
+MAX_HIDDEN_BYTES = 4 * 1024 * 1024  # of one sequence
+FLOAT_BYTES = 4
+
+
+class MtpMemory(Protocol):
+    """What computes the layers, see `MtpContext`."""
+
+    width: int
+    capacity: int
+
+    def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
+        """Return the output of each sequence, or None if no cells are free."""
+
+    def truncate(self, seq_id: int, position: int) -> None:
+        """Free the cells of a sequence id from a position on."""
+
+
+class _HiddenStates:
+    """Hidden states of the tokens [first, end) of a sequence, the last ones of many."""
+
+    def __init__(self, width: int, most: int) -> None:
+        self.first = self.end = 0
+        self._most = most
+        self._rows = np.empty((0, width), np.float32)  # grows up to ``most``
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Replace the states from a token on, shape (num_tokens, width)."""
+        surplus = len(rows) - self._most
+        if surplus > 0:
+            start, rows = start + surplus, rows[surplus:]
+        if not self.first <= start <= self.end:
+            self.first = start
+        self._make_room(start, len(rows))
+        offset = start - self.first
+        self._rows[offset : offset + len(rows)] = rows
+        self.end = start + len(rows)
+
+    def between(self, start: int, end: int) -> np.ndarray:
+        """Return the states of the tokens [start, end)."""
+        return self._rows[start - self.first : end - self.first]
+
+    def _make_room(self, start: int, count: int) -> None:
+        """Grow, or else forget the oldest half, so that tokens are moved seldom."""
+        num_kept = start - self.first
+        if num_kept + count <= len(self._rows):
+            return
+        if num_kept + count > self._most:
+            kept = self._rows[num_kept - min(num_kept, self._most // 2, self._most - count) :]
+            kept = kept[: num_kept - (len(self._rows) - len(kept))]
+            self.first = start - len(kept)
+        else:
+            kept = self._rows[:num_kept]
+        size = min(self._most, max(2 * len(self._rows), len(kept) + count))
+        rows = np.empty((size, self._rows.shape[1]), np.float32)
+        rows[: len(kept)] = kept
+        self._rows = rows
+
+
+@dataclass(slots=True)
+class _Follower:
+    """What the layers know of one sequence."""
+
+    seq_id: int
+    num_dropped: int
+    hidden: _HiddenStates
+    num_computed: int = 0  # tokens up to this one are computed by the layers, or never will be
+
+
+class MtpLayers:
+    """Draft source: greedy decoding of the model's MTP layers."""
+
+    name = "MTP layers"
+    estimates_by_text = False
+
+    def __init__(self, memory: MtpMemory, num_slots: int) -> None:
+        self._memory = memory
+        self._most_hidden = max(1, MAX_HIDDEN_BYTES // (FLOAT_BYTES * memory.width))
+        self._most_hidden = min(self._most_hidden, memory.capacity - 1)
+        self._free_ids = list(range(num_slots))
+        self._followers: dict[Sequence, _Follower] = {}
+
+    @property
+    def width(self) -> int:
+        """Return the number of elements of a hidden state."""
+        return self._memory.width
+
+    def observe(self, chunk: ScheduledChunk, hidden: np.ndarray) -> None:
+        """Keep the hidden states of a chunk and its drafts, shape (num_cells, width)."""
+        seq = chunk.seq
+        if seq.media is not None or seq.is_prompt_only:
+            return
+        follower = self._follower(seq)
+        if follower is None:
+            return
+        follower.hidden.write(seq.num_computed, hidden)  # over those of rejected drafts
+
+    def acceptance(self, seq: Sequence) -> float | None:
+        """Return the expected acceptance rate, or None without a draft."""
+        follower = self._followers.get(seq)
+        if follower is None or follower.num_dropped != seq.num_dropped:
+            return None
+        has_states = follower.hidden.end >= len(seq.tokens) - 1 > follower.hidden.first
+        return ACCEPTANCE if has_states else None
+
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        """Return at most ``lengths[seq]`` tokens for each sequence."""
+        drafts: dict[Sequence, tuple[int, ...]] = {}
+        inputs: dict[Sequence, MtpInputs] = {}
+        room = self._memory.capacity
+        for seq in lengths:
+            missing = self._missing(seq)
+            if len(missing.tokens) <= room:
+                inputs[seq] = missing
+                room -= len(missing.tokens)
+        length = max(lengths.values())
+        for number in range(1, length + 1):
+            inputs = {seq: each for seq, each in inputs.items() if lengths[seq] >= number}
+            outputs = self._memory.compute([*inputs.values()]) if inputs else None
+            if outputs is None:
+                break
+            for seq, output in zip([*inputs], outputs, strict=True):
+                if number == 1:
+                    self._followers[seq].num_computed = len(seq.tokens)
+                drafts[seq] = (*drafts.get(seq, ()), output.token)
+                end = inputs[seq].position + len(inputs[seq].tokens)
+                row = output.hidden[np.newaxis]
+                inputs[seq] = MtpInputs(inputs[seq].seq_id, end, [output.token], row)
+        return drafts
+
+    def retire(self, seq: Sequence) -> None:
+        """Forget a sequence."""
+        follower = self._followers.pop(seq, None)
+        if follower is not None:
+            self._memory.truncate(follower.seq_id, 0)
+            self._free_ids.append(follower.seq_id)
+
+    def _follower(self, seq: Sequence) -> _Follower | None:
+        """Return what the layers know of a sequence, from its beginning after a context shift."""
+        follower = self._followers.get(seq)
+        if follower is not None and follower.num_dropped != seq.num_dropped:
+            self.retire(seq)
+            follower = None
+        if follower is None and self._free_ids:
+            hidden = _HiddenStates(self._memory.width, self._most_hidden)
+            follower = _Follower(self._free_ids.pop(), seq.num_dropped, hidden)
+            self._followers[seq] = follower
+        return follower
+
+    def _missing(self, seq: Sequence) -> MtpInputs:
+        """Return the inputs up to the pending token, after the cells of drafts are freed."""
+        follower, last = self._followers[seq], len(seq.tokens) - 1
+        start, hidden = min(follower.num_computed, last), follower.hidden
+        if hidden.first >= start:  # the layers never see the tokens between
+            start = hidden.first + 1
+            self._memory.truncate(follower.seq_id, 0)
+        else:
+            self._memory.truncate(follower.seq_id, start)
+        rows = hidden.between(start - 1, last)
+        return MtpInputs(follower.seq_id, start, seq.tokens[start:], rows)

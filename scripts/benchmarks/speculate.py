@@ -1,0 +1,249 @@
+"""Benchmark of speculative decoding: drafts that are accepted at a set rate, on the real engine.
+
+Answers are scripted: a constraint lets each sequence sample its script's next token and no other,
+so that the model computes all steps and the text is known before. The draft source knows the script
+and drafts each token of it with the given probability, else a wrong one; drafting takes no time.
+So the figures are those of verification and of the policy, and the rate is exact for any model.
+`prompt lookup` is off. The engine runs in this process, without a server.
+
+    plain     tokens per second without drafts
+    drafts    with them, and the ratio to plain
+    limit     the best ratio of any fixed draft length at that rate, from measured times of steps
+
+A rate of 0 shows what drafts cost that are never accepted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.models import NAMES, ensure_model
+from localrun.engine.context import LlamaContext
+from localrun.engine.engine import Engine
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
+from localrun.engine.params import SamplingParams
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.sequence import Sequence
+from localrun.engine.speculation.draft_plan import LENGTHS
+from localrun.engine.speculation.speculator import MAX_DRAFTS, Speculator
+from localrun.engine.threads import useful_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.engine.llama.model import Model
+
+PROMPT_TOKENS = 32
+CONTEXT = 512
+SLOTS = 16
+SCRIPT_IDS = (1000, 4000)  # ordinary tokens of all vocabularies here
+GREEDY = SamplingParams(temperature=0)
+
+
+class Script:
+    """A constraint that allows the next token of a scripted answer."""
+
+    failure: str | None = None
+
+    def __init__(self, tokens: list[int]) -> None:
+        self.tokens = tokens
+        self._position = 0
+
+    def mask(self, logits: np.ndarray) -> None:
+        """Forbid all tokens but one."""
+        logits[:] = -np.inf
+        logits[self.tokens[self._position]] = 0
+
+    def accept(self, _token: int) -> None:
+        """Move on; the scripted token was sampled."""
+        self._position += 1
+
+    def forced(self) -> list[int]:
+        """Return nothing: the drafts are the oracle's."""
+        return []
+
+
+@dataclass(slots=True)
+class Oracle:
+    """Draft source that knows the scripts, and errs at random."""
+
+    rate: float
+    rng: random.Random = field(default_factory=lambda: random.Random(5))
+    name: str = "oracle"
+    estimates_by_text: bool = False
+
+    def acceptance(self, _seq: Sequence) -> float | None:
+        """Return what a draft model expects before it knows better."""
+        return 0.7
+
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        """Return scripted tokens, each wrong with the probability ``1 - rate``."""
+        return {seq: self._draft(seq, length) for seq, length in lengths.items()}
+
+    def retire(self, seq: Sequence) -> None:
+        """Nothing is kept."""
+
+    def _draft(self, seq: Sequence, length: int) -> tuple[int, ...]:
+        script = seq.constraint
+        if not isinstance(script, Script):
+            return ()
+        tokens = script.tokens[seq.num_generated : seq.num_generated + length]
+        return tuple(t if self.rng.random() < self.rate else t + 1 for t in tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Figures of one run."""
+
+    tokens_per_s: float
+    acceptance: float  # of the verified draft tokens up to the first wrong one
+    step_s: float  # mean
+
+
+class Bench:
+    """A loaded model."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        log = start()
+        self.model: Model = load_model(
+            [path], native_log=log, num_gpu_layers=0, on_progress=lambda _: None
+        )
+        self.threads = threads or useful_threads(self.model.size_bytes)
+        self._limits = SchedulerLimits(
+            num_slots=SLOTS, num_cells=SLOTS * CONTEXT, num_drafts=MAX_DRAFTS
+        )
+        self._context = LlamaContext(self.model, self._limits, num_threads=self.threads)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._context.close()
+        self.model.close()
+
+    def run(self, streams: int, num_tokens: int, speculation: Speculator | None) -> Run:
+        """Generate so many answers together."""
+        cache = self._context.open_cache()
+        engine = Engine(
+            self._context,
+            Scheduler(self._limits, cache),
+            pieces=self.model.pieces,
+            eog=frozenset(),
+            speculation=speculation,
+        )
+        rng = random.Random(streams)
+        sequences = [_sequence(number, num_tokens, rng) for number in range(streams)]
+        for seq in sequences:
+            engine.submit(seq)
+        while any(not seq.is_decoding for seq in sequences):
+            engine.step()
+        begun, num_before = time.perf_counter(), sum(seq.num_generated for seq in sequences)
+        num_steps = 0
+        while engine.has_work:
+            engine.step()
+            num_steps += 1
+        seconds = time.perf_counter() - begun
+        cache.clear()
+        count = sum(seq.num_generated for seq in sequences) - num_before
+        drafted, accepted = (
+            sum(getattr(seq, name) for seq in sequences) for name in ("num_drafted", "num_accepted")
+        )
+        return Run(count / seconds, accepted / drafted if drafted else 0.0, seconds / num_steps)
+
+    def step_times(self, streams: int) -> dict[int, float]:
+        """Return the seconds of a step by the length of each sequence's draft."""
+        lengths = [n for n in (0, *LENGTHS) if n * streams <= MAX_DRAFTS]
+        return {length: self._step_s(streams, length) for length in lengths}
+
+    def _step_s(self, streams: int, length: int) -> float:
+        """Return the least of three times, since other programs can only add to one."""
+        num_tokens = 12 * (length + 1)
+        runs = (self.run(streams, num_tokens, _Fixed(Oracle(1.0), length)) for _ in range(3))
+        return min(run.step_s for run in runs)
+
+
+class _Fixed(Speculator):
+    """Always drafts so many tokens."""
+
+    def __init__(self, oracle: Oracle, length: int) -> None:
+        super().__init__([])
+        self._oracle, self._length = oracle, length
+
+    def propose(self, decoding: list[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:  # type: ignore[override]
+        """Return a draft of the same length for each sequence."""
+        if not self._length:
+            return {}
+        return self._oracle.drafts(
+            {seq: min(self._length, seq.max_tokens - len(seq.tokens) - 1) for seq in decoding}
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Print a table for each model."""
+    parser = argparse.ArgumentParser(prog="scripts/bench speculate", description=__doc__)
+    parser.add_argument("--models", default="0.6b", help=f"of {', '.join(NAMES)}, or files")
+    parser.add_argument("--rates", default="0,0.5,0.7,0.9", help="shares of right draft tokens")
+    parser.add_argument("--streams", default="1,4,16")
+    parser.add_argument("--tokens", type=int, default=160, help="of each answer")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="default: as localrun chooses")
+    chosen = parser.parse_args(arguments)
+    for name in chosen.models.split(","):
+        path = ensure_model(name) if name in NAMES else Path(name)
+        bench = Bench(path, chosen.threads)
+        print(f"\n{path.name}: threads {bench.threads}, median of {chosen.rounds}")
+        print(
+            f"{'streams':>8}{'rate':>6}{'plain':>9}{'drafts':>9}{'ratio':>7}{'limit':>7}  accepted"
+        )
+        for streams in map(int, chosen.streams.split(",")):
+            _show(bench, streams, [float(rate) for rate in chosen.rates.split(",")], chosen)
+        bench.close()
+    return 0
+
+
+def _show(bench: Bench, streams: int, rates: list[float], chosen: argparse.Namespace) -> None:
+    """Print the lines of a number of streams."""
+    bench.run(streams, 16, None)  # a first run reads the weights from the disk
+    times = bench.step_times(streams)
+    # one policy for all rounds of a rate, as a server keeps it
+    policies = {rate: Speculator([Oracle(rate)]) for rate in rates}
+    plain: list[Run] = []
+    drafts: dict[float, list[Run]] = {rate: [] for rate in rates}
+    for _ in range(chosen.rounds):
+        plain.append(bench.run(streams, chosen.tokens, None))
+        for rate in rates:
+            drafts[rate].append(bench.run(streams, chosen.tokens, policies[rate]))
+    slow = statistics.median(run.tokens_per_s for run in plain)
+    for rate in rates:
+        fast = statistics.median(run.tokens_per_s for run in drafts[rate])
+        accepted = statistics.median(run.acceptance for run in drafts[rate])
+        limit = max(_expected(rate, length) * times[0] / s for length, s in times.items())
+        print(
+            f"{streams:8}{rate:6.1f}{slow:9.1f}{fast:9.1f}{fast / slow:7.2f}{limit:7.2f}"
+            f"  {accepted:8.0%}",
+            flush=True,
+        )
+
+
+def _expected(rate: float, length: int) -> float:
+    """Return the expected tokens of a step of one sequence with a draft."""
+    return sum(rate**n for n in range(length + 1))
+
+
+def _sequence(number: int, num_tokens: int, rng: random.Random) -> Sequence:
+    prompt = [rng.randrange(*SCRIPT_IDS) for _ in range(PROMPT_TOKENS)]
+    script = [rng.randrange(*SCRIPT_IDS) for _ in range(num_tokens + 1)]
+    return Sequence(
+        request_id=number,
+        tokens=prompt,
+        max_tokens=PROMPT_TOKENS + num_tokens,
+        sampling=GREEDY,
+        constraint=Script(script),
+    )

@@ -1,0 +1,26 @@
+"""Sequences for tests of draft sources."""
+
+from __future__ import annotations
+
+from localrun.engine.params import FinishReason
+from localrun.engine.sequence import Sequence
+
+
+def decoding(count: int) -> list[Sequence]:
+    """Return sequences with a generated token."""
+    return [answering([1], number=number) for number in range(count)]
+
+
+def answering(tokens: list[int], *, recipe: str = "", number: int = 1) -> Sequence:
+    """Return a sequence that has generated tokens behind a prompt of two."""
+    seq = Sequence(request_id=number, tokens=[900, 901], max_tokens=10**6, recipe=recipe)
+    seq.tokens += tokens
+    seq.num_computed = len(seq.tokens) - 1
+    return seq
+
+
+def ended(tokens: list[int], *, recipe: str = "") -> Sequence:
+    """Return a sequence that has finished."""
+    seq = answering(tokens, recipe=recipe)
+    seq.finish = FinishReason.STOP
+    return seq

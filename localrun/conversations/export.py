@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from localrun.conversations.message import ChatSummary, KeptMessage
 
@@ -31,15 +32,27 @@ def to_markdown(chat: ChatSummary, messages: Sequence[KeptMessage]) -> str:
 
 
 def to_json(
-    chat: ChatSummary, settings: dict[str, Any], messages: Sequence[KeptMessage]
+    chat: ChatSummary,
+    settings: dict[str, Any],
+    messages: Sequence[KeptMessage],
+    images: Mapping[int, Sequence[bytes]] | None = None,
 ) -> dict[str, Any]:
-    """Return the chat with its messages as a JSON object."""
+    """Return the chat with its messages, and the images by message id, as a JSON object."""
     return {
         "format_version": FORMAT_VERSION,
         **chat.to_json(),
         "settings": settings,
-        "messages": [message.to_json() for message in messages],
+        "messages": [
+            message.to_json() | images_json((images or {}).get(message.id, ()))
+            for message in messages
+        ],
     }
+
+
+def images_json(images: Sequence[bytes]) -> dict[str, list[str]]:
+    """Return the field ``images`` of a message, in base64; without images, no field."""
+    encoded = [base64.b64encode(image).decode() for image in images]
+    return {"images": encoded} if encoded else {}
 
 
 def _parts(message: KeptMessage) -> list[str]:

@@ -33,6 +33,7 @@ class KeptMessage:
     created_s: float = 0.0  # since the epoch
     id: int = 0  # 0 before it is kept
     parent: int | None = None  # None at the beginning of a chat
+    num_images: int = 0  # that are kept with it: `ConversationStore.images` has them
 
     def to_json(self) -> dict[str, Any]:
         """Return the message as a JSON object; empty fields are left out, but not the content."""
@@ -45,6 +46,7 @@ class KeptMessage:
             "tool_calls": list(self.tool_calls),
             "tool_name": self.tool_name,
             "attachments": list(self.attachments),
+            "num_images": self.num_images,
             "model": self.model,
             "created_s": self.created_s,
         }

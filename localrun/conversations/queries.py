@@ -9,6 +9,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from localrun.conversations.images import NUM_IMAGES, insert_images
 from localrun.conversations.message import ChatSummary, KeptMessage, SearchHit, storable
 from localrun.conversations.schema import drop_deleted
 from localrun.conversations.searching import find_messages
@@ -25,6 +26,7 @@ CHAT_COLUMNS = "id, title, model, created_s, updated_s, num_messages, head"
 MESSAGE_COLUMNS = (
     "role, content, thinking, tool_calls, tool_name, attachments, model, created_s, id, parent"
 )
+SHOWN_COLUMNS = f"{MESSAGE_COLUMNS}, {NUM_IMAGES}"
 PATH = f"""
 WITH RECURSIVE path (id, next, depth) AS (
     SELECT id, parent, 0 FROM messages WHERE id = ? AND chat = ?
@@ -32,7 +34,7 @@ WITH RECURSIVE path (id, next, depth) AS (
     SELECT messages.id, messages.parent, depth + 1 FROM messages
     JOIN path ON messages.id = path.next WHERE depth < {MAX_PATH}
 )
-SELECT {MESSAGE_COLUMNS} FROM messages JOIN path USING (id) ORDER BY depth DESC
+SELECT {SHOWN_COLUMNS} FROM messages JOIN path USING (id) ORDER BY depth DESC
 """  # noqa: S608 - of constants
 
 
@@ -73,20 +75,24 @@ def _summary(row: tuple[Any, ...]) -> ChatSummary:
 
 
 def _message(row: tuple[Any, ...]) -> KeptMessage:
-    fields = dict(zip(MESSAGE_COLUMNS.split(", "), row, strict=True))
+    fields = dict(zip((*MESSAGE_COLUMNS.split(", "), "num_images"), row, strict=True))
     for name in ("tool_calls", "attachments"):
         fields[name] = tuple(json.loads(fields[name]))
     return KeptMessage(**fields)
 
 
-def insert_message(database: sqlite3.Connection, chat_id: str, message: KeptMessage) -> int:
-    """Insert a message; return its id."""
+def insert_message(
+    database: sqlite3.Connection, chat_id: str, message: KeptMessage, images: Sequence[bytes] = ()
+) -> int:
+    """Insert a message with its images; return its id."""
     values = [getattr(message, name) for name in MESSAGE_COLUMNS.split(", ") if name != "id"]
     texts = [to_text(value) if isinstance(value, tuple) else value for value in values]
     columns = MESSAGE_COLUMNS.replace(" id,", "")
     marks = ", ".join("?" * (len(texts) + 1))
     query = f"INSERT INTO messages ({columns}, chat) VALUES ({marks})"  # noqa: S608 - of constants
-    return int(database.execute(query, (*texts, chat_id)).lastrowid or 0)
+    message_id = int(database.execute(query, (*texts, chat_id)).lastrowid or 0)
+    insert_images(database, chat_id, message_id, images)
+    return message_id
 
 
 def to_text(value: object) -> str:
@@ -120,7 +126,7 @@ def read_path(database: sqlite3.Connection, chat_id: str) -> list[KeptMessage]:
 def read_messages(database: sqlite3.Connection, chat_id: str) -> list[KeptMessage]:
     """Return the messages of all branches of a chat, oldest first."""
     read_chat(database, chat_id)
-    query = f"SELECT {MESSAGE_COLUMNS} FROM messages WHERE chat = ? ORDER BY id LIMIT {MAX_PATH}"  # noqa: S608 - of constants
+    query = f"SELECT {SHOWN_COLUMNS} FROM messages WHERE chat = ? ORDER BY id LIMIT {MAX_PATH}"  # noqa: S608 - of constants
     return [_message(row) for row in database.execute(query, (chat_id,))]
 
 

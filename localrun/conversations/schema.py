@@ -2,9 +2,12 @@
 
     chats(id, title, model, settings, head, created_s, updated_s)
     messages(id, chat, parent, role, content, ..., created_s)     a tree for each chat
+    images(message, place, content)                               images of messages
     texts(content)                                                full-text index of messages
     changes(revision)                                             one row: the number of writes
 
+Older programs do not know the images, and leave them alone: the table is added to their databases
+without another version.
 The index has the trigrams of the content, so that a part of a word is found, also in languages
 that write without blanks. An SQLite without trigrams (before 3.34) creates no index: a search then
 reads the messages. Deleted content is overwritten (``secure_delete``).
@@ -40,6 +43,12 @@ END;
 CREATE TABLE changes (revision INTEGER NOT NULL);
 INSERT INTO changes VALUES (0);
 """
+IMAGES = """
+CREATE TABLE images (
+    message INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE, place INTEGER NOT NULL,
+    content BLOB NOT NULL, PRIMARY KEY (message, place)
+)
+"""
 INDEX = """
 CREATE VIRTUAL TABLE texts USING fts5 (
     content, content='messages', content_rowid='id', tokenize='trigram'
@@ -61,7 +70,7 @@ def prepare(database: sqlite3.Connection) -> None:
         sqlite3.Error: it cannot be read or written.
     """
     version = _version(database)
-    if version == VERSION:
+    if version == VERSION and _has_table(database, "images"):
         return
     if version > VERSION:
         raise IntegrityError(
@@ -73,6 +82,8 @@ def prepare(database: sqlite3.Connection) -> None:
         database.execute("BEGIN IMMEDIATE")
         if _version(database) == 0:  # not even by another process just now
             _create(database)
+        if not _has_table(database, "images"):
+            database.execute(IMAGES)
 
 
 def _write_ahead(database: sqlite3.Connection) -> None:
@@ -91,8 +102,7 @@ def _write_ahead(database: sqlite3.Connection) -> None:
 
 def has_index(database: sqlite3.Connection) -> bool:
     """Return whether the database has a full-text index."""
-    query = "SELECT 1 FROM sqlite_master WHERE name = 'texts'"
-    return database.execute(query).fetchone() is not None
+    return _has_table(database, "texts")
 
 
 def drop_index(database: sqlite3.Connection) -> None:
@@ -122,6 +132,11 @@ def drop_deleted(database: sqlite3.Connection) -> None:
     """Remove from the full-text index what deleted messages left there."""
     if has_index(database):
         database.execute("INSERT INTO texts (texts) VALUES ('optimize')")
+
+
+def _has_table(database: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    return database.execute(query, (name,)).fetchone() is not None
 
 
 def _version(database: sqlite3.Connection) -> int:

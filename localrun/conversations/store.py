@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.conversations.database import Database
+from localrun.conversations.images import read_images
 from localrun.conversations.message import (
     ChatSummary,
     KeptMessage,
@@ -41,7 +42,7 @@ from localrun.conversations.searching import SEARCH_S
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 MAX_TITLE = 200
@@ -76,23 +77,33 @@ class ConversationStore:
         """
         return self._database.write(self._create, model, settings or {}, title)
 
-    def append(self, chat_id: str, message: KeptMessage, *, parent: int | None) -> int:
+    def append(
+        self,
+        chat_id: str,
+        message: KeptMessage,
+        *,
+        parent: int | None,
+        images: Sequence[bytes] = (),
+    ) -> int:
         """Append a message after ``parent``, None for a beginning; return the message's id.
 
         Raises:
             ConversationNotFoundError: there is no such chat.
-            UsageError: the parent is not a message of the chat, or the message is not valid.
+            UsageError: the parent is not a message of the chat, or the message is not valid, or
+                the images are too large.
         """
-        return self._database.write(self._append, chat_id, checked(message), parent)
+        return self._database.write(self._append, chat_id, checked(message), parent, images)
 
-    def append_to_head(self, chat_id: str, message: KeptMessage) -> int:
+    def append_to_head(
+        self, chat_id: str, message: KeptMessage, *, images: Sequence[bytes] = ()
+    ) -> int:
         """Append a message after the head of a chat; return the message's id.
 
         Raises:
             ConversationNotFoundError: there is no such chat.
-            UsageError: the message is not valid.
+            UsageError: the message is not valid, or the images are too large.
         """
-        return self._database.write(self._append_to_head, chat_id, checked(message))
+        return self._database.write(self._append_to_head, chat_id, checked(message), images)
 
     def set_head(self, chat_id: str, message_id: int | None) -> None:
         """Go to a message of a chat, None for its beginning: the next one begins a branch.
@@ -143,6 +154,10 @@ class ConversationStore:
             ConversationNotFoundError: there is no such chat.
         """
         return self._database.read(read_messages, chat_id)
+
+    def images(self, chat_id: str, message_ids: Sequence[int]) -> dict[int, tuple[bytes, ...]]:
+        """Return the images of those messages of a chat that have some."""
+        return self._database.read(read_images, chat_id, message_ids)
 
     def settings(self, chat_id: str) -> dict[str, Any]:
         """Return the settings of a chat.
@@ -204,14 +219,19 @@ class ConversationStore:
         return chat_id
 
     def _append(
-        self, database: sqlite3.Connection, chat_id: str, message: KeptMessage, parent: int | None
+        self,
+        database: sqlite3.Connection,
+        chat_id: str,
+        message: KeptMessage,
+        parent: int | None,
+        images: Sequence[bytes],
     ) -> int:
         chat = read_chat(database, chat_id)
         if parent is not None:
             check_message(database, chat_id, parent)
         now_s = self._clock_s()
         message = replace(message, parent=parent, created_s=message.created_s or now_s)
-        message_id = insert_message(database, chat_id, message)
+        message_id = insert_message(database, chat_id, message, images)
         title = chat.title or (title_of(message.content) if message.role == "user" else "")
         database.execute(
             "UPDATE chats SET head = ?, updated_s = ?, title = ? WHERE id = ?",
@@ -221,9 +241,14 @@ class ConversationStore:
         return message_id
 
     def _append_to_head(
-        self, database: sqlite3.Connection, chat_id: str, message: KeptMessage
+        self,
+        database: sqlite3.Connection,
+        chat_id: str,
+        message: KeptMessage,
+        images: Sequence[bytes],
     ) -> int:
-        return self._append(database, chat_id, message, read_chat(database, chat_id).head)
+        head = read_chat(database, chat_id).head
+        return self._append(database, chat_id, message, head, images)
 
     def _set_head(self, database: sqlite3.Connection, chat_id: str, message_id: int | None) -> None:
         read_chat(database, chat_id)

@@ -88,6 +88,7 @@ class Browser:
         self._number = 0
         self.requests: list[str] = []
         self.errors: list[str] = []
+        self.origins: set[str] = set()  # of all pages so far
         threading.Thread(target=self._read, daemon=True).start()
 
     def begin(self) -> Self:
@@ -114,6 +115,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load an address, and wait until it is loaded."""
+        self.origins.add(url.partition("/#")[0].removesuffix("/") + "/")
         self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     def run(self, body: str) -> Any:
@@ -153,30 +155,42 @@ class Browser:
 
     def click(self, selector: str, index: int = 0) -> None:
         """Click into the middle of the element, which must be visible there."""
+        self._point(*self._middle(selector, index), "pointerDown", "pointerUp")
+
+    def hold(self, selector: str, index: int = 0) -> None:
+        """Press the mouse button there, as `click` does, until `release`."""
+        self._point(*self._middle(selector, index), "pointerDown")
+
+    def release(self) -> None:
+        """Release the mouse button where it is."""
+        self._act(
+            {"type": "pointer", "id": "mouse", "actions": [{"type": "pointerUp", "button": 0}]}
+        )
+
+    def _middle(self, selector: str, index: int) -> tuple[int, int]:
+        """Return the middle of an element as soon as it can be clicked, and does not move."""
         chosen = f"[...document.querySelectorAll({json.dumps(selector)})].at({index})"
         x, y = self.wait(
-            f"""(() => {{
-            const element = {chosen};
-            if (!element) return null;
-            element.scrollIntoView({{ block: "nearest", behavior: "instant" }});
-            const box = element.getBoundingClientRect();
-            const x = box.x + Math.min(box.width / 2, 300), y = box.y + box.height / 2;
-            const hit = document.elementFromPoint(x, y);
-            const isHit = hit && (element.contains(hit) || hit.contains(element));
-            return !element.disabled && isHit ? [Math.round(x), Math.round(y)] : null;
+            f"""await (async () => {{
+            const place = () => {{
+              const box = {chosen}?.getBoundingClientRect();
+              return box && [box.x + Math.min(box.width / 2, 300), box.y + box.height / 2];
+            }};
+            const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+            {chosen}?.scrollIntoView({{ block: "nearest", behavior: "instant" }});
+            const before = place();
+            await frame().then(frame);
+            const [element, after] = [{chosen}, place()];
+            if (!element || element.disabled || String(before) !== String(after)) return null;
+            return element.contains(document.elementFromPoint(...after)) && after.map(Math.round);
             }})()"""
         )
-        self._act(
-            {
-                "type": "pointer",
-                "id": "mouse",
-                "actions": [
-                    {"type": "pointerMove", "x": x, "y": y},
-                    {"type": "pointerDown", "button": 0},
-                    {"type": "pointerUp", "button": 0},
-                ],
-            }
-        )
+        return x, y
+
+    def _point(self, x: int, y: int, *kinds: str) -> None:
+        move = {"type": "pointerMove", "x": x, "y": y}
+        actions = [move, *({"type": kind, "button": 0} for kind in kinds)]
+        self._act({"type": "pointer", "id": "mouse", "actions": actions})
 
     def press(self, *keys: str) -> None:
         """Press keys together, such as Control and k."""

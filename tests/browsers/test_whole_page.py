@@ -11,6 +11,7 @@ import pytest
 
 from tests.browsers.conftest import inside
 from tests.e2e.conftest import Home, make_home
+from tests.e2e.test_sight import digit
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.services.making import gguf
@@ -52,7 +53,7 @@ def page(browser: Browser, home: Home) -> Iterator[Browser]:
     browser.wait("document.querySelector('#input')")
     yield browser
     browser.open("about:blank")
-    assert [url for url in browser.requests if not url.startswith(inside(home.url))] == []
+    assert [url for url in browser.requests if not url.startswith(inside(browser))] == []
     assert browser.errors == []
 
 
@@ -76,6 +77,30 @@ def test_guide_answers_and_the_terminal_has_the_chat(page: Browser, home: Home) 
     )
     chat = page.run("return location.hash.split('/')[2];")
     wait_until(lambda: "Modelfile" in home.run("chats", "show", chat).stdout.partition("guide")[2])
+
+
+def test_guide_calculates_with_what_it_sees(page: Browser, tmp_path: Path) -> None:
+    page.wait("document.querySelector('[aria-label=\"Attach an image\"]')?.hidden === false")
+    (tmp_path / "seven.png").write_bytes(digit("7"))
+    page.choose_files("input[type=file]", tmp_path / "seven.png")
+    page.wait("document.querySelector('.composer .chip')?.innerText.includes('seven.png')")
+    page.click("#input")
+    page.type("What is this + 4?")
+    page.press("Enter")
+    answer = "document.querySelector('.message.assistant .body')?.innerText.trim()"
+
+    page.wait("document.querySelector('.message.assistant .figures')")
+    assert page.run(f"return {answer};") == "7 + 4 = 11."
+    address = page.run("return location.href;")
+    page.open("about:blank")
+    page.open(address)
+    page.wait("document.querySelector('.message.user img.picture')?.naturalWidth === 96")
+    page.click("[aria-label='Regenerate the answer']")
+    page.wait(
+        "document.querySelector('.message.assistant .branches')?.innerText.trim() === '2 / 2'"
+    )
+    page.wait("document.querySelector('.message.assistant .figures')")
+    assert page.run(f"return {answer};") == "7 + 4 = 11."
 
 
 def test_a_model_is_planned_loaded_pinned_and_unloaded(page: Browser, home: Home) -> None:
@@ -161,6 +186,7 @@ def test_the_machine_is_shown(page: Browser) -> None:
     page.wait("document.querySelector('.log')?.innerText.includes('listening on')")
     page.wait("document.querySelector('tbody')?.innerText.includes('guide')")
     assert page.run("return document.querySelector('meter').value;") > 0
+    page.wait("/,.* /.test(document.querySelector('.chart polyline').getAttribute('points'))")
     page.click(".card > button")
     page.wait("document.querySelector('.findings')?.innerText.includes('store')")
 

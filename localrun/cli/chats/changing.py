@@ -47,7 +47,8 @@ def chats_export(
     found = store.find(chat)
     messages = store.messages(found.id) if has_branches else store.path(found.id)
     if output_format == "json":
-        Output().json(to_json(found, store.settings(found.id), messages))
+        images = store.images(found.id, [one.id for one in messages if one.num_images])
+        Output().json(to_json(found, store.settings(found.id), messages, images))
     else:
         Output().text(to_markdown(found, messages))
 

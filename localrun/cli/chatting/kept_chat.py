@@ -10,9 +10,11 @@ Invariant: no failure of the store reaches the chat; the first is reported, then
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import TYPE_CHECKING, Any
 
+from localrun.conversations.export import images_json
 from localrun.conversations.message import ChatSummary, KeptMessage, title_of
 from localrun.errors import LocalrunError
 
@@ -59,7 +61,12 @@ class KeptChat:
         self.chat_id = chat_id
         summaries = [index for index, kept in enumerate(path) if kept.role == "summary"]
         remaining = path[summaries[-1] :] if summaries else path
-        self._synced = [(message_of(kept), kept.id) for kept in remaining if kept.role != "system"]
+        images = self.store.images(chat_id, [one.id for one in remaining if one.num_images])
+        self._synced = [
+            (message_of(kept, images.get(kept.id, ())), kept.id)
+            for kept in remaining
+            if kept.role != "system"
+        ]
         return [message for message, _ in self._synced]
 
     def sync(self, messages: Sequence[Message], settings: SessionSettings) -> None:
@@ -106,9 +113,9 @@ class KeptChat:
         parent = self._parent(messages, num_same)
         self._synced = self._synced[:num_same]
         for message in messages[num_same:]:
-            parent = store.append(
-                self.chat_id, kept_message(message, settings, self._clock_s()), parent=parent
-            )
+            kept = kept_message(message, settings, self._clock_s())
+            images = [base64.b64decode(image) for image in message.get("images") or ()]
+            parent = store.append(self.chat_id, kept, parent=parent, images=images)
             self._synced.append((message, parent))
         if not is_longer:
             store.set_head(self.chat_id, parent)
@@ -147,13 +154,14 @@ def kept_message(message: Message, settings: SessionSettings, now_s: float) -> K
     )
 
 
-def message_of(kept: KeptMessage) -> Message:
-    """Return a kept message as the chat has it."""
+def message_of(kept: KeptMessage, images: Sequence[bytes] = ()) -> Message:
+    """Return a kept message with its images as the chat has it."""
     fields: dict[str, Any] = {
         "thinking": kept.thinking,
         "tool_calls": list(kept.tool_calls),
         "tool_name": kept.tool_name,
         "attachments": list(kept.attachments),
+        **images_json(images),
     }
     used = {name: value for name, value in fields.items() if value}
     return {"role": kept.role, "content": kept.content, **used}

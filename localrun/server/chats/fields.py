@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from localrun.conversations.images import MAX_IMAGES
 from localrun.conversations.message import MAX_TEXT, ROLES, KeptMessage
 from localrun.errors import UsageError
+from localrun.server.parsing.base64_data import decoded
 from localrun.server.parsing.json_parser import is_larger
 from localrun.server.parsing.json_schema import OBJECT, listed, one_of
 from localrun.server.parsing.limits import LONGEST_NAME, MAX_TOOL_CHARACTERS
@@ -73,10 +75,11 @@ THINKING = text("thinking", longest=MAX_TEXT)
 TOOL_CALLS = Field("tool_calls", _tool_calls, listed(OBJECT, maxItems=MAX_CALLS))
 TOOL_NAME = text("tool_name", longest=LONGEST_NAME)
 ATTACHMENTS = strings("attachments", most=MAX_ATTACHMENTS, longest=LONGEST_NAME)
+IMAGES = strings("images", most=MAX_IMAGES)
 WRITER = text("model", longest=LONGEST_NAME)
 PARENT = integer("parent", 0)
 APPEND = Table(
-    (ROLE, CONTENT, THINKING, TOOL_CALLS, TOOL_NAME, ATTACHMENTS, WRITER, PARENT),
+    (ROLE, CONTENT, THINKING, TOOL_CALLS, TOOL_NAME, ATTACHMENTS, IMAGES, WRITER, PARENT),
     component="ChatMessageCreation",
 )
 
@@ -92,6 +95,15 @@ def message_of(values: Values) -> KeptMessage:
         attachments=values[ATTACHMENTS],
         model=values[WRITER] or "",
     )
+
+
+def images_of(values: Values) -> tuple[bytes, ...]:
+    """Return the images of such a body; it may take milliseconds.
+
+    Raises:
+        UsageError: one is not base64.
+    """
+    return tuple(decoded(text, f"images[{at}]") for at, text in enumerate(values[IMAGES]))
 
 
 def whole_number(value: str, name: str, low: int, high: int) -> int:

@@ -7,6 +7,7 @@ GET    /changes        a number that changes with any chat; waits until it is no
 GET    /{chat}         one chat: the path to its head, with ``all=1`` the messages of all branches
 DELETE /{chat}         remove it for good
 POST   /{chat}/messages  append a message; ``parent`` is the head unless given, 0 the beginning
+GET    /{chat}/messages/{message}/images  the images of a message, in base64
 POST   /{chat}/head    go to a message, from which the next one begins a branch
 POST   /{chat}/title   rename it
 POST   /{chat}/settings  replace its settings, such as the system prompt
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from localrun.conversations.export import to_json, to_markdown
+from localrun.conversations.export import images_json, to_json, to_markdown
 from localrun.errors import UsageError
 from localrun.server.chats.fields import (
     APPEND,
@@ -38,6 +39,7 @@ from localrun.server.chats.fields import (
     SET_HEAD,
     SETTINGS,
     TITLE,
+    images_of,
     message_of,
     whole_number,
 )
@@ -48,9 +50,9 @@ from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.routing.routes import Routes
 
 if TYPE_CHECKING:
-    from localrun.conversations.message import KeptMessage
     from localrun.conversations.store import ConversationStore
     from localrun.server.chats.stored import StoredChats
+    from localrun.server.parsing.table import Values
 
 MAX_LISTED = 1000
 MAX_WAIT_S = 60
@@ -100,7 +102,14 @@ def _declare_readers(router: Routes, chats: StoredChats) -> None:
     async def show_chat(request: Request, chat: str, all: str = "0") -> Response:  # noqa: A002 - its name in the query
         refuse_others(request.scope)
         has_all = bool(whole_number(all, "all", 0, 1))
-        body = await chats.read(_exported_json, store, chat, has_all=has_all)
+        body = await chats.read(_shown, store, chat, has_all=has_all)
+        return Response(body, media_type="application/json")
+
+    @router.get("/{chat}/messages/{message}/images")
+    async def show_images(request: Request, chat: str, message: str) -> Response:
+        refuse_others(request.scope)
+        number = whole_number(message, "message", 1, LARGEST_INTEGER)
+        body = await chats.read(_images, store, chat, number)
         return Response(body, media_type="application/json")
 
     @router.get("/{chat}/export")
@@ -133,7 +142,7 @@ def _declare_writers(router: Routes, chats: StoredChats) -> None:
         refuse_others(request.scope)
         chats.refuse_unless_kept()
         values = await read(request, APPEND.read)
-        message_id = await chats.write(_append, store, chat, message_of(values), values[PARENT])
+        message_id = await chats.write(_append, store, chat, values)
         return JSONResponse({"id": message_id}, CREATED)
 
     @router.post("/{chat}/head")
@@ -172,11 +181,24 @@ def _page(store: ConversationStore, limit: int, before: str) -> dict[str, Any]:
     return {"chats": [chat.to_json() for chat in page], **following}
 
 
-def _exported_json(store: ConversationStore, chat: str, *, has_all: bool = True) -> bytes:
+def _shown(store: ConversationStore, chat: str, *, has_all: bool) -> bytes:
     """Return a chat as JSON, written here in a thread: it may have many megabytes."""
     found = store.find(chat)
     messages = store.messages(found.id) if has_all else store.path(found.id)
     return json.dumps(to_json(found, store.settings(found.id), messages)).encode()
+
+
+def _exported_json(store: ConversationStore, chat: str) -> bytes:
+    """Return a chat with all its branches and images."""
+    found = store.find(chat)
+    messages = store.messages(found.id)
+    images = store.images(found.id, [one.id for one in messages if one.num_images])
+    return json.dumps(to_json(found, store.settings(found.id), messages, images)).encode()
+
+
+def _images(store: ConversationStore, chat: str, message_id: int) -> bytes:
+    found = store.images(store.find(chat).id, [message_id])
+    return json.dumps({"images": [], **images_json(found.get(message_id, ()))}).encode()
 
 
 def _exported_markdown(store: ConversationStore, chat: str) -> bytes:
@@ -184,11 +206,12 @@ def _exported_markdown(store: ConversationStore, chat: str) -> bytes:
     return to_markdown(found, store.path(found.id)).encode()
 
 
-def _append(store: ConversationStore, chat: str, message: KeptMessage, parent: int | None) -> int:
-    chat_id = store.find(chat).id
+def _append(store: ConversationStore, chat: str, values: Values) -> int:
+    chat_id, message, images = store.find(chat).id, message_of(values), images_of(values)
+    parent = values[PARENT]
     if parent is None:
-        return store.append_to_head(chat_id, message)
-    return store.append(chat_id, message, parent=parent or None)
+        return store.append_to_head(chat_id, message, images=images)
+    return store.append(chat_id, message, parent=parent or None, images=images)
 
 
 def _set_head(store: ConversationStore, chat: str, message_id: int | None) -> None:

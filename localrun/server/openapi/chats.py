@@ -32,6 +32,7 @@ def schemas() -> dict[str, Schema]:
                 "tool_calls": listed(OBJECT),
                 "tool_name": TEXT,
                 "attachments": listed(TEXT),
+                "num_images": COUNT,
                 "model": TEXT,
             },
         ),
@@ -62,6 +63,9 @@ def operations() -> dict[str, Operation]:
         f"DELETE {PATH}/{{chat}}": operation("Remove a chat", answer=done),
         f"POST {PATH}/{{chat}}/messages": operation(
             "Append a message to a chat", body=APPEND, answer=record({"id": COUNT}), status=201
+        ),
+        f"GET {PATH}/{{chat}}/messages/{{message}}/images": operation(
+            "Return the images of a message in base64", answer=record({"images": listed(TEXT)})
         ),
         f"POST {PATH}/{{chat}}/head": operation(
             "Go to a message of a chat", body=SET_HEAD, answer=done

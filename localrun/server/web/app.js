@@ -37,7 +37,7 @@ const page = {
     this.chatId = id;
     history.replaceState(null, "", `#/chat/${id}`);
     sessionStorage.removeItem("draft:new");
-    view.composer.open(id);
+    view.composer.named(id);
     sidebar.load();
   },
   isRunning(id) {
@@ -45,6 +45,9 @@ const page = {
   },
   changed() {
     sidebar.draw();
+  },
+  importChat() {
+    importer.click();
   },
   async removeChat(id) {
     try {
@@ -80,6 +83,18 @@ const page = {
   },
 };
 const main = document.getElementById("main");
+const importer = h("input", { type: "file", id: "import", accept: ".json,application/json", hidden: true, onchange: importChosen });
+document.body.append(importer);
+
+async function importChosen() {
+  const [file] = importer.files;
+  try {
+    location.hash = `#/chat/${await Conversation.import(await file.text(), newConversation().model)}`;
+  } catch (error) {
+    notify(`${file.name}: ${error.message}`, "error");
+  }
+  importer.value = "";
+}
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;

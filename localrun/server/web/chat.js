@@ -2,7 +2,7 @@
 // lives on while an answer arrives, also if another chat is shown.
 
 import { ApiError, lines, query } from "./api.js";
-import { button, fill, h, iconButton, menuButton, asked, confirmed, notify, number, shortName } from "./dom.js";
+import { button, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
 import { Composer } from "./composer.js";
 import { MessageView, renderEnd } from "./message.js";
 import { SettingsPanel } from "./settings.js";
@@ -14,13 +14,15 @@ const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
 
 export class ChatView {
-  /** `page` has `models`, `openChat(id)`, `removeChat(id)` and `changed()`. */
+  /** `page` has `models`, `removeChat(id)`, `importChat()` and `changed()`. */
   constructor(page, conversation) {
     this.page = page;
     this.conversation = conversation;
     this.views = new Map();
+    this.pairs = new Map();  // frames of two answers, by the first of them
     this.running = new Map();  // messages that arrive, with what ends them
     this.sticks = true;
+    this.end = 0;  // of the messages, as far as was scrolled to it
     this.used = 0;
     this.composer = new Composer(this);
     this.settings = new SettingsPanel(this);
@@ -60,11 +62,11 @@ export class ChatView {
     const { model, settings } = this.conversation;
     const names = this.page.models.filter((one) => one.capabilities?.includes("completion") ?? true).map((one) => one.name);
     const options = (chosen) => [...new Set([...names, ...(chosen ? [chosen] : [])])].map((name) => h("option", { value: name, text: shortName(name) }));
-    fill(this.picker, options(model));
+    renew(this.picker, options(model));
     this.picker.value = model;
     this.second.hidden = !settings.compare;
     this.header.querySelector("[aria-pressed]").setAttribute("aria-pressed", String(Boolean(settings.compare)));
-    fill(this.second, options(settings.compare));
+    renew(this.second, options(settings.compare));
     this.second.value = settings.compare ?? "";
     this.composer.showSees();
     this.showContext();
@@ -73,10 +75,7 @@ export class ChatView {
   draw() {
     const path = this.conversation.path();
     this.title.textContent = this.conversation.title;
-    const rows = path.map((message) => this.row(message));
-    const isSame = rows.length === this.list.children.length && rows.every((row, at) => row === this.list.children[at]);
-    if (!isSame || !rows.length) fill(this.list, rows.length ? rows : this.welcome());
-    for (const message of path) this.drawActions(message);
+    fill(this.list, path.length ? path.map((message) => this.row(message)) : this.welcome());
     this.showBanner();
     this.composer.setBusy(this.running.size > 0);
   }
@@ -85,9 +84,15 @@ export class ChatView {
     const pair = this.pairOf(message);
     for (const one of pair) this.drawActions(one);
     if (pair.length < 2) return this.viewOf(message).element;
-    return h("div", { class: "pair" }, pair.map((one) => h("div", { class: one === message ? "side chosen" : "side" },
-      this.viewOf(one).element,
-      one === message ? null : button("Go on with this answer", () => this.act("choose", one), { class: "small", disabled: this.running.size > 0 }))));
+    if (!this.pairs.has(pair[0])) this.pairs.set(pair[0], h("div", { class: "pair" }));
+    return fill(this.pairs.get(pair[0]), pair.map((one) => {
+      const view = this.viewOf(one);
+      view.side ??= h("div");
+      view.choice ??= button("Go on with this answer", () => this.act("choose", one), { class: "small" });
+      view.choice.disabled = this.running.size > 0;
+      view.side.className = one === message ? "side chosen" : "side";
+      return fill(view.side, view.element, one === message ? null : view.choice);
+    }));
   }
 
   /** Return the answers that stand side by side: the newest of each of the two models. */
@@ -154,11 +159,14 @@ export class ChatView {
   goToEnd() {
     this.sticks = true;
     this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.end = this.scroller.scrollTop;
     this.toEnd.hidden = true;
   }
 
+  /** Stay at the end, unless the user has just left it: the event of a scroll comes later. */
   follow() {
-    if (this.sticks) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.scroller.scrollTop < this.end - 1) this.scrolled();
+    if (this.sticks) this.goToEnd();
   }
 
   /** Show a message that a search found. */
@@ -179,8 +187,9 @@ export class ChatView {
     return this.conversation.model;
   }
 
-  sees() {
-    return this.page.models.find((one) => one.name === this.model())?.capabilities?.includes("vision") ?? false;
+  /** Return whether the model takes "vision" or "audio". */
+  takes(capability) {
+    return this.page.models.find((one) => one.name === this.model())?.capabilities?.includes(capability) ?? false;
   }
 
   setModel(name) {
@@ -214,14 +223,12 @@ export class ChatView {
   }
 
   menu() {
-    const { conversation } = this;
-    const entries = [["Settings", () => this.settings.toggle(true)]];
-    if (conversation.id) {
-      entries.push(["Rename…", () => this.rename()],
-        ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")],
-        ["Delete…", () => this.remove(), "danger"]);
-    }
-    return entries;
+    const isKept = Boolean(this.conversation.id);
+    const ofKept = (...entries) => (isKept ? entries : []);
+    return [["Settings", () => this.settings.toggle(true)],
+      ...ofKept(["Rename…", () => this.rename()], ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")]),
+      ["Import a chat…", () => this.page.importChat()],
+      ...ofKept(["Delete…", () => this.remove(), "danger"])];
   }
 
   async rename() {
@@ -254,12 +261,13 @@ export class ChatView {
   act(name, message, value) {
     const { conversation } = this;
     if (name === "redraw") this.drawActions(message);
+    else if (name === "images") conversation.loadImages([message]).then(() => this.viewOf(message).show(), (error) => notify(error.message, "error"));
     else if (name === "choose") {
       conversation.choose(message);
       this.draw();
     } else if (name === "regenerate") this.answer(message.parent, this.modelsFor(message));
     else if (name === "continue") this.answer(message.parent, [message.model || conversation.model], message);
-    else if (name === "edit" && message.role === "user") this.ask(value, message.attachments, message.images, message.parent);
+    else if (name === "edit" && message.role === "user") this.askAgain(value, message);
     else if (name === "edit") {
       conversation.add({ role: "assistant", model: message.model, content: value }, message.parent);
       this.draw();
@@ -273,8 +281,18 @@ export class ChatView {
 
   send(text, files) {
     const blocks = files.filter((file) => file.block).map((file) => `${file.block}\n\n`);
-    const images = files.filter((file) => file.image).map((file) => file.image);
+    const images = files.filter((file) => file.medium).map((file) => file.medium);
     this.ask(blocks.join("") + text, files.map((file) => file.name), images, this.conversation.head);
+  }
+
+  /** Ask with another text, and the same files. */
+  async askAgain(content, message) {
+    try {
+      await this.conversation.loadImages([message]);
+      this.ask(content, message.attachments, message.images, message.parent);
+    } catch (error) {
+      notify(error.message, "error");
+    }
   }
 
   ask(content, attachments, images, parent) {
@@ -315,7 +333,7 @@ export class ChatView {
     view.begin(() => this.follow());
     if (begun) view.growing.add(begun.content);
     try {
-      for await (const part of lines("/api/chat", this.body(message, parent, begun), { signal, headers: { "X-Localrun-Progress": "1" } })) {
+      for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: { "X-Localrun-Progress": "1" } })) {
         if (part.status) view.showState(loadText(part, message.model));
         else this.take(message, view, part);
       }
@@ -361,9 +379,9 @@ export class ChatView {
     if (isEmpty && message.failure) message.isUnsent = true;
   }
 
-  body(message, parent, begun) {
+  async body(message, parent, begun) {
     const { settings } = this.conversation;
-    const messages = this.conversation.request(parent);
+    const messages = await this.conversation.request(parent);
     if (begun) messages.push({ role: "assistant", content: begun.content });
     const body = { model: message.model, messages, stream: true, options: settings.sampling ?? {} };
     if (settings.output_format) body.format = settings.output_format;
@@ -384,17 +402,20 @@ export class ChatView {
 
   /** Take what others wrote to this chat: the terminal, or another window. */
   async refresh() {
-    if (this.running.size || !this.conversation.id) return;
-    const before = this.conversation.path();
-    await this.conversation.reload();
-    const after = this.conversation.path();
-    if (after.length === before.length && after.every((one, at) => one === before[at])) {
-      this.title.textContent = this.conversation.title;
-      return;
+    const { conversation } = this;
+    if (this.running.size || !conversation.id) return;
+    const before = { path: conversation.path(), settings: JSON.stringify(conversation.settings) };
+    if (!await conversation.reload()) return;
+    this.title.textContent = conversation.title;
+    if (JSON.stringify(conversation.settings) !== before.settings) {
+      this.showModels();
+      this.settings.load();
     }
+    const after = conversation.path();
+    if (after.length === before.path.length && after.every((one, at) => one === before.path[at])) return;
     const sticks = this.sticks;
     this.draw();
-    await renderEnd(this.conversation.path().map((one) => this.viewOf(one)), 2);
+    await renderEnd(after.map((one) => this.viewOf(one)), 2);
     if (sticks) this.goToEnd();
   }
 }

@@ -6,14 +6,14 @@ import { fileBlock } from "./conversation.js";
 import { stored, store } from "./storage.js";
 
 const MAX_TEXT = 2 << 20;  // bytes of a text file
-const MAX_IMAGE = 20 << 20;
+const MAX_MEDIUM = 20 << 20;  // of an image, a sound or a PDF file
 const MAX_FILES = 50;
 
 export class Composer {
-  /** `chat` has `model()`, `sees()`, `send(text, files)`, `stop()` and `editLast()`. */
+  /** `chat` has `model()`, `takes(capability)`, `send(text, files)`, `stop()` and `editLast()`. */
   constructor(chat) {
     this.chat = chat;
-    this.files = [];  // { name, block, tokens, image }
+    this.files = [];  // { name, block, medium, chip, count }
     this.input = h("textarea", {
       id: "input", rows: 1, placeholder: "Message", "aria-label": "Message", dir: "auto", enterkeyhint: "send",
       oninput: () => this.changed(), onkeydown: (event) => this.key(event), onpaste: (event) => this.paste(event),
@@ -26,7 +26,7 @@ export class Composer {
     this.status = h("div", { class: "composer-status" });
     this.element = h("form", { class: "composer", onsubmit: (event) => event.preventDefault() },
       this.chips, this.input,
-      h("div", { class: "row" }, iconButton("clip", "Attach text files", () => this.pick("")), this.imageButton, templates, menu, this.picker,
+      h("div", { class: "row" }, iconButton("clip", "Attach files", () => this.pick("")), this.imageButton, templates, menu, this.picker,
         h("span", { class: "space" }), this.status, this.action));
     this.setBusy(false);
   }
@@ -41,6 +41,12 @@ export class Composer {
     this.input.value = sessionStorage.getItem(this.key_) ?? "";
     this.resize();
     this.setBusy(this.isBusy);
+  }
+
+  /** Keep the draft by the id that the chat has now. */
+  named(key) {
+    this.key_ = `draft:${key}`;
+    this.changed();
   }
 
   changed() {
@@ -105,14 +111,15 @@ export class Composer {
   }
 
   showSees() {
-    this.imageButton.hidden = !this.chat.sees();
+    this.imageButton.hidden = !this.chat.takes("vision");
   }
 
-  /** Attach files: images if the model sees, else text. */
+  /** Attach files: media that the model takes, else text. */
   async take(list) {
     for (const file of [...list].slice(0, MAX_FILES - this.files.length)) {
       try {
-        this.files.push(file.type.startsWith("image/") ? await this.image(file) : await this.text(file));
+        const isMedium = /^(image|audio)\/|^application\/pdf$/.test(file.type);
+        this.files.push(isMedium ? await this.medium(file) : await this.text(file));
       } catch (error) {
         notify(`${file.name}: ${error.message}`, "error");
       }
@@ -124,31 +131,38 @@ export class Composer {
   async text(file) {
     if (file.size > MAX_TEXT) throw new Error(`it is larger than ${bytes(MAX_TEXT)}`);
     const text = decoded(new Uint8Array(await file.arrayBuffer())).replace(/\r\n?/g, "\n");
-    const found = { name: file.name, block: fileBlock(file.name, text), tokens: null };
+    const found = this.withChip({ name: file.name, block: fileBlock(file.name, text) });
     post("/v1/tokenize", { model: this.chat.model(), prompt: found.block }).then(
-      ({ count }) => { found.tokens = count; this.showFiles(); }, () => {});
+      ({ count }) => { found.count.textContent = `${number(count)} tokens`; }, () => {});
     return found;
   }
 
-  async image(file) {
-    if (!this.chat.sees()) throw new Error("this model does not read images");
-    if (file.size > MAX_IMAGE) throw new Error(`it is larger than ${bytes(MAX_IMAGE)}`);
+  async medium(file) {
+    if (file.type.startsWith("image/") && !this.chat.takes("vision")) throw new Error("this model does not read images");
+    if (file.type.startsWith("audio/") && !this.chat.takes("audio")) throw new Error("this model does not hear sounds");
+    if (file.size > MAX_MEDIUM) throw new Error(`it is larger than ${bytes(MAX_MEDIUM)}`);
     const url = await new Promise((resolve, reject) => {
       const reader = new FileReader();
       reader.onload = () => resolve(reader.result);
       reader.onerror = () => reject(new Error("it cannot be read"));
       reader.readAsDataURL(file);
     });
-    return { name: file.name, image: url.slice(url.indexOf(",") + 1) };
+    return this.withChip({ name: file.name, medium: url.slice(url.indexOf(",") + 1) });
   }
 
   showFiles() {
     this.chips.hidden = !this.files.length;
-    fill(this.chips, this.files.map((file) => h("li", { class: "chip" }, icon(file.image ? "image" : "file"),
-      h("span", { text: file.name, dir: "auto" }),
-      file.tokens === null || file.tokens === undefined ? null : h("small", { text: `${number(file.tokens)} tokens` }),
-      iconButton("close", `Remove ${file.name}`, () => { this.files.splice(this.files.indexOf(file), 1); this.showFiles(); }))));
+    fill(this.chips, this.files.map((file) => file.chip));
     this.setBusy(this.isBusy);
+  }
+
+  /** Return a file with the chip that shows it. */
+  withChip(file) {
+    file.count = h("small");
+    const remove = () => { this.files.splice(this.files.indexOf(file), 1); this.showFiles(); };
+    file.chip = h("li", { class: "chip" }, icon(file.medium ? "image" : "file"), h("span", { text: file.name, dir: "auto" }),
+      file.medium ? null : file.count, iconButton("close", `Remove ${file.name}`, remove));
+    return file;
   }
 
   templates() {

@@ -2,7 +2,7 @@
 // parent, so that regenerating or editing adds a branch and nothing is overwritten. What could not
 // be written, because the server was away, is written when it is back.
 
-import { get, link, post } from "./api.js";
+import { get, link, post, remove } from "./api.js";
 
 const CHATS = "/api/localrun/chats";
 const SUMMARY = "Summary of the conversation so far:\n";
@@ -22,7 +22,29 @@ export class Conversation extends EventTarget {
     this.whyNotKept = "";
     this.writes = Promise.resolve();
     this.numUnsaved = 0;
+    this.numChanges = 0;  // made here
+    this.timer = null;  // of settings that are not written yet
     this.updated = 0;
+  }
+
+  /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
+  static async import(text, otherModel) {
+    const { title, model = otherModel, settings = {}, messages, head } = JSON.parse(text);
+    if (!Array.isArray(messages)) throw new Error("it is no exported chat");
+    const { id } = await post(CHATS, { model, settings, title });
+    try {
+      const ids = new Map();  // of the export, to those here
+      let last = 0;
+      for (const { id: old, parent, created_s: _, num_images: __, ...message } of messages) {
+        ({ id: last } = await post(`${CHATS}/${id}/messages`, { ...message, parent: old ? ids.get(parent) ?? 0 : last }));
+        ids.set(old, last);
+      }
+      if (ids.has(head)) await post(`${CHATS}/${id}/head`, { message: ids.get(head) });
+    } catch (error) {
+      await remove(`${CHATS}/${id}`);
+      throw error;
+    }
+    return id;
   }
 
   static async open(id) {
@@ -32,10 +54,12 @@ export class Conversation extends EventTarget {
     return conversation;
   }
 
-  /** Take what the server has; messages that are here already stay the same objects. */
+  /** Take what the server has, unless it is older than what was changed here meanwhile; messages that
+   * are here already stay the same objects. Return whether it was taken. */
   async reload() {
+    const { numChanges } = this;
     const kept = await get(`${CHATS}/${this.id}?all=1`);
-    if (this.numUnsaved) return;
+    if (this.numUnsaved || this.timer || this.numChanges !== numChanges) return false;
     const unsent = this.messages.filter((one) => one.isUnsent);  // answers that failed before their first word
     const byId = new Map(this.messages.filter((one) => one.id).map((one) => [one.id, one]));
     this.messages = kept.messages.map((fields) => {
@@ -57,6 +81,7 @@ export class Conversation extends EventTarget {
     this.model = kept.settings.model ?? kept.model;
     this.settings = kept.settings;
     this.updated = kept.updated_s;
+    return true;
   }
 
   /** Return the messages from the beginning to a message. */
@@ -75,6 +100,7 @@ export class Conversation extends EventTarget {
   /** Add a message behind another, and go there; it is kept unless it is still being written. */
   add(fields, parent, isComplete = true) {
     const message = { content: "", ...fields, parent, children: [], created_s: Date.now() / 1000 };
+    this.numChanges += 1;
     this.messages.push(message);
     parent?.children.push(message);
     this.head = message;
@@ -106,16 +132,26 @@ export class Conversation extends EventTarget {
         this.id = (await post(CHATS, { model: this.model, settings, title: this.title })).id;
         this.dispatchEvent(new Event("named"));
       }
-      const { role, content, thinking, tool_calls: calls, attachments, model } = message;
-      const body = { role, content, thinking, tool_calls: calls, attachments, model, parent: message.parent?.id ?? 0 };
+      await this.loadImages([message]);  // of a branch of a message that was not shown
+      const { role, content, thinking, tool_calls: calls, attachments, images, model } = message;
+      const body = { role, content, thinking, tool_calls: calls, attachments, images, model, parent: message.parent?.id ?? 0 };
       message.id = (await post(`${CHATS}/${this.id}/messages`, body)).id;
     });
   }
 
+  /** Load the images of kept messages. */
+  async loadImages(messages) {
+    for (const message of messages) {
+      if (message.num_images && !message.images) ({ images: message.images } = await get(`${CHATS}/${this.id}/messages/${message.id}/images`));
+    }
+  }
+
   /** Keep the settings, once the user pauses. */
   keepSettings() {
+    this.numChanges += 1;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
+      this.timer = null;
       if (this.id) this.write(() => post(`${CHATS}/${this.id}/settings`, { settings: { ...this.settings, model: this.model } }));
     }, SETTINGS_MS);
   }
@@ -128,6 +164,7 @@ export class Conversation extends EventTarget {
   /** Write after all earlier writes; wait for a server that does not answer. */
   write(act) {
     this.numUnsaved += 1;
+    this.numChanges += 1;
     this.writes = this.writes.then(() => this.#written(act)).finally(() => { this.numUnsaved -= 1; });
     return this.writes;
   }
@@ -153,9 +190,10 @@ export class Conversation extends EventTarget {
   }
 
   /** Return the messages of a request that ends with a message; a summary replaces those above. */
-  request(end) {
+  async request(end) {
     const path = this.path(end).filter((one) => one.role !== "system");
     const start = path.findLastIndex((one) => one.role === "summary");
+    await this.loadImages(path.slice(Math.max(0, start)));
     const sent = this.settings.system ? [{ role: "system", content: this.settings.system }] : [];
     for (const message of start < 0 ? path : path.slice(start)) {
       const isSummary = message.role === "summary";
@@ -177,9 +215,14 @@ export function fileBlock(name, text) {
   return `File ${name}:\n${fence}\n${text}${text.endsWith("\n") || !text ? "" : "\n"}${fence}`;
 }
 
-/** Return what the user typed: the content without the files before it. */
-export function typedText(message) {
-  if (!message.attachments?.length) return message.content;
-  const at = message.content.lastIndexOf("```\n\n");
-  return at < 0 ? message.content : message.content.slice(at + 5);
+/** Return what the user typed: the content without the files before it, as `fileBlock` writes them. */
+export function typedText({ content, attachments = [] }) {
+  let rest = content;
+  for (const name of attachments) {
+    const head = `File ${name}:\n`;
+    const fence = rest.startsWith(head) && /^`+/.exec(rest.slice(head.length))?.[0];
+    const end = fence ? rest.indexOf(`\n${fence}\n\n`, head.length) : -1;
+    if (end >= 0) rest = rest.slice(end + fence.length + 3);  // else an image, say
+  }
+  return rest;
 }

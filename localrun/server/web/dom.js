@@ -1,7 +1,6 @@
 // Elements without HTML text, icons, dialogs and notices: what all views of the page share.
 // Text only ever becomes text nodes here; `markdown.js` alone sets HTML, and only the server's.
 
-const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
   plus: "M12 5v14M5 12h14",
   send: "M12 19V5M6 11l6-6 6 6",
@@ -46,20 +45,23 @@ export function h(tag, properties = {}, ...children) {
     else if (name === "data") Object.assign(element.dataset, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat().filter(isShown));
+  return element;
+}
+
+const isShown = (child) => child !== null && child !== undefined && child !== false;
+
+/** Return an element of a drawing. */
+export function drawing(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
   return element;
 }
 
 /** Return an icon, which no screen reader reads. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name]);
-  svg.append(path);
-  return svg;
+  return drawing("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, drawing("path", { d: ICONS[name] }));
 }
 
 /** Return a button that shows an icon alone; its label is read, and shown as a tip. */
@@ -72,10 +74,29 @@ export function button(label, onclick, properties = {}) {
   return h("button", { type: "button", onclick, ...properties }, properties.icon ? icon(properties.icon) : null, label);
 }
 
-/** Replace the children of an element. */
+/** Set the children of an element. Those that stay are not moved: a browser discards a click whose
+ * element leaves the document between the press and the release. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const wanted = children.flat().filter(isShown);
+  const staying = new Set(wanted);
+  for (const child of [...element.childNodes]) if (!staying.has(child)) child.remove();
+  wanted.forEach((child, at) => {
+    const there = element.childNodes[at] ?? null;
+    if (there !== child) element.insertBefore(child, there);
+  });
   return element;
+}
+
+/** Set the children of an element; those that are equal to the ones before stay, with their
+ * listeners, which therefore may depend on nothing but what the element shows. */
+export function renew(element, ...children) {
+  const old = [...element.childNodes];
+  const wanted = children.flat().filter(isShown);
+  let start = 0;
+  for (; old[start]?.isEqualNode(wanted[start]); start += 1) wanted[start] = old[start];
+  const most = Math.min(old.length, wanted.length) - start;
+  for (let end = 1; end <= most && old.at(-end).isEqualNode(wanted.at(-end)); end += 1) wanted.splice(-end, 1, old.at(-end));
+  return fill(element, wanted);
 }
 
 /** Show a notice for some seconds; an error stays longer. */

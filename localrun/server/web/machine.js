@@ -1,13 +1,12 @@
 // The machine: memory by device, requests, tokens a second over the last minutes, log, health.
 
 import { get } from "./api.js";
-import { button, bytes, fill, h, iconButton, number, shortName } from "./dom.js";
+import { button, bytes, drawing, fill, h, iconButton, number, renew, shortName } from "./dom.js";
 
 const EVERY_MS = 2000;
 const SHOWN_MS = 300000;
 const WIDTH = 600;
 const HEIGHT = 120;
-const SVG = "http://www.w3.org/2000/svg";
 
 export class View {
   constructor(page) {
@@ -39,7 +38,7 @@ export class View {
   async refresh() {
     try {
       const [{ devices }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/log"), this.page.loadRunning()]);
-      fill(this.memory, devices.map(deviceView));
+      renew(this.memory, devices.map(deviceView));
       this.drawRequests(this.page.loaded);
       this.drawChart();
       this.drawLog(lines);
@@ -56,7 +55,7 @@ export class View {
       `${number(model.context_used)} / ${number(model.context_total)}`,
       model.pinned ? "pinned" : model.until ? new Date(model.until).toLocaleTimeString() : "",
     ]);
-    return fill(this.requests, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { text, scope: "col" })))),
+    return renew(this.requests, h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { text, scope: "col" })))),
       h("tbody", {}, rows.map((row) => h("tr", {}, row.map((text) => h("td", { text: String(text), dir: "auto" })))))));
   }
 
@@ -66,17 +65,10 @@ export class View {
     const x = (time) => WIDTH - (Date.now() - time) * (WIDTH / SHOWN_MS);
     const y = (rate) => HEIGHT - 2 - (HEIGHT - 10) * (rate / most);
     const points = rates.map(({ time, rate }) => `${x(time).toFixed(1)},${y(rate).toFixed(1)}`);
-    const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `Tokens per second in the last minutes, ${most.toFixed(0)} at most`);
-    const area = document.createElementNS(SVG, "polygon");
-    area.setAttribute("points", `${x(rates[0].time).toFixed(1)},${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`);
-    const line = document.createElementNS(SVG, "polyline");
-    line.setAttribute("points", points.join(" "));
-    svg.append(area, line);
-    fill(this.chart, svg);
+    const label = `Tokens per second in the last minutes, ${most.toFixed(0)} at most`;
+    fill(this.chart, drawing("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+      drawing("polygon", { points: `${x(rates[0].time).toFixed(1)},${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}` }),
+      drawing("polyline", { points: points.join(" ") })));
     this.now.textContent = `${rates.at(-1).rate.toFixed(1)} now, ${(most > 1 ? most : 0).toFixed(1)} at most in the last five minutes`;
   }
 

@@ -1,6 +1,6 @@
 // Views of messages: text, thought, tool calls, tokens, and what can be done with them.
 
-import { button, copyText, fill, h, icon, iconButton, number, shortName } from "./dom.js";
+import { button, copyText, fill, h, icon, iconButton, number, renew, shortName } from "./dom.js";
 import { GrowingMarkdown, renderAll } from "./markdown.js";
 import { typedText } from "./conversation.js";
 
@@ -14,6 +14,7 @@ const observer = new IntersectionObserver((entries) => {
 
 function render(element) {
   observer.unobserve(element);
+  element.reveal?.();
   if (!element.source) return;
   pending.set(element, element.source);
   if (isScheduled) return;
@@ -88,7 +89,10 @@ export class MessageView {
   showTyped() {
     const { message } = this;
     const chips = (message.attachments ?? []).map((name) => h("li", { class: "chip" }, icon("file"), h("span", { text: name, dir: "auto" })));
-    const images = (message.images ?? []).map((data) => h("img", { class: "picture", src: `data:${imageType(data)};base64,${data}`, alt: "Attached image" }));
+    const images = message.images ? message.images.filter(imageType).map((data) => h("img", { class: "picture", src: `data:${imageType(data)};base64,${data}`, alt: "Attached image" }))
+      : Array.from({ length: message.num_images ?? 0 }, () => h("div", { class: "picture" }));
+    this.body.reveal = () => { if (message.num_images && !message.images) this.act("images", message); };
+    observer.observe(this.body);
     fill(this.body, chips.length ? h("ul", { class: "chips", "aria-label": "Files" }, chips) : null, images,
       h("p", { class: "plain", text: typedText(message), dir: "auto" }));
   }
@@ -128,18 +132,18 @@ export class MessageView {
   /** Show the buttons; `place` is the number of this branch and of all of them. */
   showActions({ place, count, siblings, isBusy, canEdit }) {
     const { message, act } = this;
-    this.siblings = siblings;
+    Object.assign(this, { place, siblings });
     const drawn = JSON.stringify([place, count, isBusy, canEdit, message.content.length, message.logprobs?.length, this.tokens.hidden, message.is_stopped, message.figures?.eval_count]);
-    if (drawn === this.drawn && this.footer.childElementCount) return;  // a click may be under way
+    if (drawn === this.drawn && this.footer.childElementCount) return;
     this.drawn = drawn;
-    const step = (by) => () => act("choose", this.siblings[place + by]);
+    const step = (by) => () => act("choose", this.siblings[this.place + by]);
     const branches = count > 1 ? h("span", { class: "branches", role: "group", "aria-label": "Branches" },
       iconButton("left", "Previous branch", step(-1), { disabled: place === 0 || isBusy }),
       h("span", { text: `${place + 1} / ${count}` }),
       iconButton("right", "Next branch", step(1), { disabled: place === count - 1 || isBusy })) : null;
     const isAnswer = message.role === "assistant";
     const copy = iconButton("copy", "Copy message", () => copyText(isAnswer ? message.content : typedText(message), copy));
-    fill(this.footer, branches, message.content ? copy : null,
+    renew(this.footer, branches, message.content ? copy : null,
       canEdit ? iconButton("edit", "Edit message", () => this.edit(), { disabled: isBusy }) : null,
       isAnswer ? iconButton("again", "Regenerate the answer", () => act("regenerate", message), { disabled: isBusy }) : null,
       message.logprobs?.length ? iconButton("bars", "Show tokens", () => this.toggleTokens(), { "aria-pressed": String(!this.tokens.hidden) }) : null,
@@ -195,8 +199,9 @@ function callView(call) {
     h("pre", { class: "result", text, tabindex: "0" }));
 }
 
+/** Return the type of an image that browsers show, by its first bytes in base64; undefined for other files. */
 function imageType(data) {
-  return data.startsWith("/9j/") ? "image/jpeg" : data.startsWith("UklGR") ? "image/webp" : data.startsWith("R0lGOD") ? "image/gif" : "image/png";
+  return { "/9j/": "image/jpeg", iVBO: "image/png", R0lG: "image/gif" }[data.slice(0, 4)] ?? { RUJQ: "image/webp", dmlm: "image/avif" }[data.slice(12, 16)];
 }
 
 function figures({ eval_count: count, eval_duration: nanoseconds, prompt_eval_count: prompt, done_reason: reason, localrun }) {

@@ -1,16 +1,18 @@
 // The models of this machine: what they can do, whether they fit, and all that is done with them.
 
 import { ApiError, get, lines, post, query, remove } from "./api.js";
-import { asked, button, bytes, confirmed, fill, h, iconButton, notify, number, shortName, showDialog } from "./dom.js";
+import { asked, button, bytes, confirmed, fill, h, iconButton, notify, number, renew, shortName, showDialog } from "./dom.js";
 
 const LINT_MS = 400;
 const NEW_RECIPE = "FROM guide\nSYSTEM You are brief.\nPARAMETER temperature 0.3\n";
-const pulls = new Map();  // by name, also while another view is shown
+const pulls = new Map();  // their elements by name, also while another view is shown
 
 export class View {
   constructor(page) {
     this.page = page;
     this.list = h("div", { class: "cards" });
+    this.cards = new Map();  // by what they show
+    this.states = new Map();  // by name of the model
     this.jobs = h("div", { class: "cards", role: "status" });
     this.found = h("div", { class: "cards" });
     this.input = h("input", { type: "search", "aria-label": "Name or search text", placeholder: "Pull by name, such as qwen3:0.6b, or search", maxlength: 200 });
@@ -44,8 +46,10 @@ export class View {
   }
 
   draw() {
-    this.states = new Map();
-    fill(this.list, this.page.models.length ? this.page.models.map((model) => this.card(model)) : h("p", { class: "state", text: "No model is here yet. Pull one above." }));
+    const before = this.cards;
+    this.cards = new Map(this.page.models.map((model) => [JSON.stringify(model), model]));
+    for (const [key, model] of this.cards) this.cards.set(key, before.get(key) ?? this.card(model));
+    fill(this.list, this.cards.size ? [...this.cards.values()] : h("p", { class: "state", text: "No model is here yet. Pull one above." }));
     this.drawStates();
   }
 
@@ -70,13 +74,11 @@ export class View {
   }
 
   drawStates() {
-    for (const [name, element] of this.states ?? []) {
+    for (const [name, element] of this.states) {
       const row = this.page.loaded.find((one) => one.name === name);
-      const focused = element.contains(document.activeElement) ? document.activeElement.textContent : "";
-      fill(element, h("span", { class: `lamp ${row?.state ?? ""}` }), h("span", { text: stateText(row) }), h("span", { class: "space" }),
+      renew(element, h("span", { class: `lamp ${row?.state ?? ""}` }), h("span", { text: stateText(row) }), h("span", { class: "space" }),
         row && row.state !== "failed" ? button("Unload", () => this.unload(name), { class: "small" }) : button("Load", () => this.load(name, false), { class: "small" }),
         row?.pinned ? null : button("Pin", () => this.load(name, true), { class: "small", icon: "pin" }));
-      if (focused) [...element.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
     }
   }
 
@@ -141,37 +143,29 @@ export class View {
 
   async pull(name) {
     if (!name || pulls.has(name)) return;
-    const job = { stopper: new AbortController(), text: "asking", done: 0, total: 0 };
-    pulls.set(name, job);
+    const [stopper, bar, label] = [new AbortController(), h("progress", { max: 1, "aria-label": `Pull of ${name}` }), h("span", { class: "dim" })];
+    const element = h("article", { class: "card row" }, h("strong", { text: name }), bar, label, h("span", { class: "space" }),
+      button("Cancel", () => stopper.abort(), { class: "small" }));
+    pulls.set(name, element);
     this.drawJobs();
+    let [done, total] = [0, 0];
     try {
-      for await (const part of lines("/api/pull", { model: name }, { signal: job.stopper.signal })) {
-        Object.assign(job, { text: part.status, done: part.completed ?? job.done, total: part.total ?? job.total });
-        this.drawJob(name);
+      for await (const part of lines("/api/pull", { model: name }, { signal: stopper.signal })) {
+        ({ completed: done = done, total = total } = part);
+        if (total) bar.value = done / total;
+        label.textContent = total ? `${bytes(done)} of ${bytes(total)}` : part.status;
       }
       notify(`${name} is here.`);
     } catch (error) {
       if (error.name !== "AbortError") notify(`${name}: ${error.message}`, "error");
     }
     pulls.delete(name);
-    this.drawJobs();
-    this.refresh();
+    element.remove();
+    (this.page.current instanceof View ? this.page.current : this).refresh();
   }
 
   drawJobs() {
-    fill(this.jobs, [...pulls].map(([name, job]) => {
-      job.bar = h("progress", { max: 1, "aria-label": `Pull of ${name}` });
-      job.label = h("span", { class: "dim" });
-      return h("article", { class: "card row" }, h("strong", { text: name }), job.bar, job.label, h("span", { class: "space" }),
-        button("Cancel", () => job.stopper.abort(), { class: "small" }));
-    }));
-    for (const name of pulls.keys()) this.drawJob(name);
-  }
-
-  drawJob(name) {
-    const { bar, label, text, done, total } = pulls.get(name);
-    if (total) bar.value = done / total;
-    label.textContent = total ? `${bytes(done)} of ${bytes(total)}` : text;
+    fill(this.jobs, [...pulls.values()]);
   }
 
   async search(text) {

@@ -2,7 +2,7 @@
 // parameter shows its value and who set it: the recipe of the model, the default, or the user.
 
 import { get, query } from "./api.js";
-import { asked, button, fill, h, iconButton, notify } from "./dom.js";
+import { asked, button, fill, h, iconButton, notify, renew } from "./dom.js";
 import { store, stored } from "./storage.js";
 
 const NUM_FIRST = 9;  // parameters that are shown at once
@@ -30,8 +30,11 @@ export class SettingsPanel {
     this.element.hidden = !isOpen;
     const opener = this.chat.header.querySelector("[aria-expanded]");
     opener.setAttribute("aria-expanded", String(isOpen));
-    if (isOpen) this.load().then(() => this.content.querySelector("textarea")?.focus());
-    else opener.focus();
+    if (!isOpen) return opener.focus();
+    const before = document.activeElement;
+    return this.load().then(() => {
+      if (document.activeElement === before) this.content.querySelector("textarea")?.focus();
+    });
   }
 
   async load() {
@@ -39,47 +42,67 @@ export class SettingsPanel {
     const model = this.chat.model();
     try {
       this.described = await get(`/api/localrun/parameters${query({ model })}`);
-      this.draw();
+      if (this.state() !== this.shown) this.draw();
     } catch (error) {
+      this.shown = null;
       fill(this.content, h("p", { class: "state error", text: error.message }));
     }
+  }
+
+  /** Return what decides how the settings look: what is shown and still the same stays as it is. */
+  state() {
+    return JSON.stringify([this.described, { ...this.settings, model: undefined }]);
   }
 
   keep(name, value) {
     if (value === undefined || value === "" || value === null) delete this.settings[name];
     else this.settings[name] = value;
+    this.shown = this.state();
     this.chat.conversation.keepSettings();
   }
 
   draw() {
     const { parameters } = this.described;
+    this.shown = this.state();
     fill(this.content, this.system(), this.answers(),
       h("h3", { text: "Parameters" }), parameters.slice(0, NUM_FIRST).map((one) => this.parameter(one)),
       h("details", {}, h("summary", { text: "All parameters" }), parameters.slice(NUM_FIRST).map((one) => this.parameter(one))));
   }
 
   system() {
+    const personas = () => stored("personas", []);
     const area = h("textarea", {
       id: "system", rows: 4, dir: "auto", value: this.settings.system ?? "",
-      placeholder: this.described.system || "None", oninput: () => this.keep("system", area.value.trim() ? area.value : ""),
+      placeholder: this.described.system || "None", oninput: () => take(area.value),
     });
-    const personas = stored("personas", []);
-    const picker = h("select", { id: "persona", onchange: () => { area.value = personas.find((one) => one.name === picker.value)?.text ?? ""; this.keep("system", area.value); } },
-      h("option", { value: "", text: "none" }), personas.map(({ name }) => h("option", { value: name, text: name })));
-    picker.value = personas.find((one) => one.text === area.value)?.name ?? "";
+    const label = h("label", { for: "system" });
+    const picker = h("select", { id: "persona", onchange: () => {
+      area.value = personas().find((one) => one.name === picker.value)?.text ?? "";
+      take(area.value);
+    } });
+    const forget = iconButton("trash", "Delete the persona", () => {
+      store("personas", personas().filter((one) => one.name !== picker.value));
+      show();
+    });
+    const show = () => {
+      fill(label, h("span", { text: "System prompt" }), source(this.settings.system ? "mine" : this.described.system ? "recipe" : "default"));
+      renew(picker, h("option", { value: "", text: "none" }), personas().map(({ name }) => h("option", { value: name, text: name })));
+      picker.value = personas().find((one) => one.text === area.value)?.name ?? "";
+      forget.disabled = !picker.value;
+    };
+    const take = (text) => {
+      this.keep("system", text.trim() ? text : "");
+      show();
+    };
     const save = async () => {
       if (!area.value.trim()) return notify("Write a system prompt first.");
       const name = await asked("Save as a persona", "Name");
-      if (!name) return null;
-      store("personas", [...personas.filter((one) => one.name !== name), { name, text: area.value }]);
-      return this.draw();
+      if (name) store("personas", [...personas().filter((one) => one.name !== name), { name, text: area.value }]);
+      return show();
     };
-    const forget = () => { store("personas", personas.filter((one) => one.name !== picker.value)); this.draw(); };
-    return h("div", { class: "stack" },
-      h("label", { for: "system", text: "System prompt" }, source(this.settings.system ? "mine" : this.described.system ? "recipe" : "default")), area,
-      h("label", { for: "persona", text: "Persona" }),
-      h("div", { class: "row" }, picker, button("Save", save, { class: "small" }),
-        iconButton("trash", "Delete the persona", forget, { disabled: !picker.value })));
+    show();
+    return h("div", { class: "stack" }, label, area, h("label", { for: "persona", text: "Persona" }),
+      h("div", { class: "row" }, picker, button("Save", save, { class: "small" }), forget));
   }
 
   answers() {
@@ -118,36 +141,40 @@ export class SettingsPanel {
   }
 
   parameter({ name, kind, about, low, high, value, source: origin }) {
-    const mine = this.settings.sampling?.[name];
     const isList = kind === "list";
     const shown = (one) => (isList ? JSON.stringify(one) : String(one));
     const isEmpty = value === null || (isList && !value.length);
     const input = h("input", {
-      id: `parameter-${name}`, value: mine === undefined ? "" : shown(mine), placeholder: isEmpty ? "chosen" : shown(value),
-      inputmode: isList ? "text" : "decimal", onchange: () => this.set(name, kind, [low, high], input),
+      id: `parameter-${name}`, placeholder: isEmpty ? "chosen" : shown(value), inputmode: isList ? "text" : "decimal",
+      onchange: () => this.set(name, input, () => parsed(input.value.trim(), kind, low, high), show),
     });
-    return h("div", { class: "parameter" },
-      h("label", { for: input.id, title: about }, h("code", { text: name }), source(mine === undefined ? origin : "mine")), input,
-      iconButton("close", `Reset ${name}`, () => { input.value = ""; this.set(name, kind, [low, high], input); }, { disabled: mine === undefined }));
+    const label = h("label", { for: input.id, title: about });
+    const reset = iconButton("close", `Reset ${name}`, () => { input.value = ""; input.dispatchEvent(new Event("change")); });
+    const show = () => {
+      const mine = this.settings.sampling?.[name];
+      input.value = mine === undefined ? "" : shown(mine);
+      reset.disabled = mine === undefined;
+      fill(label, h("code", { text: name }), source(mine === undefined ? origin : "mine"));
+    };
+    show();
+    return h("div", { class: "parameter" }, label, input, reset);
   }
 
-  set(name, kind, [low, high], input) {
-    const text = input.value.trim();
+  set(name, input, read, show) {
     const sampling = { ...this.settings.sampling };
     delete sampling[name];
-    if (text) {
+    input.setCustomValidity("");
+    if (input.value.trim()) {
       try {
-        sampling[name] = parsed(text, kind, low, high);
+        sampling[name] = read();
       } catch (error) {
         input.setCustomValidity(error.message);
         input.reportValidity();
         return;
       }
     }
-    input.setCustomValidity("");
     this.keep("sampling", Object.keys(sampling).length ? sampling : undefined);
-    this.draw();
-    this.content.querySelector(`#parameter-${name}`)?.focus();
+    show();
   }
 }
 

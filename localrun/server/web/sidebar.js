@@ -1,7 +1,7 @@
 // The list of chats, the search in them, and the way to the other views.
 
 import { ApiError, get, query } from "./api.js";
-import { button, fill, h, icon, iconButton, notify } from "./dom.js";
+import { button, fill, h, icon, iconButton, notify, renew } from "./dom.js";
 
 const PAGE = 60;
 const SEARCH_MS = 200;
@@ -66,7 +66,7 @@ export class Sidebar {
 
   draw() {
     if (this.hits) {
-      fill(this.list, h("p", { class: "day", text: this.hits.length ? "Found" : "Nothing is found" }),
+      renew(this.list, h("p", { class: "day", text: this.hits.length ? "Found" : "Nothing is found" }),
         this.hits.map((hit) => this.entry(hit.chat, `#/chat/${hit.chat.id}/${hit.message}`, hit.excerpt)));
       return;
     }
@@ -75,7 +75,7 @@ export class Sidebar {
       const day = dayOf(chat.updated_s);
       groups.set(day, [...groups.get(day) ?? [], chat]);
     }
-    fill(this.list, this.problem ? h("p", { class: "day", text: this.problem }) : null,
+    renew(this.list, this.problem ? h("p", { class: "day", text: this.problem }) : null,
       [...groups].flatMap(([day, chats]) => [h("p", { class: "day", text: day }), ...chats.map((chat) => this.entry(chat, `#/chat/${chat.id}`))]),
       this.next ? button("More", () => this.loadMore(), { class: "small" }) : null);
   }
@@ -89,7 +89,7 @@ export class Sidebar {
   }
 
   drawViews() {
-    fill(this.views, VIEWS.map(([name, sign, label]) => h("a", { href: `#/${name}`, "aria-current": this.page.view === name ? "page" : null }, icon(sign), label)));
+    renew(this.views, VIEWS.map(([name, sign, label]) => h("a", { href: `#/${name}`, "aria-current": this.page.view === name ? "page" : null }, icon(sign), label)));
   }
 }
 

@@ -103,6 +103,16 @@ def test_an_opened_chat_goes_on_where_it_ended(store: ConversationStore, kept: K
     assert len(store.chats(10)) == 1
 
 
+def test_an_opened_chat_has_its_images(store: ConversationStore, kept: KeptChat) -> None:
+    question = {**user("look"), "images": ["AAEC"], "attachments": ["a.png"]}
+    kept.sync([question, answer("seen")], SETTINGS)
+    assert kept.chat_id is not None
+
+    messages = KeptChat(store, pytest.fail).open(kept.chat_id)
+
+    assert messages == [question, answer("seen")]
+
+
 def test_a_cleared_chat_begins_another(store: ConversationStore, kept: KeptChat) -> None:
     kept.sync([user("one"), answer("1")], SETTINGS)
 

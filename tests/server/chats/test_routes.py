@@ -24,6 +24,7 @@ ROUTES = [
     ("GET", "/00000000"),
     ("DELETE", "/00000000"),
     ("POST", "/00000000/messages"),
+    ("GET", "/00000000/messages/1/images"),
     ("POST", "/00000000/head"),
     ("POST", "/00000000/title"),
     ("POST", "/00000000/settings"),
@@ -231,3 +232,31 @@ def test_the_settings_of_a_chat_are_replaced(client: httpx.Client) -> None:
     assert client.get("/changes").json()["revision"] > before
     assert client.post(f"/{chat}/settings", json={}).status_code == 400
     assert client.post("/ffffffff/settings", json={"settings": {}}).status_code == 404
+
+
+def test_images_are_kept_beside_their_message(client: httpx.Client) -> None:
+    chat = begun(client, "text")
+    number = append(client, chat, "look", images=["AAEC", "/w=="], attachments=["a.png", "b.png"])
+
+    first, second = client.get(f"/{chat}").json()["messages"]
+
+    assert "num_images" not in first
+    assert second["num_images"] == 2
+    assert "images" not in second
+    images = f"/{chat}/messages/{number}/images"
+    assert client.get(images).json() == {"images": ["AAEC", "/w=="]}
+    assert client.get(f"/{chat}/messages/{first['id']}/images").json() == {"images": []}
+    exported = client.get(f"/{chat}/export", params={"format": "json"}).json()["messages"]
+    assert [one.get("images") for one in exported] == [None, ["AAEC", "/w=="]]
+
+
+@pytest.mark.parametrize("images", ["?", [1], ["?"], [""], ["AA"] * 257])
+def test_what_is_no_image_is_refused_and_nothing_is_kept(client: httpx.Client, images: Any) -> None:
+    chat = begun(client)
+    body = {"role": "user", "content": "look", "images": images}
+
+    answer = client.post(f"/{chat}/messages", json=body)
+
+    assert answer.status_code == 400
+    assert "images" in answer.json()["error"]
+    assert contents(client, chat) == []

@@ -232,11 +232,11 @@ def test_a_cache_type_that_llama_cpp_refuses_is_the_servers_or_an_error() -> Non
 
     by_server = plan_load(model(), None, only_processor, rules=rules)
     by_recipe = plan_load(own, None, only_processor, rules=rules)
-    retried = smaller_load(model(), None, only_processor, by_server, refused, rules)
+    retried = smaller_load(model(), None, only_processor, by_server, refused, rules=rules)
 
     assert retried is not None
     assert retried.load.options.cache_type is None
-    assert smaller_load(own, None, only_processor, by_recipe, refused, rules) is None
+    assert smaller_load(own, None, only_processor, by_recipe, refused, rules=rules) is None
 
 
 @pytest.fixture

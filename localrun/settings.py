@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
 PREFIX = "LOCALRUN_"
+FLAGS = {"LOCALRUN_WORKERS": "--worker"}  # that are not named after their variable
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11435
 HTTPS_PORT = 443
@@ -71,6 +72,7 @@ class Settings:
     prompts_dir: Path = field(default_factory=lambda: cache_folder() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None: depends on the disk
     device: str = "auto"  # device choice, see hardware/choice.py
+    workers: tuple[str, ...] = ()  # commands that start workers, see workers/command.py
     max_queue: int = DEFAULT_QUEUE  # size of the request queue
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
     memory_bytes: int | None = None  # RAM for all models; None: all of it
@@ -163,6 +165,7 @@ def load_settings(
         has_page=not read_switch(environ, "LOCALRUN_NO_WEB"),
         debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
+        workers=tuple(environ.get("LOCALRUN_WORKERS", "").splitlines()),
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
         sources=tuple(_sources(environ, given)),
@@ -176,6 +179,8 @@ def _sources(environ: Mapping[str, str], given: Container[str]) -> Iterator[tupl
 
 
 def _flag_of(variable: str) -> str:
+    if variable in FLAGS:
+        return f"flag {FLAGS[variable]}"
     return f"flag --{variable.removeprefix(PREFIX).lower().replace('_', '-')}"
 
 

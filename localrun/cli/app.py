@@ -58,6 +58,7 @@ from localrun.cli.serving.run import run
 from localrun.cli.serving.serve import serve
 from localrun.cli.serving.stop import stop
 from localrun.cli.serving.why import why
+from localrun.cli.serving.worker import worker
 from localrun.cli.version import version
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench": bench,
     "eval": evaluate_command,
     "serve": serve,
+    "worker": worker,
     "open": open_command,
     "list": list_command,
     "pull": pull,

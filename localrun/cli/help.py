@@ -26,6 +26,7 @@ TOPICS = {
     "media": "images, sounds and documents",
     "gpu": "which device computes, and how to use a GPU",
     "remote": "models that another engine answers: vLLM, SGLang, another localrun",
+    "workers": "one model over several machines",
     "deploy": "files for Kubernetes, Compose, Quadlet and Ray Serve",
     "server": "the server, its settings, keys and TLS",
     "api": "HTTP APIs of the server",

@@ -20,6 +20,16 @@ DeviceOption = Annotated[
     ),
 ]
 
+WorkerOption = Annotated[
+    list[str] | None,
+    Option(
+        "--worker",
+        metavar="COMMAND",
+        help='Command that reaches another machine, such as "ssh gpu1", for layers that do not '
+        "fit here; may be repeated (env: LOCALRUN_WORKERS).",
+    ),
+]
+
 ContextOption = Annotated[
     str | None,
     Option("--ctx", metavar="TOKENS", help="Context size in tokens, such as 32768 or 32k."),

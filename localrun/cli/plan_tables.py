@@ -20,6 +20,7 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
         "name": memory_plan.name,
         "is_here": memory_plan.is_here,
         "cannot_load": memory_plan.unknown,
+        "workers_away": list(memory_plan.away),
         **plan_to_json(plan),
     }
     if output.as_json:
@@ -36,7 +37,15 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
             output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
     if memory_plan.unknown:
         output.line(f"cannot be loaded: {memory_plan.unknown}")
+    _show_verdict(memory_plan, output)
+
+
+def _show_verdict(memory_plan: MemoryPlan, output: Output) -> None:
+    """Print whether the model fits, why, and what would help."""
+    plan = memory_plan.plan
     output.line(f"{'fits' if plan.fits else 'does not fit'}: {plan.reason}")
+    for reason in memory_plan.away:
+        output.line(f"  {reason}")
     for reason in dict.fromkeys(share.device.reason for share in plan.shares):
         if reason:
             output.line(f"  device: {reason}")

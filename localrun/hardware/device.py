@@ -33,6 +33,8 @@ class Device:
     free_bytes: int
     unit_id: str | None = None  # PCI address, equal for a card that two backends list
     driver: str | None = None  # its version
+    worker: str = ""  # name of the worker that has it; empty = this machine
+    is_processor: bool = False  # of a worker: no card, and its memory is the other machine's
     reason: str = field(default="", compare=False)  # of the choice, if it was chosen
 
     @property

@@ -22,11 +22,17 @@ class Split:
     gpus: tuple[Device, ...] = ()
     counts: tuple[int, ...] = ()  # layers for each of the GPUs
     num_host_experts: int = 0  # layers, from the first, whose experts stay on the processor
+    keeps_output: bool = False  # the output is on the processor, and the counts are without it
 
     @property
     def num_gpu_layers(self) -> int:
-        """Return the number of layers on GPUs, including the output."""
+        """Return the number of layers on GPUs, including the output if it is there."""
         return sum(self.counts)
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Return the names of the workers, each once, in the order of their layers."""
+        return tuple(dict.fromkeys(gpu.worker for gpu in self.gpus if gpu.worker))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +56,13 @@ def place(
 ) -> tuple[Share, ...]:
     """Return the shares of all devices, the processor's last."""
     num_on_host = shape.num_layers + 1 - split.num_gpu_layers
-    shares, first = [], num_on_host
-    for number, (gpu, count) in enumerate(zip(split.gpus, split.counts, strict=True)):
-        extra = extra_bytes if number == 0 else 0
+    shares, first = [], num_on_host - split.keeps_output
+    card = next((gpu for gpu in split.gpus if not gpu.worker), None)
+    for gpu, count in zip(split.gpus, split.counts, strict=True):
+        extra = extra_bytes if gpu is card else 0
         shares.append(_on_gpu(shape, setup, split, gpu, range(first, first + count), extra))
         first += count
-    extra = 0 if split.gpus else extra_bytes
+    extra = 0 if card else extra_bytes
     return (*shares, _on_host(shape, setup, split, host, num_on_host, extra))
 
 
@@ -71,8 +78,9 @@ def _on_gpu(
     output = shape.output_bytes if shape.num_layers in numbers else 0
     is_partial = split.num_gpu_layers <= shape.num_layers or split.num_host_experts > 0
     # weights on the processor are copied to the GPU when many tokens are computed
-    copied_weights = shape.largest_bytes if is_partial else 0
-    copies = PIPELINE_COPIES * input_bytes(shape, setup) if len(split.gpus) > 1 else 0
+    copied_weights = shape.largest_bytes if is_partial and not gpu.worker else 0
+    is_pipeline = len(split.gpus) > 1 and not split.keeps_output
+    copies = PIPELINE_COPIES * input_bytes(shape, setup) if is_pipeline else 0
     return Share(
         device=gpu,
         num_layers=len(numbers),
@@ -85,12 +93,12 @@ def _on_gpu(
 def _on_host(
     shape: ModelShape, setup: Setup, split: Split, host: Device, count: int, extra_bytes: int
 ) -> Share:
-    layers = shape.layers[:count]
-    has_output = count > shape.num_layers
+    layers = shape.layers[: count - split.keeps_output]
+    has_output = split.keeps_output or count > shape.num_layers
     output = shape.output_bytes if has_output and not shape.is_tied else 0
     away = sum(layer.expert_bytes for layer in shape.layers[count : split.num_host_experts])
     weights = sum(layer.dense_bytes + layer.expert_bytes for layer in layers) + away
-    computes = not split.gpus or bool(layers) or split.num_host_experts > 0
+    computes = not split.gpus or bool(layers) or split.num_host_experts > 0 or has_output
     buffer = compute_bytes(shape, setup) if computes else input_bytes(shape, setup)
     return Share(
         device=host,

@@ -77,6 +77,11 @@ class LoadPlan:
         return sum(share.total_bytes for share in self.shares)
 
     @property
+    def worker_bytes(self) -> int:
+        """Return the memory on other machines."""
+        return sum(share.total_bytes for share in self.shares if share.device.worker)
+
+    @property
     def gpu_bytes(self) -> int:
         """Return the memory on GPUs."""
         return sum(share.total_bytes for share in self.shares if share.device.is_gpu)
@@ -84,14 +89,9 @@ class LoadPlan:
 
 def make_plan(shape: ModelShape, request: PlanRequest, devices: Sequence[Device]) -> LoadPlan:
     """Return the plan for a model; ``devices`` are the processor and the GPUs in their order."""
-    planner = _Planner(shape, request, devices)
+    planner = Planner(shape, request, devices)
     plan = next(planner.fitting(), None) or planner.smallest()
-    return replace(
-        plan,
-        advice=tuple(planner.advice(plan)),
-        asked_ctx=request.num_ctx,
-        context_note=context_note(request.num_ctx, shape.trained_context, request.stretching),
-    )
+    return planner.explained(plan)
 
 
 def context_steps(longest: int) -> list[int]:
@@ -107,7 +107,7 @@ def context_steps(longest: int) -> list[int]:
     return sorted(steps, reverse=True)
 
 
-class _Planner:
+class Planner:
     """The search for the plan of one request."""
 
     def __init__(self, shape: ModelShape, request: PlanRequest, devices: Sequence[Device]) -> None:
@@ -139,6 +139,16 @@ class _Planner:
         count = min(requested, self._shape.num_layers + 1) if self._gpus and requested > 0 else 0
         split = self._spread(self._gpus, count) if count else Split()
         return self._plan(self._contexts[-1], split, "it is more than the memory that is free")
+
+    def explained(self, plan: LoadPlan) -> LoadPlan:
+        """Return a plan with its advice, and with what became of the requested context."""
+        request, trained = self._request, self._shape.trained_context
+        return replace(
+            plan,
+            advice=tuple(self.advice(plan)),
+            asked_ctx=request.num_ctx,
+            context_note=context_note(request.num_ctx, trained, request.stretching),
+        )
 
     def advice(self, plan: LoadPlan) -> Iterator[str]:
         """Yield ways for the user to make the model fit, or faster."""
@@ -277,7 +287,9 @@ class _Planner:
 
     def _usable(self, device: Device) -> int:
         reserve = HOST_RESERVE
-        if device.is_gpu:
+        if device.worker:
+            reserve = HOST_RESERVE if device.is_processor else GPU_RESERVE
+        elif device.is_gpu:
             reserve = GPU_RESERVE + self._request.gpu_reserve_bytes
         return max(0, round((device.free_bytes - reserve) * self._request.tightness))
 

@@ -35,6 +35,7 @@ TYPES: dict[str, type[Message]] = {
         messages.LoadProgress,
         messages.Ready,
         messages.LoadFailed,
+        messages.WorkerLost,
         messages.Started,
         messages.Step,
         messages.Finished,
@@ -106,15 +107,17 @@ def _check(payload: bytes) -> None:
         raise ValueError(error.message) from error
 
 
-def read_messages(sock: socket.socket) -> Iterator[Message]:
+def read_messages(sock: socket.socket, head: bytes = b"") -> Iterator[Message]:
     """Yield messages until the other side closes; blocks.
+
+    ``head`` is what was read of the first frame's length already.
 
     Raises:
         BackendError: a frame is too long or cannot be read.
     """
     with sock.makefile("rb") as stream:
-        while len(head := stream.read(LENGTH.size)) == LENGTH.size:
-            (length,) = LENGTH.unpack(head)
+        while len(head := head + stream.read(LENGTH.size - len(head))) == LENGTH.size:
+            (length,), head = LENGTH.unpack(head), b""
             if length > LARGEST_FRAME:
                 raise BackendError(f"a message of {length} bytes is too large")
             payload = stream.read(length)

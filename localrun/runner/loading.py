@@ -45,6 +45,7 @@ from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
+from localrun.workers.joining import NO_WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Load
     from localrun.runner.prompts.templates import AnalyzedTemplate
     from localrun.runner.saved_prompts import SavedPrompts
+    from localrun.workers.joining import JoinedWorkers
 
 DEFAULT_NUM_CTX = 8192  # if the server made no plan
 
@@ -78,8 +80,10 @@ class LoadedModel:
         channel: Channel,
         taken: MemoryTaken,
         saved: SavedPrompts | None,
+        workers: JoinedWorkers = NO_WORKERS,
     ) -> None:
         self._load = load
+        self._workers = workers
         self._report_use = _use_reporter(channel)
         self._taken = taken
         self._started_at = time.monotonic()
@@ -88,8 +92,11 @@ class LoadedModel:
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
-            options=load.options,
-            split=TensorSplit(load.tensor_split, load.num_host_experts),
+            options=replace(load.options, devices=workers.native_names(load.options.devices)),
+            split=TensorSplit(
+                load.tensor_split, load.num_host_experts, keeps_output=load.keeps_output
+            ),
+            names_of_workers=workers.planned_names(),
             has_mtp=load.has_mtp,
             on_progress=throttled(channel),
         )
@@ -155,7 +162,7 @@ class LoadedModel:
         """Return the heartbeat: progress of the worker so far."""
         return Pong(
             num_steps=self.worker.num_steps,
-            cpu_s=time.process_time(),
+            cpu_s=time.process_time() + self._workers.cpu_s,
             is_working=self.worker.has_work,
             num_tokens=self.worker.num_tokens,
         )
@@ -169,6 +176,7 @@ class LoadedModel:
         if self._projector is not None:
             self._projector.close()
         self._model.close()
+        self._workers.close()
 
     def _embedding_parts(self) -> EngineParts:
         null = NullEngine()
@@ -237,8 +245,8 @@ class LoadedModel:
             step_tokens=self._limits.step_tokens,
         )
         self._report_use(False)  # noqa: FBT003
-        devices = self._model.devices
-        self._taken.add_weights(devices[0].name if devices else HOST, projector.size_bytes)
+        cards = self._model.cards
+        self._taken.add_weights(cards[0].name if cards else HOST, projector.size_bytes)
         return projector
 
     def _open_text_rows(self) -> TextRows | None:

@@ -46,9 +46,12 @@ from localrun.runner.messages import (
     Ping,
     Prepared,
     Rerank,
+    WorkerLost,
 )
 from localrun.runner.preparation import Preparation
 from localrun.sockets import peer_of
+from localrun.workers.handover import receive_links
+from localrun.workers.joining import NO_WORKERS, JoinedWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,23 +76,46 @@ def run_runner(sock: socket.socket, device: str = AUTO, saved: SavedPrompts | No
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _die_with_server(sock)
     channel = Channel(sock)
-    incoming = read_messages(sock)
+    try:
+        head, links = receive_links(sock)
+    except OSError:  # the server has ended
+        return 0
+    incoming = read_messages(sock, head)
     load = next(incoming, None)
     if not isinstance(load, Load):
         return 0
+    workers = NO_WORKERS
     try:
         taken = MemoryTaken()
         backends = backends_of(load.options.devices, device)
         native_log = start(taken.read_line, backends=backends)
+        if load.workers:
+            workers = _join(load, links, channel, taken)
         load = replace(load, options=with_devices(load.options, device))
-        loaded = LoadedModel(load, native_log, channel, taken, saved)
+        loaded = LoadedModel(load, native_log, channel, taken, saved, workers)
     except LocalrunError as error:
-        channel.send(LoadFailed(message=error.message, hint=error.hint))
+        channel.send(LoadFailed(message=workers.named(error.message), hint=error.hint))
+        workers.close()
         return error.exit_code
     gc.freeze()  # a collection that scans the loaded modules takes as long as a token
     channel.send(loaded.ready)
     _serve(loaded, incoming, channel)
     return 0
+
+
+def _join(
+    load: Load, links: list[socket.socket], channel: Channel, taken: MemoryTaken
+) -> JoinedWorkers:
+    """Connect llama.cpp to the workers of a load; the end of a link ends this process."""
+
+    def end(worker: str, reason: str) -> None:
+        channel.send(WorkerLost(worker=worker, reason=reason))
+        os._exit(BackendError.exit_code)  # before llama.cpp notices, and aborts
+
+    workers = JoinedWorkers(load.workers, links, end)
+    for device in workers.devices:
+        taken.name_owner(device.buffer_owner, device.name)
+    return workers
 
 
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:

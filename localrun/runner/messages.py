@@ -11,7 +11,8 @@ text of all sequences that a scheduler step advanced travels in one `Step`.
                         Embed                Embeddings | Failed
                         Rerank               Ranks | Failed
                         Count                Counts
-                        and at any time      Stats, MemoryChanged, ProjectorUse, Pong
+                        and at any time      Stats, MemoryChanged, ProjectorUse, Pong,
+                                             WorkerLost
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Load:
     projector_problem: str = ""  # why the model's projector is not used
     projector_hint: str = ""  # what to type then
     media_cache_bytes: int = DEFAULT_MEDIA_CACHE_BYTES  # of embeddings of encoded media
+    workers: tuple[str, ...] = ()  # names, in the order of the links that come with this message
+    keeps_output: bool = False  # the output matrix stays in the host's memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +170,14 @@ class LoadFailed:
 
     message: str
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLost:
+    """The link to a worker has ended, and llama.cpp needs it; the runner exits after this."""
+
+    worker: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +361,7 @@ Event = (
     | Stats
     | Ready
     | LoadFailed
+    | WorkerLost
     | Started
     | Step
     | MemoryChanged

@@ -121,7 +121,7 @@ class SpeculationSetup:
         model = load_model(
             [Path(path) for path in load.draft_paths],
             native_log=native_log,
-            num_gpu_layers=load.num_gpu_layers,
+            num_gpu_layers=0 if load.workers else load.num_gpu_layers,
             on_progress=lambda _: None,
         )
         reason = incompatibility(target, model)

@@ -114,6 +114,7 @@ def _row(model: RunningModel) -> JsonObject:
         "progress": round(model.progress, 3),
         "size_bytes": model.size_bytes,
         "size_gpu_bytes": model.size_gpu_bytes,
+        "worker_bytes": model.worker_bytes,
         "memory": dict(model.memory),
         "shared_with": model.shared_with,
         "context": model.num_ctx,

@@ -59,6 +59,7 @@ def run_server(
         AddressInUseError: another program listens on the address.
         UsageError: other machines can reach the address, the server has no API key, and
             ``insecure`` is false; or the machine does not have the device of the settings.
+        BackendError: the settings name workers, and llama.cpp cannot use any.
         StorageError: the API keys or the certificate cannot be read.
         LocalrunError: there is no model to keep, or it cannot be loaded.
     """
@@ -72,6 +73,7 @@ def run_server(
         )
     tls = tls_options(settings)
     device = _checked_device(settings)
+    _check_workers(settings)
     with (
         activation.listener or bind(settings) as listener,
         unix_listener(settings, listener) as unix,
@@ -132,6 +134,13 @@ def _at_address_of(listener: socket.socket | None, settings: Settings) -> Settin
         return settings
     host, port = listener.getsockname()[:2]
     return replace(settings, host=host, port=port)
+
+
+def _check_workers(settings: Settings) -> None:
+    if settings.workers:
+        from localrun.services.machine.workers import check_workers
+
+        check_workers(settings.workers)
 
 
 def _checked_device(settings: Settings) -> str:

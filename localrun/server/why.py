@@ -28,6 +28,7 @@ from localrun.services.quantizing.kept import kept_in, kept_text
 from localrun.services.remotes.stored import refuse_remote
 from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
+from localrun.workers.command import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ VARIABLES = {  # of settings that a load leaves to the server
     "context": CONTEXT_LENGTH,
     "device": "LOCALRUN_DEVICE",
     "parallel": NUM_PARALLEL,
+    "worker": WORKERS,
     "cache type": KV_CACHE_TYPE,
     "flash attention": FLASH_ATTENTION,
 }

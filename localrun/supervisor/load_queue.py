@@ -164,9 +164,12 @@ class LoadQueue:
             reservation.num_ctx,
             devices_after_eviction,
             rules=self._rules,
+            workers=self._reservations.workers,
         ).plan
-        if best is None or not plan.fits:
+        if best is None or not plan.fits or plan.worker_bytes > best.worker_bytes:
             return True
+        if plan.worker_bytes:
+            return False
         is_slower = plan.split.num_gpu_layers < best.split.num_gpu_layers
         return is_slower or plan.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
 

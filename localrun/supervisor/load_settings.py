@@ -15,11 +15,15 @@ from localrun.hardware.need import cache_type_problem
 from localrun.load_rules import PLAIN_CACHE_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
     from localrun.load_rules import LoadRules
     from localrun.runner.messages import Load
     from localrun.supervisor.model import RunnerModel
+    from localrun.supervisor.worker_offers import WorkerOffer
 
 DEFAULT_CACHE_TYPE = "f16"
 NO_PLAN = "the file does not tell enough for a plan"
@@ -117,9 +121,30 @@ def tightness_setting(tightness: float) -> LoadSetting:
     )
 
 
-def mtp_setting(shape: ModelShape, num_slots: int) -> LoadSetting:
+def worker_settings(plan: LoadPlan | None, offers: Sequence[WorkerOffer]) -> list[LoadSetting]:
+    """Return the workers of a load with their layers, and those that cannot be used."""
+    shares = [share for share in plan.shares if share.device.worker] if plan else []
+    settings = [
+        LoadSetting(
+            name="worker",
+            value=f"{share.device.name}: {share.num_layers} layers",
+            source="default",
+            reason=plan.reason if plan else "",
+        )
+        for share in shares
+    ]
+    return settings + [
+        LoadSetting(name="worker", value=offer.name, source="default", reason=offer.error.message)
+        for offer in offers
+        if offer.error is not None
+    ]
+
+
+def mtp_setting(shape: ModelShape, load: Load) -> LoadSetting:
     """Return whether the layers that predict further tokens are used, and the reason."""
-    problem = mtp_problem(shape, num_slots)
+    problem = mtp_problem(shape, load.num_parallel)
+    if load.workers:
+        problem = "not with layers on workers"
     return LoadSetting(
         name="MTP layers",
         value="not used" if problem else "used",
@@ -151,12 +176,16 @@ def _device_setting(model: RunnerModel, plan: LoadPlan | None) -> LoadSetting:
         return LoadSetting(name="device", value=value, source="default", reason=NO_PLAN)
     gpus = plan.split.gpus
     if gpus:
-        value = ", ".join(f"{gpu.label} ({gpu.description})" for gpu in gpus)
+        value = ", ".join(f"{_label(gpu)} ({gpu.description})" for gpu in gpus)
         return LoadSetting(name="device", value=value, source="default", reason=gpus[0].reason)
     if model.num_gpu_layers == 0:
         return LoadSetting(name="device", value="CPU", source="recipe", reason="num_gpu is 0")
     reason = plan.shares[-1].device.reason or plan.reason
     return LoadSetting(name="device", value="CPU", source="default", reason=reason)
+
+
+def _label(device: Device) -> str:
+    return f"worker `{device.name}`" if device.worker else device.label
 
 
 def _cache_setting(model: RunnerModel, values: OpenValues) -> LoadSetting:

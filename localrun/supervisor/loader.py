@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, LoadError, LocalrunError
+from localrun.errors import IntegrityError, LoadError, LocalrunError, NetworkError
 from localrun.gguf.header import read_header
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.slots.contents import SlotLoad
+from localrun.supervisor.worker_offers import NO_OFFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.load_queue import LoadQueue
     from localrun.supervisor.model import RunnerModel
+    from localrun.supervisor.planning import PlannedLoad
     from localrun.supervisor.projector_failures import ProjectorFailures
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slots.request_queue import PendingRequest
     from localrun.supervisor.slots.state import SlotState
+    from localrun.supervisor.worker_offers import WorkerOffers
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class PoolContext:
     projectors: ProjectorFailures
     count_load: Callable[[str], None]  # called with the name after each load
     on_action: Callable[[], None]  # called before each action of a worker
+    offers: WorkerOffers = NO_OFFERS
 
 
 class _LoadAbortedError(Exception):
@@ -73,6 +77,7 @@ class ModelLoader:
             self._fail(LoadError(f"a runner cannot be started: {error.strerror or error}"))
         finally:
             state.end_load()
+            self._context.offers.end_ready()
 
     def unload(self) -> None:
         """End the runner, if any."""
@@ -109,6 +114,7 @@ class ModelLoader:
         if cache_note:
             _log.warning("%s keeps a KV cache of f16: %s", name, cache_note)
         if plan is not None and not plan.fits:
+            _refuse_without_workers(name, reservation.planned)
             _log.warning("%s may not fit: %s", name, "; ".join(plan.advice))
         started_at = self._context.clock()
         try:
@@ -120,7 +126,12 @@ class ModelLoader:
 
     def _run(self, reservation: Reservation, first: PendingRequest, started_at: float) -> None:
         state, planned = self._state, reservation.planned
-        runner = Runner(self._context.start_process, state.notify)
+        workers = self._context.offers.take(planned.load.workers)
+        try:
+            runner = Runner(self._context.start_process, state.notify, workers)
+        except BaseException:
+            workers.end()
+            raise
         if not state.begin_runner(runner, first.model.name):
             runner.close(grace_s=0.0)
         try:
@@ -170,6 +181,17 @@ class ModelLoader:
     def _fail(self, error: LocalrunError) -> None:
         for request in self._state.fail_load():
             request.fail(error)
+
+
+def _refuse_without_workers(name: str, planned: PlannedLoad) -> None:
+    """Refuse a load that does not fit here while a worker cannot be used.
+
+    Raises:
+        NetworkError: names the worker.
+    """
+    if planned.away:
+        first = planned.away[0]
+        raise NetworkError(f"{name} does not fit here, and {first.message}", hint=first.hint)
 
 
 def named_error(error: LoadError, model: RunnerModel) -> LoadError:

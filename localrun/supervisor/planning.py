@@ -9,13 +9,15 @@ import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.engine.params import SplitMode
 from localrun.errors import LocalrunError
 from localrun.hardware.mtp import uses_mtp
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.projector import projector_bytes
 from localrun.hardware.reading import shape_of
+from localrun.hardware.worker_plan import plan_with_workers
 from localrun.load_rules import LoadRules
 from localrun.runner.messages import Load
 from localrun.supervisor.load_settings import (
@@ -25,6 +27,7 @@ from localrun.supervisor.load_settings import (
     fill_open_values,
     mtp_setting,
     tightness_setting,
+    worker_settings,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +39,10 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
     from localrun.supervisor.load_settings import OpenValues
     from localrun.supervisor.model import RunnerModel
+    from localrun.supervisor.worker_offers import WorkerOffer
 
     Devices = Callable[[], Sequence[Device]]
+    Workers = Callable[[], Sequence[WorkerOffer]]
 
 RETRY_TIGHTNESS = 0.75  # share of the free memory that is planned after a load that failed
 HOST_CACHE_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
@@ -56,6 +61,19 @@ class PlannedLoad:
     plan: LoadPlan | None  # None if the header lacks what a plan needs
     settings: tuple[LoadSetting, ...]
     cache_note: str = ""  # why the server's cache type is not used
+    away: tuple[LocalrunError, ...] = ()  # of workers that were needed and cannot be used
+
+
+class WorkerPlan(NamedTuple):
+    """A plan, and the offers of the workers; none if they were not asked."""
+
+    plan: LoadPlan
+    offers: tuple[WorkerOffer, ...]
+
+
+def no_workers() -> Sequence[WorkerOffer]:
+    """Return no offers."""
+    return ()
 
 
 def plan_load(
@@ -65,30 +83,52 @@ def plan_load(
     *,
     tightness: float = 1.0,
     rules: LoadRules = DEFAULT_RULES,
+    workers: Workers = no_workers,
 ) -> PlannedLoad:
     """Return how to load a model for a request with a context of ``num_ctx``; blocks.
 
     The plan uses the share ``tightness`` of the free memory. The server's ``rules`` apply to
-    what neither the request nor the recipe sets.
+    what neither the request nor the recipe sets. ``workers`` are asked if the model does not fit
+    the devices.
     """
     shape = _shape(model)
     values = fill_open_values(model, num_ctx, rules, shape)
     load = _unplanned_load(model, values, rules)
     request = _request(model, load, rules) if shape is not None else None
-    plan = None
+    plan: LoadPlan | None = None
+    offers: tuple[WorkerOffer, ...] = ()
     if shape is not None:
         load = replace(load, has_mtp=uses_mtp(shape, load.num_parallel))
     if shape is not None and request is not None:
-        plan = make_plan(shape, replace(request, tightness=tightness), devices())
+        request = replace(request, tightness=tightness)
+        plan, offers = plan_over_workers(shape, request, devices(), workers)
         load = _with_plan(load, plan, devices)
-    settings = describe_load(model, values, load, plan)
+    settings = (*describe_load(model, values, load, plan), *worker_settings(plan, offers))
     if shape is not None and shape.num_mtp_layers:
-        settings = (*settings, mtp_setting(shape, load.num_parallel))
+        settings = (*settings, mtp_setting(shape, load))
     if tightness < 1.0:
         settings = (*settings, tightness_setting(tightness))
     for setting in settings:
         _log.debug("%s: %s = %s (%s)", model.name, setting.name, setting.value, setting.source)
-    return PlannedLoad(load=load, plan=plan, settings=settings, cache_note=values.cache_note)
+    return PlannedLoad(
+        load=load,
+        plan=plan,
+        settings=settings,
+        cache_note=values.cache_note,
+        away=tuple(offer.error for offer in offers if offer.error is not None),
+    )
+
+
+def plan_over_workers(
+    shape: ModelShape, request: PlanRequest, devices: Sequence[Device], workers: Workers
+) -> WorkerPlan:
+    """Return the plan of a load, and the offers of the workers if they were asked; blocks."""
+    plan = make_plan(shape, request, devices)
+    if plan.fits or request.num_gpu_layers == 0:
+        return WorkerPlan(plan, ())
+    offers = tuple(workers())
+    far_devices = [device for offer in offers for device in offer.devices]
+    return WorkerPlan(plan_with_workers(shape, request, devices, far_devices) or plan, offers)
 
 
 def plan_request(  # noqa: PLR0913 - keywords only
@@ -118,13 +158,15 @@ def plan_request(  # noqa: PLR0913 - keywords only
     )
 
 
-def smaller_load(
+def smaller_load(  # noqa: PLR0913 - keywords, but for five
     model: RunnerModel,
     num_ctx: int | None,
     devices: Devices,
     failed: PlannedLoad,
     error: LocalrunError,
+    *,
     rules: LoadRules = DEFAULT_RULES,
+    workers: Workers = no_workers,
 ) -> PlannedLoad | None:
     """Return a smaller load for a second try after a load that ran out of memory.
 
@@ -134,7 +176,9 @@ def smaller_load(
         return None
     if CACHE_TYPE_PARAMETER in error.message:  # a type that the recipe names is kept
         rules = replace(rules, cache_type=None)
-    smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS, rules=rules)
+    smaller = plan_load(
+        model, num_ctx, devices, tightness=RETRY_TIGHTNESS, rules=rules, workers=workers
+    )
     if replace(smaller.load, host_cache_bytes=failed.load.host_cache_bytes) == failed.load:
         return None
     _log.warning("%s did not fit: %s; trying a smaller plan", model.name, error.message)
@@ -185,6 +229,8 @@ def _request(model: RunnerModel, load: Load, rules: LoadRules) -> PlanRequest | 
 
 
 def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
+    if plan.split.workers:
+        return _over_workers(load, plan)
     gpus = [device for device in devices() if device.is_gpu]
     num_layers = {
         gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
@@ -206,6 +252,33 @@ def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
         num_host_experts=plan.split.num_host_experts,
         options=options,
         host_cache_bytes=_host_cache_bytes(plan),
+    )
+
+
+def _over_workers(load: Load, plan: LoadPlan) -> Load:
+    """Return a load whose layers are divided over workers; each gets its own, and nothing else."""
+    split = plan.split
+    names = tuple(gpu.name for gpu in split.gpus)
+    counts = list(map(float, split.counts))
+    counts[-1] += split.keeps_output  # llama.cpp counts the output, and then finds its override
+    options = replace(
+        load.options,
+        devices=names,
+        split_mode=SplitMode.LAYER,
+        main_gpu=None,
+        use_mmap=False,  # the embeddings and the output may lie at both ends of the file
+    )
+    return replace(
+        load,
+        num_ctx=plan.num_ctx,
+        num_cells=plan.setup.num_cells,
+        num_gpu_layers=split.num_gpu_layers + split.keeps_output,
+        tensor_split=tuple(counts),
+        options=options,
+        host_cache_bytes=_host_cache_bytes(plan),
+        workers=split.workers,
+        keeps_output=split.keeps_output,
+        has_mtp=False,  # its context would be over the workers as well
     )
 
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from localrun.supervisor.devices import available_bytes
-from localrun.supervisor.planning import DEFAULT_RULES, RETRY_TIGHTNESS, plan_load, smaller_load
+from localrun.supervisor.planning import (
+    DEFAULT_RULES,
+    RETRY_TIGHTNESS,
+    no_workers,
+    plan_load,
+    smaller_load,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -25,8 +31,9 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Ready
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.planning import Devices, PlannedLoad
+    from localrun.supervisor.planning import Devices, PlannedLoad, Workers
     from localrun.supervisor.slots.state import SlotState
+    from localrun.supervisor.worker_offers import WorkerOffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,7 @@ class DeviceMemory:
     history: MemoryHistory
     free_bytes: Callable[[], int] = available_bytes  # for models without a plan
     invalidate: Callable[[], None] = lambda: None  # drops what was measured of free memory
+    workers: Workers = no_workers
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -60,7 +68,13 @@ class Reservation:
         owner = self.owner
         owner.release(self)  # its own share counts as free for the smaller plan
         smaller = smaller_load(
-            self.model, self.num_ctx, owner.devices, self.planned, error, owner.rules
+            self.model,
+            self.num_ctx,
+            owner.devices,
+            self.planned,
+            error,
+            rules=owner.rules,
+            workers=owner.workers,
         )
         if smaller is None:
             return False
@@ -106,7 +120,14 @@ class Reservations:
     def plan(self, model: RunnerModel, num_ctx: int | None) -> Reservation:
         """Return a reservation for what is free now, without holding the devices."""
         tightness = self.history.tightness(model, self._memory.devices)
-        planned = plan_load(model, num_ctx, self.devices, tightness=tightness, rules=self.rules)
+        planned = plan_load(
+            model,
+            num_ctx,
+            self.devices,
+            tightness=tightness,
+            rules=self.rules,
+            workers=self.workers,
+        )
         return Reservation(planned=planned, model=model, num_ctx=num_ctx, owner=self)
 
     def conflicts(self, reservation: Reservation) -> bool:
@@ -129,10 +150,7 @@ class Reservations:
 
     def devices(self) -> list[Device]:
         """Return the devices with their free memory, less what other loads have reserved."""
-        reserved: dict[str, int] = {}
-        for active in list(self._active):
-            for share in active.planned.plan.shares if active.planned.plan else ():
-                reserved[share.device.name] = reserved.get(share.device.name, 0) + share.total_bytes
+        reserved = self._reserved_bytes()
         devices = list(self._memory.devices())
         gpus = {device.name for device in devices if device.is_gpu}
         used_host_bytes = sum(_host_bytes(slot, gpus) for slot in self._slots())
@@ -148,6 +166,31 @@ class Reservations:
             )
             for device in devices
         ]
+
+    def workers(self) -> list[WorkerOffer]:
+        """Return the offers of the workers, less what other loads have reserved there; blocks."""
+        reserved = self._reserved_bytes()
+        return [
+            replace(
+                offer,
+                devices=tuple(
+                    replace(
+                        device,
+                        free_bytes=max(0, device.free_bytes - reserved.get(device.name, 0)),
+                    )
+                    for device in offer.devices
+                ),
+            )
+            for offer in self._memory.workers()
+        ]
+
+    def _reserved_bytes(self) -> dict[str, int]:
+        """Return the bytes that loads under way have reserved, by device."""
+        reserved: dict[str, int] = {}
+        for active in list(self._active):
+            for share in active.planned.plan.shares if active.planned.plan else ():
+                reserved[share.device.name] = reserved.get(share.device.name, 0) + share.total_bytes
+        return reserved
 
 
 def without_models(device: Device, slots: list[SlotState]) -> Device:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError, LoadError, RunnerDiedError, UsageError
+from localrun.errors import BackendError, LoadError, NetworkError, RunnerDiedError, UsageError
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
@@ -30,14 +30,18 @@ from localrun.runner.messages import (
     Stats,
     Step,
     Terminal,
+    WorkerLost,
 )
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.runner_process import RunnerProcess
+from localrun.supervisor.worker_offers import TakenWorkers
 from localrun.warm.transport import send_at_once
+from localrun.workers.handover import send_with_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from localrun.errors import LocalrunError
     from localrun.runner.frames import Message
     from localrun.runner.messages import Event, Submitted
     from localrun.supervisor.runner_process import StartProcess
@@ -47,13 +51,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 GRACE_S = 3.0
+WORKER_HINT = "localrun doctor   asks all workers"
 
 
 class Runner:
     """A child process that holds one model."""
 
-    def __init__(self, start: StartProcess, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        start: StartProcess,
+        on_end: Callable[[], None] = lambda: None,
+        workers: TakenWorkers | None = None,
+    ) -> None:
         self._on_end = on_end  # called when the process and all its requests have ended
+        self._workers = workers or TakenWorkers()  # ended with the runner
+        self._lost_worker: str | None = None  # why the runner ended, if a worker did
         self._process = RunnerProcess(start)
         self._socket = self._process.socket
         self._incoming: Iterator[Message] = read_messages(self._socket)
@@ -84,11 +96,14 @@ class Runner:
 
         Raises:
             LoadError: the model does not load, or the process died while it loaded.
+            NetworkError: a worker was lost; a smaller plan would not help.
         """
         message: Message | None = None
         self.projector_path = load.projector_path
         try:
-            self._send(encode(load))
+            with self._sending:
+                send_with_links(self._socket, encode(load), self._workers.links)
+            self._workers.release()
             for message in self._incoming:
                 self.heartbeat.record_message()
                 if isinstance(message, ProjectorUse):
@@ -103,14 +118,14 @@ class Runner:
             threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
             return message
         self.was_load_aborted = self.was_closed
-        has_died = not self.was_closed and not isinstance(message, LoadFailed)
+        has_died = not self.was_closed and not isinstance(message, LoadFailed | WorkerLost)
+        if isinstance(message, WorkerLost):
+            self._record_loss(message)
         self.close()
         self.has_crashed = has_died
         with contextlib.suppress(OSError, BackendError):
             deque(self._incoming, maxlen=0)  # to its end, which closes its side of the socket
-        if isinstance(message, LoadFailed):
-            raise LoadError(message.message, hint=message.hint)
-        raise LoadError(f"the runner ended while it loaded the model: {self.exit_reason()}")
+        raise self._load_error(message)
 
     def submit(self, request: Submitted, sink: Sink) -> None:
         """Send a request; the reader thread passes its events to ``sink``.
@@ -171,6 +186,14 @@ class Runner:
         """Return how the process ended, with the last lines of its log."""
         return self._process.exit_reason()
 
+    def _load_error(self, message: Message | None) -> LocalrunError:
+        """Return why a load failed, whose last message this is."""
+        if isinstance(message, LoadFailed):
+            return LoadError(message.message, hint=message.hint)
+        if self._lost_worker is not None:
+            return NetworkError(self._lost_worker, hint=WORKER_HINT)
+        return LoadError(f"the runner ended while it loaded the model: {self.exit_reason()}")
+
     def _send(self, frame: bytes) -> None:
         with self._sending:
             self._socket.sendall(frame)
@@ -212,6 +235,13 @@ class Runner:
             self.stats = message
         elif isinstance(message, Pong):
             self.heartbeat.record_pong(message)
+        elif isinstance(message, WorkerLost):
+            self._record_loss(message)
+
+    def _record_loss(self, message: WorkerLost) -> None:
+        """Record that the runner ends because a worker did; may block for a second."""
+        reason = self._workers.end_reason(message.worker, message.reason)
+        self._lost_worker = f"the worker `{message.worker}` was lost: {reason}"
 
     def _forward(self, request_id: int, event: Event) -> None:
         sink = self._sinks.get(request_id)
@@ -222,19 +252,22 @@ class Runner:
         """Refuse further requests, and end the open ones after the process has ended."""
         with self._lock:
             if not self._is_over:
-                self.has_crashed = not self.was_closed
+                self.has_crashed = not self.was_closed and self._lost_worker is None
             self._is_over = True
         self._process.wait(grace_s)
         with self._lock:
             orphans, self._sinks = self._sinks, {}
         for request_id, sink in orphans.items():
             sink(self._died(request_id))
+        self._workers.end()  # a frozen one takes longer than clients should wait
         self.is_gone = True
         self._on_end()
 
     def _died(self, request_id: int) -> Failed:
         reason = self._close_reason
-        if not self.was_closed:
+        if self._lost_worker is not None:
+            reason = self._lost_worker
+        elif not self.was_closed:
             reason = f"its runner ended, {self.exit_reason()}"
         return Failed(
             request_id=request_id,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError
+from localrun.program import RUNNER_ENVIRONMENT
 from localrun.sockets import has_tcp_only
 from localrun.supervisor.runner_port import RunnerPort
 from localrun.warm.child import start_child, start_invited
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
     StartProcess = Callable[[], "StartedRunner"]
 
-# Without the first, llama.cpp's abort() spends seconds in a debugger. The second is how long
-# its threads spin at a barrier before they sleep, here 4 ms: through the work between two
-# steps. Shorter costs a 0.6B model on 4 processors 10 % of its rate; `ThreadGauge` prevents
-# useless spinning on a busy machine.
-RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "100000"}
 MAX_LOG_LINES = 20
 MAX_REASON_LINES = 3  # of these, in an error
 FAULTS = frozenset(  # signals by which a process ends itself

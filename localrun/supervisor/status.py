@@ -62,6 +62,13 @@ class RunningModel:
     cpu_variant: str = ""
     keep_alive: KeepAlive | None = None  # of the last request
 
+    @property
+    def worker_bytes(self) -> dict[str, int]:
+        """Return the memory on workers, by their devices' names."""
+        plan = self.planned.plan if self.planned else None
+        far = {share.device.name for share in plan.shares if share.device.worker} if plan else set()
+        return {name: size for name, size in self.memory if name in far}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadHistory:

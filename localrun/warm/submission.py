@@ -63,7 +63,7 @@ def _is_eligible() -> bool:
         return False
     if os.getuid() != os.geteuid() or None in {sys.stdin, sys.stdout, sys.stderr}:
         return False
-    if sys.argv[1:2] == ["serve"]:  # a server must not be a part of another
+    if sys.argv[1:2] in (["serve"], ["worker"]):  # they must not be a part of a server
         return False
     return not (_names_own_files() or _blocks_signals() or _is_in_background())
 

@@ -9,13 +9,14 @@
     quiet         starts, and waits for its cancel without a word
     die           starts, says "half", and kills itself with SIGKILL
     complain      starts, writes to stderr and aborts, as llama.cpp does
+    lose          starts, reports a lost worker, and exits
     garbage       starts, and sends what is no message
     fail          ends with an error before it starts
 
 A model whose file is called ``broken.gguf`` does not load; one called
-``dies.gguf`` kills the process; ``full.gguf`` wants more memory than there is, and
-``tight.gguf`` does with more than 30 layers on the GPU; ``waits.gguf`` is a named pipe,
-and ready when somebody has opened it for writing.
+``dies.gguf`` kills the process, and ``loses.gguf`` loses a worker; ``full.gguf`` wants more
+memory than there is, and ``tight.gguf`` does with more than 30 layers on the GPU;
+``waits.gguf`` is a named pipe, and ready when somebody has opened it for writing.
 
 No model is ready while the file is there that FAKE_RUNNER_HOLD names. FAKE_RUNNER_PARALLEL is
 how many requests it says that it runs together.
@@ -60,6 +61,7 @@ from localrun.runner.messages import (
     Step,
     Tokenize,
     Tokens,
+    WorkerLost,
 )
 from tests.signals import SIGKILL
 
@@ -96,6 +98,8 @@ def load(sock: socket.socket, message: Load) -> None:
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGABRT)
     send(sock, LoadProgress(fraction=0.5))
+    if name == "loses.gguf":
+        lose_worker(sock)
     if name == "waits.gguf":
         Path(message.model_paths[0]).read_text()
     held = os.environ.get("FAKE_RUNNER_HOLD")
@@ -271,6 +275,15 @@ def garbage(sock: socket.socket, number: int) -> None:
     sock.sendall(LENGTH.pack(3) + b"???")
 
 
+def lose(sock: socket.socket, _number: int) -> None:
+    lose_worker(sock)
+
+
+def lose_worker(sock: socket.socket) -> None:
+    send(sock, WorkerLost(worker="ssh gpu1", reason="it ended"))
+    os._exit(6)
+
+
 def finished(request_id: int, reason: FinishReason, tokens: int) -> Finished:
     return Finished(
         request_id=request_id,
@@ -297,6 +310,7 @@ PARTING = {
     "die": die,
     "complain": complain,
     "garbage": garbage,
+    "lose": lose,
 }
 
 

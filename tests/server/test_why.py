@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from localrun.runner.messages import Stats
-from localrun.server.why import cells_setting, layout_setting
+from localrun.server.why import cells_setting, drafts_setting, layout_setting
 from localrun.settings import load_settings
 from tests.server.serving import serving
 from tests.waiting import wait_until
@@ -126,6 +126,14 @@ def test_the_layout_of_the_cells_is_told(stats: Stats, value: str, reason: str) 
     setting = layout_setting(stats)
 
     assert (setting.value, setting.reason) == (value, reason)
+
+
+def test_the_draft_sources_are_named() -> None:
+    some, none = drafts_setting(("grammar", "MTP layers")), drafts_setting(())
+
+    assert (some.value, some.reason) == ("grammar, MTP layers", "used as far as they save time")
+    assert none.value == "none"
+    assert "cannot take tokens back" in none.reason
 
 
 def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:

@@ -189,7 +189,7 @@ class SimulatedPool:
         for module in (load_queue, pool, state, worker):
             self._patches.setattr(module, "threading", self.scheduler.threading)
         self._patches.setattr(pool, "HealthMonitor", _NoMonitor)
-        self._patches.setattr(loader, "Runner", lambda _, end: SimulatedRunner(self, end))
+        self._patches.setattr(loader, "Runner", lambda _, end, _workers: SimulatedRunner(self, end))
         self.pool = RunnerPool(
             keep_alive_s=keep_alive_s,
             clock=self.scheduler.clock,

@@ -24,6 +24,7 @@ from localrun.supervisor.planning import (
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import fake_model, start_fake
 from tests.hardware.sparse import SHAPES, dense
+from tests.translation.more_models import qwen35
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,11 +232,11 @@ def test_a_cache_type_that_llama_cpp_refuses_is_the_servers_or_an_error() -> Non
 
     by_server = plan_load(model(), None, only_processor, rules=rules)
     by_recipe = plan_load(own, None, only_processor, rules=rules)
-    retried = smaller_load(model(), None, only_processor, by_server, refused, rules)
+    retried = smaller_load(model(), None, only_processor, by_server, refused, rules=rules)
 
     assert retried is not None
     assert retried.load.options.cache_type is None
-    assert smaller_load(own, None, only_processor, by_recipe, refused, rules) is None
+    assert smaller_load(own, None, only_processor, by_recipe, refused, rules=rules) is None
 
 
 @pytest.fixture
@@ -263,3 +264,15 @@ def test_a_model_that_never_fits_fails_with_its_reason(pool: RunnerPool, tmp_pat
 
     with pytest.raises(LoadError, match="no memory"):
         pool.load(model(path))
+
+
+def test_mtp_layers_in_the_file_are_loaded_and_named(tmp_path: Path) -> None:
+    qwen35(tmp_path / "mtp.gguf", GUIDE)
+
+    with_layers = plan_load(model(tmp_path / "mtp.gguf"), None, only_processor)
+    without = plan_load(model(), None, only_processor)
+
+    assert with_layers.load.has_mtp
+    assert source(with_layers, "MTP layers") == "plan"
+    assert not without.load.has_mtp
+    assert all(setting.name != "MTP layers" for setting in without.settings)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.errors import LoadError
+from localrun.errors import LoadError, NetworkError
 from localrun.runner.messages import Failed, Load
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.runner_process import start_with_pair
@@ -84,3 +84,23 @@ def test_an_exit_reason_has_the_last_lines_without_a_traceback(
     monkeypatch.setattr(runner._process, "_last_lines", lines)
 
     assert runner.exit_reason().endswith(": GGML_ASSERT")
+
+
+def test_a_lost_worker_is_named_by_the_error_and_is_no_crash(runner: Runner) -> None:
+    lost = ask(runner, 1, "lose")
+    ended = lost.until_end()
+
+    assert isinstance(ended, Failed)
+    assert ended.message == (
+        "the model stopped in the middle of the answer: the worker `ssh gpu1` was lost: it ended"
+    )
+    assert not runner.has_crashed
+
+
+def test_a_worker_that_is_lost_in_a_load_is_no_reason_for_a_smaller_plan() -> None:
+    runner = Runner(start_fake)
+
+    with pytest.raises(NetworkError, match="the worker `ssh gpu1` was lost: it ended"):
+        runner.load(Load(model_paths=("loses.gguf",)))
+
+    assert not runner.has_crashed

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import localrun
-from localrun.supervisor.runner_process import RUNNER_ENVIRONMENT
+from localrun.program import RUNNER_ENVIRONMENT
 from localrun.warm.protocol import RUNNER
 
 if TYPE_CHECKING:

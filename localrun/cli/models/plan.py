@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson, ContextOption
+from localrun.cli.options import AsJson, ContextOption, WorkerOption
 from localrun.cli.output import Output
 
 
@@ -20,6 +20,7 @@ def plan(
     parallel: Annotated[
         int | None, Option(min=1, max=256, help="Number of parallel sequences.")
     ] = None,
+    worker: WorkerOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how much memory a model needs and whether it fits, without loading it.
@@ -34,15 +35,21 @@ def plan(
     from localrun.cli.plan_tables import show_plan
     from localrun.services.machine.devices import check_choice, describe_device
     from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
+    from localrun.services.machine.workers import check_workers
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
+    from localrun.supervisor.worker_offers import WorkerOffers
 
     query = MemoryQuery(num_ctx=parse_context(ctx), num_parallel=parallel)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-    memory_plan = plan_memory(workspace, model, query, devices)
+    offers = WorkerOffers(check_workers(worker or settings.workers))
+    try:
+        memory_plan = plan_memory(workspace, model, query, devices, offers.ask)
+    finally:
+        offers.end_ready()
     output = Output(as_json=as_json)
     show_plan(memory_plan, output)
     if not as_json and (computes := describe_device(device, os.environ)):

@@ -85,7 +85,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
         model["name"],
         model["digest"].removeprefix("sha256:")[:SHOWN_DIGITS],
         size if is_loaded else "",
-        _processor(model["size_bytes"], model["size_gpu_bytes"]) if is_loaded else "",
+        _processor(model) if is_loaded else "",
         _context(model) if is_loaded else "",
         _state(model),
         f"{model['running']}{waiting}",
@@ -94,7 +94,14 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _processor(size: int, on_gpu: int) -> str:
+def _processor(model: dict[str, Any]) -> str:
+    size, on_gpu = model["size_bytes"], model["size_gpu_bytes"]
+    away = sum(model.get("worker_bytes", {}).values())  # absent in older servers
+    if away and size:
+        shares = {"CPU": size - on_gpu, "GPU": on_gpu - away, "workers": away}
+        shown = {name: part for name, part in shares.items() if part > 0}
+        percents = "/".join(f"{100 * part / size:.0f}%" for part in shown.values())
+        return f"{percents} {'/'.join(shown)}"
     percent = round(100 * on_gpu / size) if size else 0
     if percent in {0, 100}:
         return "100% GPU" if percent else "100% CPU"

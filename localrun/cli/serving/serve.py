@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import DeviceOption
+from localrun.cli.options import DeviceOption, WorkerOption
 
 
 def serve(  # noqa: PLR0913 - one parameter a flag
@@ -17,6 +17,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         Option(help="Address to listen on, such as 127.0.0.1:8080 (env: LOCALRUN_HOST)."),
     ] = None,
     device: DeviceOption = None,
+    worker: WorkerOption = None,
     api_key_file: Annotated[
         str | None,
         Option(help="File of API keys: one name and key per line."),
@@ -69,6 +70,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     flags = {
         "LOCALRUN_HOST": host,
         "LOCALRUN_DEVICE": device,
+        "LOCALRUN_WORKERS": "\n".join(worker or ()),
         "LOCALRUN_API_KEY_FILE": api_key_file,
         "LOCALRUN_TLS_CERT": tls_cert,
         "LOCALRUN_TLS_KEY": tls_key,

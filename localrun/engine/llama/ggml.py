@@ -191,6 +191,8 @@ def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
         ("ggml_threadpool_params_init", None, [HANDLE, ctypes.c_int]),
         ("llama_attach_threadpool", None, [HANDLE, HANDLE, HANDLE]),
         ("ggml_backend_reg_name", TEXT, [HANDLE]),
+        ("ggml_backend_register", None, [HANDLE]),
+        ("ggml_backend_dev_name", TEXT, [HANDLE]),
         ("ggml_backend_reg_dev_count", SIZE, [HANDLE]),
         ("ggml_backend_reg_dev_get", HANDLE, [HANDLE, SIZE]),
         ("ggml_backend_dev_count", SIZE, []),

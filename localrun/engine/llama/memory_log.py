@@ -28,10 +28,15 @@ class MemoryTaken:
     """Sizes of the buffers that were logged so far."""
 
     _sizes: dict[tuple[str, str], int] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)  # of owners
 
     def add_weights(self, device: str, num_bytes: int) -> None:
         """Count weights that llama.cpp does not log, such as those of a projector."""
         self._sizes[device, "projector"] = num_bytes
+
+    def name_owner(self, owner: str, name: str) -> None:
+        """Report the buffers of an owner under a device's name."""
+        self._names[owner] = name
 
     def read_line(self, line: str) -> None:
         """Parse one line of the log; lines without a buffer size are ignored."""
@@ -54,6 +59,6 @@ class MemoryTaken:
             is_mapped_file = (owner, kind) == (MAPPED, "model")
             size = max(0, whole - repacked) if is_mapped_file else whole
             is_host = owner.startswith(HOST) or owner.endswith("_Host") or owner in REPACKED
-            device = HOST if is_host else owner
+            device = HOST if is_host else self._names.get(owner, owner)
             sizes[device] = sizes.get(device, 0) + size
         return sizes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.backends import rpc
 from localrun.engine.cache.kv_cache import MemoryKind
 from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.read_ahead import start_read_ahead
@@ -22,7 +23,7 @@ from localrun.errors import LoadError
 from localrun.gguf.role import only_embeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from localrun.engine.llama.library import NativeLog
@@ -40,6 +41,11 @@ class Model(Vocabulary):
         super().__init__(handle)
         self.handle = handle
         self.devices = devices  # those with layers; empty if all layers are on the CPU
+
+    @property
+    def cards(self) -> tuple[Device, ...]:
+        """Return the devices with layers that are this machine's, and no worker's."""
+        return tuple(device for device in self.devices if device.backend != rpc.NAME)
 
     @property
     def trained_context(self) -> int:
@@ -150,23 +156,26 @@ def load_model(  # noqa: PLR0913 - keywords only
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
     split: TensorSplit = EVEN_SPLIT,
+    names_of_workers: Mapping[str, str] | None = None,
     has_mtp: bool = False,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
 
-    With ``has_mtp`` its layers that predict further tokens are loaded too, and must be in the file.
+    ``names_of_workers`` has the names of the workers' devices by llama.cpp's. With ``has_mtp``
+    its layers that predict further tokens are loaded too, and must be in the file.
 
     Raises:
         LoadError: llama.cpp refuses the file; the message has the reason in its log.
         BackendError: a device of ``options`` no longer exists.
     """
     params = llama_cpp.llama_model_default_params()
-    placement = place(params, options, num_gpu_layers)
+    placement = place(params, options, num_gpu_layers, names_of_workers)
     if placement.devices:
         split.apply(params)
     if options.use_mmap is not None:
-        params.use_mmap = options.use_mmap
+        modes = (api.LLAMA_LOAD_MODE_NONE, api.LLAMA_LOAD_MODE_MMAP)
+        params.load_mode = modes[options.use_mmap]
     params.load_mtp = has_mtp
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback

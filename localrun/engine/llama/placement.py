@@ -20,6 +20,8 @@ from localrun.engine.params import SplitMode
 from localrun.hardware.choice import AUTO, choose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from localrun.engine.params import LoadOptions
     from localrun.hardware.device import Device
 
@@ -51,8 +53,15 @@ def with_devices(options: LoadOptions, text: str) -> LoadOptions:
     return replace(options, devices=tuple(device.name for device in devices))
 
 
-def place(params: Any, options: LoadOptions, num_gpu_layers: int) -> Placement:  # noqa: ANN401 - a ctypes structure
+def place(
+    params: Any,  # noqa: ANN401 - a ctypes structure
+    options: LoadOptions,
+    num_gpu_layers: int,
+    names_of_workers: Mapping[str, str] | None = None,
+) -> Placement:
     """Write the devices into llama.cpp's parameters; ``num_gpu_layers`` -1 means all.
+
+    ``names_of_workers`` has the names of the workers' devices by llama.cpp's.
 
     Raises:
         BackendError: a device no longer exists.
@@ -69,7 +78,13 @@ def place(params: Any, options: LoadOptions, num_gpu_layers: int) -> Placement: 
     if options.main_gpu is not None:
         params.main_gpu = max(0, min(options.main_gpu, len(names) - 1))
     by_name = {device.name: device for device in ggml.devices()}
-    return Placement(tuple(by_name[name] for name in names), array)
+    return Placement(tuple(_named(by_name[name], names_of_workers or {}) for name in names), array)
+
+
+def _named(device: Device, names_of_workers: Mapping[str, str]) -> Device:
+    """Return a device; that of a worker has the worker's name instead of a port."""
+    name = names_of_workers.get(device.name)
+    return device if name is None else replace(device, name=name, description=name)
 
 
 @dataclass(slots=True)
@@ -81,6 +96,7 @@ class TensorSplit:
 
     shares: tuple[float, ...] = ()
     num_host_experts: int = 0
+    keeps_output: bool = False  # in the host's memory
     _arrays: list[object] = field(default_factory=list)
 
     def apply(self, params: Any) -> None:  # noqa: ANN401 - a ctypes structure
@@ -90,8 +106,9 @@ class TensorSplit:
             array = (ctypes.c_float * max_devices)(*self.shares[:max_devices])
             params.tensor_split = array
             self._arrays.append(array)
-        if self.num_host_experts:
-            overrides = _expert_overrides(self.num_host_experts)
+        patterns = _host_patterns(self.num_host_experts, keeps_output=self.keeps_output)
+        if patterns:
+            overrides = _host_overrides(patterns)
             params.tensor_buft_overrides = ctypes.addressof(overrides)
             self._arrays.append(overrides)
 
@@ -105,11 +122,21 @@ class _Override(ctypes.Structure):
     _fields_ = [("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p)]
 
 
-def _expert_overrides(num_layers: int) -> ctypes.Array[_Override]:
-    """Return the NULL-terminated overrides that keep the experts of the first layers on the CPU."""
+def _host_patterns(num_expert_layers: int, *, keeps_output: bool) -> list[str]:
+    """Return patterns of the tensors that stay on the CPU, though their layers do not."""
+    patterns = []
+    if num_expert_layers:
+        numbers = "|".join(map(str, range(num_expert_layers)))
+        patterns.append(rf"^blk\.({numbers})\.ffn_.*_exps\.")
+    if keeps_output:
+        patterns.append(r"^(output|token_embd)")  # the norm before the matrix, too
+    return patterns
+
+
+def _host_overrides(patterns: Sequence[str]) -> ctypes.Array[_Override]:
+    """Return the NULL-terminated overrides that keep tensors in the host's memory."""
     library = api._lib  # noqa: SLF001 - the handle has no public name
     library.ggml_backend_cpu_buffer_type.restype = ctypes.c_void_p
-    numbers = "|".join(map(str, range(num_layers)))
-    pattern = rf"^blk\.({numbers})\.ffn_.*_exps\.".encode()
-    override = _Override(pattern, library.ggml_backend_cpu_buffer_type())
-    return (_Override * 2)(override, _Override(None, None))
+    buffer_type = library.ggml_backend_cpu_buffer_type()
+    overrides = [_Override(pattern.encode(), buffer_type) for pattern in patterns]
+    return (_Override * (len(overrides) + 1))(*overrides, _Override(None, None))

@@ -128,10 +128,10 @@ class LoadedProjector:
 
     def _params(self, model: Model, num_threads: int) -> mtmd.mtmd_context_params:
         params = mtmd.mtmd_context_params_default()
-        params.use_gpu, params.print_timings, params.warmup = bool(model.devices), False, False
+        params.use_gpu, params.print_timings, params.warmup = bool(model.cards), False, False
         params.n_threads = num_threads
-        if model.devices:
-            params.device = ggml.handles((model.devices[0].name,))[0]
+        if model.cards:
+            params.device = ggml.handles((model.cards[0].name,))[0]
         params.cb_eval = self._pauses.native
         return params
 

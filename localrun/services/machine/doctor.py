@@ -1,7 +1,7 @@
 """Health checks of everything that localrun needs.
 
 Each finding is one line: the checked thing, its health, and what to type if it is not well.
-Changes nothing, and uses no network.
+Changes nothing, and uses no network but that of the workers' commands.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from localrun.errors import LocalrunError
 from localrun.hardware.choice import choose
 from localrun.hardware.probe import probe_machine
 from localrun.services.machine.devices import check_choice
+from localrun.services.machine.workers import check_workers
+from localrun.supervisor.worker_offers import WorkerOffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Machine
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
+    from localrun.workers.hello import WorkerHello
 
 GIB = 1024**3
 LITTLE_DISK, LITTLE_MEMORY = 5 * GIB, 2 * GIB
@@ -73,6 +76,7 @@ def examine(
     machine = probe(environ)
     yield from _devices(settings, environ, machine)
     yield _memory(machine)
+    yield from _workers(settings)
 
 
 def _store(workspace: Workspace) -> HealthFinding:
@@ -188,6 +192,37 @@ def _memory(machine: Machine) -> HealthFinding:
             "memory", Health.WARNING, detail, "localrun stop --all, or a smaller model"
         )
     return HealthFinding("memory", Health.OK, detail)
+
+
+def _workers(settings: Settings) -> Iterator[HealthFinding]:
+    """Ask the workers of the settings; yield one finding for each."""
+    try:
+        offers = WorkerOffers(check_workers(settings.workers))
+    except LocalrunError as error:
+        yield HealthFinding("worker", Health.WRONG, error.message, error.hint)
+        return
+    try:
+        answers = offers.ask() if offers else []
+    finally:
+        offers.end_ready()
+    for offer in answers:
+        what = f"worker {offer.name}"
+        if offer.hello is None:
+            detail = offer.error.message if offer.error else "it does not answer"
+            fix = f"{offer.name} localrun version"
+            yield HealthFinding(what, Health.WRONG, detail, fix)
+        else:
+            yield HealthFinding(what, Health.OK, _described(offer.hello))
+
+
+def _described(hello: WorkerHello) -> str:
+    free = ", ".join(
+        f"{_gigabytes(device.free_bytes)} of {_gigabytes(device.total_bytes)} free on "
+        f"{device.description}"
+        for device in hello.devices
+    )
+    network = f"keeps its network: {hello.network_note}" if hello.has_network else "without network"
+    return f"{free}; {hello.threads} threads, localrun {hello.version}, {network}"
 
 
 def _nearest(folder: Path) -> Path:

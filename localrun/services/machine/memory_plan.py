@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from localrun.engine.params import LoadOptions
 from localrun.errors import ModelNotFoundError, UsageError
 from localrun.hardware.architectures import unknown_architecture
-from localrun.hardware.plan import make_plan
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
 from localrun.services.pulling.plan import is_elsewhere
@@ -20,7 +19,7 @@ from localrun.services.translating.notes import cannot_load
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.load_settings import fill_open_values, fill_options
-from localrun.supervisor.planning import plan_request
+from localrun.supervisor.planning import no_workers, plan_over_workers, plan_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
+    from localrun.supervisor.planning import Workers
+    from localrun.supervisor.worker_offers import WorkerOffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class MemoryPlan:
     unknown: str | None  # why llama.cpp cannot load it at all
     shape: ModelShape
     plan: LoadPlan
+    away: tuple[str, ...] = ()  # why workers that were asked cannot be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,11 @@ def plan_memory(
     name: str,
     query: MemoryQuery,
     devices: Callable[[], Sequence[Device]] = only_processor,
+    workers: Workers = no_workers,
 ) -> MemoryPlan:
     """Return the plan of a model; downloads only the header of a model that is not here.
+
+    ``workers`` are asked if the model does not fit the devices.
 
     Raises:
         ModelNotFoundError: the model is neither here nor at a source.
@@ -81,12 +86,14 @@ def plan_memory(
             num_slots=num_slots,
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
+        plan, offers = plan_over_workers(shape, request, devices(), workers)
         return MemoryPlan(
             name=str(ref),
             is_here=False,
             unknown=cannot_load(header),
             shape=shape,
-            plan=make_plan(shape, request, devices()),
+            plan=plan,
+            away=_away(offers),
         )
     order = runner_model(model)
     shape = shape_of(order.shards, order.array_ends)
@@ -100,13 +107,19 @@ def plan_memory(
         projector=order.projector,
         gpu_reserve_bytes=rules.gpu_reserve_bytes,
     )
+    plan, offers = plan_over_workers(shape, request, devices(), workers)
     return MemoryPlan(
         name=order.name,
         is_here=True,
         unknown=unknown_architecture(model.details.family),
         shape=shape,
-        plan=make_plan(shape, request, devices()),
+        plan=plan,
+        away=_away(offers),
     )
+
+
+def _away(offers: Sequence[WorkerOffer]) -> tuple[str, ...]:
+    return tuple(offer.error.message for offer in offers if offer.error is not None)
 
 
 def _header_elsewhere(workspace: Workspace, ref: ModelRef) -> Header:

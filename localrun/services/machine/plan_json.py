@@ -33,6 +33,7 @@ def _share(share: Share) -> JsonObject:
     return {
         "device": share.device.name,
         "description": share.device.description,
+        "worker": share.device.worker or None,
         "reason": share.device.reason,
         "layers": share.num_layers,
         "weight_bytes": share.weight_bytes,

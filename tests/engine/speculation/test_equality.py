@@ -241,6 +241,6 @@ def test_random_requests_have_the_same_answer_with_drafts(kind: Kind) -> None:
         num_rejected += sum(seq.num_drafted - seq.num_accepted for seq in drafted)
         num_done += len(plain)
 
-    assert num_different <= MAX_DIFFERENT * num_done
+    assert num_different <= max(1, MAX_DIFFERENT * num_done)
     assert num_accepted > num_done
     assert num_rejected > num_done

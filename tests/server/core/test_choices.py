@@ -188,3 +188,15 @@ def test_a_prediction_is_accounted_for_where_there_was_one() -> None:
         "accepted_prediction_tokens": 8,
         "rejected_prediction_tokens": 2,
     }
+
+
+def test_draft_tokens_of_other_sources_are_accounted_for_too() -> None:
+    end = finished(prompt_tokens=5, cached_tokens=0, generated_tokens=9, reason=FinishReason.STOP)
+    end = replace(end, drafted_tokens=7, accepted_tokens=4)
+    done = AnswerFinished(finished=end, started=AnswerStarted(), load_s=0, total_s=0)
+
+    assert usage_json([done])["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 4,
+        "rejected_prediction_tokens": 3,
+    }

@@ -1,0 +1,57 @@
+"""Giving up the network: a worker needs only its stdin, its stdout and a loopback of its own.
+
+llama.cpp's RPC server listens on a port, and its parser trusts its client. In a network namespace
+of its own, no other user of the machine reaches that port, and whoever takes over the process has
+no network. Linux alone has that; where user namespaces are forbidden (Ubuntu's AppArmor, many
+containers), only root can do it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+
+
+def give_up_network() -> str:
+    """Leave the network, and return an empty string, or why that is not possible here.
+
+    Must be called while the process has one thread; threads that start later have no network, too.
+    """
+    if sys.platform != "linux":
+        return "only Linux can take a process's network away"
+    try:
+        _unshare(CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET)
+        _start_loopback()
+    except OSError as error:
+        return f"the system does not allow it: {error.strerror}"
+    return ""
+
+
+def _unshare(flags: int) -> None:
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    if flags & CLONE_NEWUSER:  # else the process would be nobody
+        with contextlib.suppress(OSError):
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+            Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _start_loopback() -> None:
+    if sys.platform == "linux":
+        import fcntl
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as request:
+            flags = struct.pack("16sH14s", b"lo", IFF_UP, b"")
+            fcntl.ioctl(request, SIOCSIFFLAGS, flags)

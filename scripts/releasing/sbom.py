@@ -102,12 +102,17 @@ def locked_components(locks: Path = environment.LOCKS) -> dict[str, Component]:
 
 
 def add_binary(components: dict[str, Component], rows: Iterable[Mapping[str, str]]) -> None:
-    """Note what the binary carries: the rows of its licenses/packages.json."""
+    """Note what the binary carries: the rows of its licenses/packages.json.
+
+    A library may be in it twice: one of Debian, and one in a wheel.
+    """
     for row in rows:
         key = _canonical(row["name"])
         purl = f"pkg:generic/{quote(key)}@{quote(row['version'])}"
         if key == "localrun":
             continue
+        if key not in components:
+            key = f"{key} {row['version']}"
         component = components.setdefault(
             key, Component(name=row["name"], version=row["version"], purl=purl)
         )

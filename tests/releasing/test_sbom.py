@@ -68,6 +68,19 @@ def test_a_component_says_what_it_is_part_of(tmp_path: Path) -> None:
     assert parts["libc6"] == ["image"]
 
 
+def test_a_library_that_is_there_twice_is_listed_twice() -> None:
+    twins = [
+        {"name": "liblzma", "version": version, "license": "0BSD", "sha256": ""}
+        for version in ("Debian 11", "pillow 13.0.0")
+    ]
+    components = locked_components()
+
+    add_binary(components, twins)
+
+    listed = [each.purl for each in components.values() if each.name == "liblzma"]
+    assert listed == ["pkg:generic/liblzma@Debian%2011", "pkg:generic/liblzma@pillow%2013.0.0"]
+
+
 def test_the_document_is_that_of_the_commit(tmp_path: Path) -> None:
     first, second = document(tmp_path), document(tmp_path)
 

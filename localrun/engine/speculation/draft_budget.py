@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from localrun.engine.speculation.step_times import running_mean
 
-INITIAL_BALANCE, MAX_BALANCE = 4.0, 5.0  # plain steps
+INITIAL_BALANCE, MAX_BALANCE = 4.0, 20.0  # plain steps; what exceeds the first was saved before
 INCOME = 0.005  # plain steps per plain step: the share of time that trials may cost
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localrun.engine.engine import Backend
     from localrun.engine.llama.model import Model
 
-ACCEPTANCE = 0.7
+ACCEPTANCE = 0.9  # before the first results: the budget bounds what this costs
 MAX_EXTRA_TOKENS = 128  # of the target: padding, or tokens that the draft never generates
 GREEDY = SamplingParams(temperature=0)
 

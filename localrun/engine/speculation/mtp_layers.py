@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
 
-ACCEPTANCE = 0.7
+ACCEPTANCE = 0.9  # before the first results: the budget bounds what this costs
 MAX_HIDDEN_BYTES = 4 * 1024 * 1024  # of one sequence
 FLOAT_BYTES = 4
 

@@ -1,0 +1,89 @@
+"""How near the policy comes to the best fixed draft length, on a machine with measured costs."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.engine.scheduler import ScheduledChunk
+from localrun.engine.speculation.draft_plan import LENGTHS
+from localrun.engine.speculation.speculator import MAX_DRAFTS, Speculator
+from tests.engine.speculation.sequences import decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.engine.sequence import Sequence
+
+# milliseconds of a step by its width: a random 0.6B in Q4_K_M on two threads
+COSTS_MS = {1: 14.4, 2: 25.5, 3: 32.4, 4: 42, 5: 49.4, 6: 55.6, 8: 59, 12: 73, 16: 74, 48: 200}
+STEPS_OF_ANSWER = 100
+TOKENS = 2000  # of each stream
+
+
+def cost(width: int) -> float:
+    below = max(known for known in COSTS_MS if known <= width)
+    above = min(known for known in COSTS_MS if known >= width)
+    share = (width - below) / (above - below) if above > below else 0.0
+    return COSTS_MS[below] + share * (COSTS_MS[above] - COSTS_MS[below])
+
+
+class Source:
+    """Drafts anything."""
+
+    name = "source"
+    estimates_by_text = False
+
+    def acceptance(self, seq: Sequence) -> float | None:
+        return 0.9 if seq.tokens else None
+
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        return {seq: (1,) * length for seq, length in lengths.items()}
+
+    def retire(self, seq: Sequence) -> None:
+        """Nothing is kept."""
+
+
+def speedup(streams: int, rate: float) -> float:
+    """Return the speedup of answers whose draft tokens are accepted at a rate."""
+    rng, policy = random.Random(3), Speculator([Source()], clock=lambda: 0.0)  # noqa: S311
+    sequences, spent_ms, num_done, num_steps = decoding(streams), 0.0, 0, 0
+    while num_done < TOKENS * streams:
+        drafts = policy.propose(sequences)
+        chunks = [ScheduledChunk(seq, 1, drafts.get(seq, ())) for seq in sequences]
+        accepted = [_num_accepted(rng, rate, len(chunk.drafts)) for chunk in chunks]
+        step_ms = cost(sum(chunk.num_cells for chunk in chunks)) * rng.uniform(0.97, 1.03)
+        policy.record_step(chunks, [[1] * (count + 1) for count in accepted], step_ms / 1000)
+        spent_ms, num_done = spent_ms + step_ms, num_done + sum(accepted) + streams
+        num_steps += 1
+        if num_steps % STEPS_OF_ANSWER == 0:
+            for seq in sequences:
+                policy.retire(seq)
+            sequences = decoding(streams)
+    return num_done / spent_ms * cost(streams) / streams
+
+
+def limit(streams: int, rate: float) -> float:
+    """Return the best speedup of a fixed length."""
+    return max(
+        sum(rate**n for n in range(length + 1)) * cost(streams) / cost(streams * (length + 1))
+        for length in (0, *LENGTHS)
+        if length * streams <= MAX_DRAFTS
+    )
+
+
+def _num_accepted(rng: random.Random, rate: float, length: int) -> int:
+    return next((n for n in range(length) if rng.random() >= rate), length)
+
+
+@pytest.mark.parametrize("streams", [1, 4, 16])
+@pytest.mark.parametrize("rate", [0, 0.5, 0.7, 0.9, 0.95])
+def test_the_policy_reaches_most_of_the_limit(streams: int, rate: float) -> None:
+    assert speedup(streams, rate) > 0.9 * limit(streams, rate)
+
+
+@pytest.mark.parametrize("streams", [1, 4, 16])
+def test_drafts_that_are_never_accepted_cost_hardly_anything(streams: int) -> None:
+    assert speedup(streams, 0) > 0.98

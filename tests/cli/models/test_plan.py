@@ -71,7 +71,7 @@ def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
         "projector_bytes", "workers_away",
         "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip
-    assert set(told["devices"][0]) == set(DEVICE)
+    assert set(told["devices"][0]) == {*DEVICE, "worker"}
     assert told["parallel"] == 2
 
 

@@ -19,7 +19,6 @@ from tests.browsers.chatting import (
     new_chat,
     say,
 )
-
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:

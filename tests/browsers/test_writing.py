@@ -19,6 +19,7 @@ from tests.browsers.chatting import (
     new_chat,
     say,
 )
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.browsers.bidi import Browser
@@ -188,7 +189,8 @@ def test_an_answer_that_fails_says_why_and_can_be_asked_again(
 
     page.wait("document.querySelector('[aria-label=\"Regenerate the answer\"]:not(:disabled)')")
     assert page.run(f"return {INPUT}.disabled;") is False
-    assert last_kept(page, site, 1)["content"] == text
+    chat = chat_id(page)
+    wait_until(lambda: contents(site, chat)[:1] == [text])
 
 
 def test_right_to_left_long_and_chinese_text_stay_in_the_window(

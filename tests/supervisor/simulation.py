@@ -269,9 +269,11 @@ class SimulatedPool:
             )
 
     def close(self) -> None:
-        """Close the pool; all requests end."""
+        """Close the pool; all requests end, those that wait for memory when they look again."""
         self.is_closing = True
         self.pool.close()
+        self.run()
+        self.scheduler.now += load_queue.POLL_S
         self.run()
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ Works over a Unix socket. Without links the bytes are the same.
 from __future__ import annotations
 
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from localrun.workers.command import MAX_WORKERS
@@ -22,7 +23,7 @@ def send_with_links(sock: socket.socket, frame: bytes, links: Sequence[socket.so
     Raises:
         OSError: the connection is closed.
     """
-    if links:
+    if links and sys.platform != "win32":
         num_sent = socket.send_fds(sock, [frame], [link.fileno() for link in links])
         frame = frame[num_sent:]
     sock.sendall(frame)
@@ -30,7 +31,8 @@ def send_with_links(sock: socket.socket, frame: bytes, links: Sequence[socket.so
 
 def receive_links(sock: socket.socket) -> tuple[bytes, list[socket.socket]]:
     """Return the first bytes of the first frame, at most `HEAD_BYTES`, and the sockets; blocks."""
-    if not hasattr(socket, "AF_UNIX") or sock.family != socket.AF_UNIX:
+    if sys.platform != "win32" and sock.family == socket.AF_UNIX:
+        head, numbers, _, _ = socket.recv_fds(sock, HEAD_BYTES, MAX_WORKERS)
+        return head, [socket.socket(fileno=number) for number in numbers]
+    else:  # noqa: RET505 - a branch for each platform
         return b"", []
-    head, numbers, _, _ = socket.recv_fds(sock, HEAD_BYTES, MAX_WORKERS)
-    return head, [socket.socket(fileno=number) for number in numbers]

@@ -25,18 +25,19 @@ def give_up_network() -> str:
 
     Must be called while the process has one thread; threads that start later have no network, too.
     """
-    if sys.platform != "linux":
+    if sys.platform == "linux":
+        try:
+            _unshare(os.geteuid(), os.getegid())
+            _start_loopback()
+        except OSError as error:
+            return f"the system does not allow it: {error.strerror}"
+        return ""
+    else:  # noqa: RET505 - a branch for each platform
         return "only Linux can take a process's network away"
-    try:
-        _unshare(CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET)
-        _start_loopback()
-    except OSError as error:
-        return f"the system does not allow it: {error.strerror}"
-    return ""
 
 
-def _unshare(flags: int) -> None:
-    user, group = os.geteuid(), os.getegid()
+def _unshare(user: int, group: int) -> None:
+    flags = CLONE_NEWUSER | CLONE_NEWNET if user else CLONE_NEWNET
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(flags) != 0:
         number = ctypes.get_errno()

@@ -7,7 +7,6 @@ is closed here: the command ends with the runner, or when this process ends.
 from __future__ import annotations
 
 import contextlib
-import select
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from localrun.errors import IntegrityError, NetworkError
 from localrun.system.processes import kill_group
 from localrun.workers.hello import MAX_LINE_BYTES, WorkerHello, refusal
+from localrun.workers.readiness import can_read
 
 if TYPE_CHECKING:
     from localrun.workers.command import WorkerCommand
@@ -126,11 +126,9 @@ class WorkerProcess:
     def _read_line(self, limit_s: float) -> bytes:
         """Return a line without what follows it: only frames that were asked for come later."""
         deadline, line = time.monotonic() + limit_s, b""
-        ready = select.poll()
-        ready.register(self.socket, select.POLLIN)
         while not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not ready.poll(left_s * 1000):
+            if left_s <= 0 or not can_read(self.socket, left_s):
                 raise self._away(f"it sent no hello within {limit_s:g} s")
             try:
                 part = self.socket.recv(MAX_LINE_BYTES)

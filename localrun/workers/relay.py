@@ -9,7 +9,6 @@ while llama.cpp needs it is reported before llama.cpp hears of it, because llama
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import sys
 import threading
@@ -25,6 +24,7 @@ from localrun.workers.link import (
     data_head,
     pulse,
 )
+from localrun.workers.readiness import can_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ class WorkerRelay:
         try:
             connection = self._accept()
             while True:
-                if not _can_read(connection, NEAR_PULSE_S):
+                if not can_read(connection, NEAR_PULSE_S):
                     self._link.sendall(pulse(time.process_time()))
                     continue
                 data = connection.recv(CHUNK_BYTES)
@@ -82,7 +82,7 @@ class WorkerRelay:
         try:
             reader = FrameReader(self._take_pulse)
             while True:
-                if not _can_read(self._link, self._limit_s):
+                if not can_read(self._link, self._limit_s):
                     reason = f"it gave no sign of life for {self._limit_s:.0f} s"
                     break
                 chunk = self._link.recv(CHUNK_BYTES)
@@ -110,7 +110,7 @@ class WorkerRelay:
     def _accept(self) -> socket.socket:
         """Return the connection of this process, and close the port."""
         while True:
-            if not _can_read(self._listener, NEAR_PULSE_S):
+            if not can_read(self._listener, NEAR_PULSE_S):
                 self._link.sendall(pulse(time.process_time()))
                 continue
             connection, address = self._listener.accept()
@@ -129,8 +129,10 @@ def is_own(port: int) -> bool:
 
     Another user's program may connect first; only Linux tells whose a connection is.
     """
-    if sys.platform != "linux":
-        return True
+    return _has_socket(port) if sys.platform == "linux" else True
+
+
+def _has_socket(port: int) -> bool:
     try:
         rows = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
@@ -150,11 +152,3 @@ def _target(entry: Path) -> str:
         return str(entry.readlink())
     except OSError:  # closed meanwhile, such as the folder's own
         return ""
-
-
-def _can_read(sock: socket.socket, timeout_s: float) -> bool:
-    if sys.platform == "win32":
-        return bool(select.select([sock], [], [], timeout_s)[0])
-    ready = select.poll()
-    ready.register(sock, select.POLLIN)
-    return bool(ready.poll(timeout_s * 1000))

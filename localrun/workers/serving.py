@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import socket
 import struct
 import sys
@@ -29,6 +28,7 @@ from localrun.workers.link import (
     data_head,
     pulse,
 )
+from localrun.workers.readiness import can_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +58,9 @@ def take_streams() -> Pipes:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, STDIN)
     os.dup2(null, STDOUT)
-    for fd in (pipes.input_fd, pipes.output_fd):  # as whoever started this process left them
-        os.set_blocking(fd, True)
+    if sys.platform != "win32":
+        for fd in (pipes.input_fd, pipes.output_fd):  # as whoever started this process left them
+            os.set_blocking(fd, True)
     os.close(null)
     return pipes
 
@@ -118,7 +119,7 @@ def answer_requests(pipes: Pipes, hello: Callable[[], WorkerHello]) -> bool:
     """Answer with hellos until the client starts; return whether it did."""
     write(pipes.output_fd, hello().line())
     request = b""
-    while _can_read(pipes.input_fd, FAR_LIMIT_S):
+    while can_read(pipes.input_fd, FAR_LIMIT_S):
         letter = os.read(pipes.input_fd, 1)  # nothing of the frames may be read ahead
         request += letter
         if request == START:
@@ -150,7 +151,7 @@ def write(fd: int, data: bytes | memoryview) -> None:
 def _from_client(pipes: Pipes, connection: socket.socket, ended: threading.Event) -> None:
     reader = FrameReader()
     with contextlib.suppress(OSError, ValueError):
-        while _can_read(pipes.input_fd, FAR_LIMIT_S):
+        while can_read(pipes.input_fd, FAR_LIMIT_S):
             chunk = os.read(pipes.input_fd, CHUNK_BYTES)
             if not chunk:
                 break
@@ -162,7 +163,7 @@ def _from_client(pipes: Pipes, connection: socket.socket, ended: threading.Event
 def _to_client(pipes: Pipes, connection: socket.socket, ended: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while True:
-            if not _can_read(connection.fileno(), FAR_PULSE_S):
+            if not can_read(connection, FAR_PULSE_S):
                 write(pipes.output_fd, pulse(time.process_time()))
                 continue
             data = connection.recv(CHUNK_BYTES)
@@ -170,11 +171,3 @@ def _to_client(pipes: Pipes, connection: socket.socket, ended: threading.Event) 
                 break
             write(pipes.output_fd, data_head(len(data)) + data)
     ended.set()
-
-
-def _can_read(fd: int, timeout_s: float) -> bool:
-    if sys.platform == "win32":  # whose select takes sockets only
-        return True
-    ready = select.poll()
-    ready.register(fd, select.POLLIN)
-    return bool(ready.poll(timeout_s * 1000))

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError, NetworkError, OverloadedError
 from localrun.registry.http import REDIRECTS, Http, http_error
 from localrun.registry.origins import DEFAULT_PORTS, host_of, next_url, parse_url
-from localrun.registry.public import PublicOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from localrun.registry.public import PublicOnly
 
 MAX_BYTES = 16 * 1024 * 1024
 CONNECT_S, STALL_S, LONGEST_S = 5.0, 5.0, 20.0
@@ -48,7 +49,7 @@ class AddressedFiles:
         """
         self._hosts = hosts
         self._is_offline = is_offline
-        self._rule = rule or PublicOnly()
+        self._rule = rule
         self._clock = clock
         self._lock = threading.Lock()  # guards the two below; no other lock is taken inside
         self._http: Http | None = None
@@ -132,12 +133,14 @@ class AddressedFiles:
         return b"".join(pieces)
 
     def _client(self) -> Http:
+        from localrun.registry.public import PublicOnly  # brings urllib3
+
         with self._lock:
             if self._http is None:
                 self._http = Http(
                     {"no_proxy": "*"},
                     is_offline=self._is_offline,
-                    rule=self._rule,
+                    rule=self._rule or PublicOnly(),
                     connect_timeout_s=CONNECT_S,
                     stall_timeout_s=STALL_S,
                 )

@@ -2,7 +2,7 @@
 
 A page of shared memory per worker. A command dies with its client, as it would if it had run in
 it; the modes of its terminal, such as those of a line editor, become what they were before, unless
-a shell has taken the terminal back already. A runner dies with the server. A job does not: it ends
+a shell with job control does that by itself. A runner dies with the server. A job does not: it ends
 in order when its stdin closes.
 """
 
@@ -59,12 +59,16 @@ def kill_mortal(pid: int, record: mmap.mmap) -> None:
 
 
 def restore_terminal(record: mmap.mmap) -> None:
-    """Restore the terminal of a worker if its job is still in the foreground."""
+    """Restore the terminal of a worker if its job is in the foreground, and no shell does it.
+
+    A shell with job control gives each job a process group of its own, and sets its modes as soon
+    as the job has ended: at the same time as this would.
+    """
     terminal = marshal.loads(record[1:]) if record[0] else None  # noqa: S302 - written by a fork of this process
     if terminal is None:
         return
     modes, path, session, group = terminal
-    state = job_state(session)
+    state = job_state(session) if group == session else None
     if state is None or state[2] != group:
         return
     with contextlib.suppress(OSError, termios.error):  # it has been closed

@@ -54,6 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Hom
         recipe = f"FROM {text}\nFROM {projector}\nPARAMETER temperature 0\n"
         done = found.run("create", family, "-f", "-", stdin=recipe)
         assert done.returncode == 0, done.stderr
+    assert found.run("load", "omni").returncode == 0  # starts the server
     yield found
     found.run("stop", "--server")
 

@@ -30,6 +30,7 @@ from localrun.engine.media.native_chunks import (
     shape_of,
     text_tokens,
 )
+from localrun.engine.media.row_breaks import read_row_break, restore_row_breaks
 from localrun.errors import BackendError, LoadError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class LoadedProjector:
         """
         self.name = path.name
         self.size_bytes = path.stat().st_size
+        self._row_break = read_row_break(path)
         self._step_tokens = step_tokens
         self._pauses = EncodePauses()
         native_log.attach_to(mtmd.mtmd_helper_log_set)
@@ -120,7 +122,9 @@ class LoadedProjector:
         if code != 0:
             raise BackendError(f"{self.name} failed to encode (code {code})")
         data = mtmd.mtmd_get_output_embd(self._handle)
-        return np.ctypeslib.as_array(data, (chunk.num_tokens, self.width)).copy()
+        embeddings = np.ctypeslib.as_array(data, (chunk.num_tokens, self.width)).copy()
+        restore_row_breaks(embeddings, self._row_break)
+        return embeddings
 
     def close(self) -> None:
         """Free the encoders; the model must still exist."""

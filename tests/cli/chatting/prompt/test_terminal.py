@@ -328,6 +328,7 @@ def test_a_source_that_never_answers_blocks_no_key(start: Callable[..., PtyScree
     screen.wait_for(">>> /model g")
     screen.type("uide\r")
     screen.wait_for("</model guide>")
+    screen.wait_for(">>>\nthe toolbar")  # the keys of the next prompt, not an end of the terminal
     screen.key("c-d")
 
     screen.wait_for("left")

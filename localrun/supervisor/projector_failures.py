@@ -1,32 +1,24 @@
-"""Projectors whose encode ended a runner, in a file of the state folder.
-
-    {"format_version": 1, "failures": {
-        "/models/mmproj.gguf": {"file": "199860736 1764028800", "version": "...", "reason": "..."}}}
+"""Projectors whose encode ended a runner, by their paths, in a file of the state folder.
 
 libmtmd aborts the process if a projector's tensors do not fit its type, at the first image. Such a
 projector is not loaded again as long as its file and the version of localrun are those that failed.
-Losing the file costs one more crash, so it is written without a lock, and an unreadable one counts
-as empty.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun import __version__
-from localrun.disk import remove_abandoned, temporary_beside
+from localrun.failure_file import FailureFile
 from localrun.folders import state_folder
-from localrun.private import make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-FORMAT_VERSION = 1
 FILE = "projector-failures.json"
 ENGINE = "llama-cpp-python"
 MAX_REASON = 300  # characters
@@ -51,7 +43,7 @@ class ProjectorFailures:
 
     def reason(self, projector: Path) -> str | None:
         """Return how this file ended a runner of this version, or None."""
-        failure = self._read().get(str(projector))
+        failure = self._file.read().get(str(projector))
         if failure is None or failure.version != _version() or failure.file != _state_of(projector):
             return None
         return failure.reason
@@ -62,43 +54,19 @@ class ProjectorFailures:
         failure = ProjectorFailure(
             file=_state_of(projector), version=_version(), reason=reason[:MAX_REASON]
         )
-        self._write({**self._read(), str(projector): failure})
+        self._file.write({**self._file.read(), str(projector): failure})
 
     def forget(self, projectors: Iterable[Path] | None = None) -> None:
         """Let projectors be tried again; None: all."""
-        failures = self._read()
+        failures = self._file.read()
         forgotten = failures.keys() if projectors is None else set(map(str, projectors))
         kept = {path: failures[path] for path in failures.keys() - forgotten}
         if len(kept) < len(failures):
-            self._write(kept)
+            self._file.write(kept)
 
     @property
-    def _file(self) -> Path:
-        return self._given_file or state_folder() / FILE
-
-    def _read(self) -> dict[str, ProjectorFailure]:
-        try:
-            content = json.loads(self._file.read_bytes())
-            if content["format_version"] != FORMAT_VERSION:
-                return {}
-            return {
-                str(path): ProjectorFailure(**failure)
-                for path, failure in content["failures"].items()
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
-
-    def _write(self, failures: dict[str, ProjectorFailure]) -> None:
-        content = {
-            "format_version": FORMAT_VERSION,
-            "failures": {path: asdict(failure) for path, failure in failures.items()},
-        }
-        with contextlib.suppress(OSError):
-            make_private_folder(self._file.parent)
-            remove_abandoned(self._file)
-            temporary = temporary_beside(self._file)
-            temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
-            temporary.replace(self._file)
+    def _file(self) -> FailureFile[ProjectorFailure]:
+        return FailureFile(self._given_file or state_folder() / FILE, ProjectorFailure)
 
 
 def _version() -> str:

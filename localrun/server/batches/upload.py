@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from localrun.errors import BodyTooLargeError, UsageError
+from localrun.server.parsing.forms import FILE, parse_form
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -21,7 +21,6 @@ MAX_FIELD_BYTES = 4096
 LONGEST_NAME = 255
 PURPOSES = ("batch",)
 SHORTEST_S, LONGEST_S = 3600, 30 * 86400  # of a file's life, as OpenAI bounds it
-FORM = "multipart/form-data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +41,13 @@ async def read_upload(request: Request) -> UploadedFile:
         UsageError: the form is not one, or a field of it is wrong.
         BodyTooLargeError: the file is too large.
     """
-    if not request.headers.get("content-type", "").startswith(FORM):
-        raise UsageError(f"a file is sent as {FORM}", param="file")
-    parser = MultiPartParser(
-        request.headers,
+    form = await parse_form(
+        request,
         _bounded(request),
-        max_files=1,
+        content="a file",
         max_fields=MAX_FIELDS,
-        max_part_size=MAX_FIELD_BYTES,
+        max_field_bytes=MAX_FIELD_BYTES,
     )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise UsageError(f"the form cannot be read: {error.message}") from error
     try:
         return _upload(form)
     except BaseException:
@@ -63,9 +56,9 @@ async def read_upload(request: Request) -> UploadedFile:
 
 
 def _upload(form: FormData) -> UploadedFile:
-    file = form.get("file")
+    file = form.get(FILE)
     if not isinstance(file, UploadFile):
-        raise UsageError("file is missing", param="file")
+        raise UsageError(f"{FILE} is missing", param=FILE)
     purpose = form.get("purpose")
     if purpose not in PURPOSES:
         raise UsageError(f"purpose must be {' or '.join(PURPOSES)}", param="purpose")

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.formparsers import MultiPartParser
 
 from localrun.errors import UsageError
 from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.forms import FILE, parse_form
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
 
-FORM = "multipart/form-data"
-FILE = "file"
 MAX_FIELDS = 64
 MAX_FIELD_BYTES = 64 * 1024
 LONGEST_VALUE = 32  # of a number or a flag
@@ -51,19 +50,14 @@ async def read_form(request: Request, typed: Collection[str]) -> Form:
         UsageError: the body is no form, or has no file.
         BodyTooLargeError: it is too large.
     """
-    if not request.headers.get("content-type", "").startswith(FORM):
-        raise UsageError(f"the sound is sent as {FORM}, in the field {FILE}", param=FILE)
-    parser = _InMemory(
-        request.headers,
+    form = await parse_form(
+        request,
         request.stream(),
-        max_files=1,
+        content="the sound",
         max_fields=MAX_FIELDS,
-        max_part_size=MAX_FIELD_BYTES,
+        max_field_bytes=MAX_FIELD_BYTES,
+        parser_class=_InMemory,
     )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise UsageError(f"the form cannot be read: {error.message}") from error
     try:
         return await _form(form, typed)
     finally:

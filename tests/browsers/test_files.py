@@ -214,6 +214,19 @@ def test_a_text_beside_an_image_names_it(page: Browser, site: Served) -> None:
     assert kept(site, chat_id(page))["messages"][0]["attachments"] == ["dot.gif", "a.txt"]
 
 
+def test_user_messages_in_a_row_are_sent_as_one_with_all_images(page: Browser) -> None:
+    sent = page.run(
+        "const { Conversation } = await import('/web/conversation.js');"
+        "const chat = new Conversation(); chat.isKept = false; let end = null;"
+        "for (const images of [undefined, ['a'], undefined, ['b', 'c']])"
+        " end = chat.add({ role: 'user', content: 'x', images }, end);"
+        "return await chat.request(end);"
+    )
+
+    content = "x\n\nx\n\nx\n\nx"
+    assert sent == [{"role": "user", "content": content, "images": ["a", "b", "c"]}]
+
+
 @pytest.mark.parametrize("file", ["", "x", "a\n```\n\n\n", "````\n\n"])
 def test_a_typed_text_with_code_is_told_from_the_files_before_it(page: Browser, file: str) -> None:
     typed = "look:\n\n```\ncode\n```\n\nwhat is it?"

@@ -96,10 +96,11 @@ def test_files_that_no_model_reads_are_refused_by_name(page: Browser) -> None:
     page.click("#input")
     give(page, "drop", ("a.bin", "", base64.b64encode(b"\xff\x00\x80").decode()))
     page.wait("document.querySelector('.notice.error')?.innerText.includes('a.bin')")
-    give(page, "drop", ("a.wav", "audio/wav", encoded("RIFF")))
+    give(page, "drop", ("a.wav", "audio/wav", encoded("RIFF")), ("b", "video/webm", encoded("a")))
 
     page.wait(
-        "[...document.querySelectorAll('.notice')].some(e => /hear sounds/.test(e.innerText))"
+        "[...document.querySelectorAll('.notice')].filter(e => /hear sounds/.test(e.innerText))"
+        ".length === 2"
     )
     assert page.run(f"return {CHIPS};") == ""
 

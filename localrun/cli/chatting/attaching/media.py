@@ -70,7 +70,9 @@ def _medium(head: bytes) -> FileKind | None:
     """
     found = media_format(head)
     if found is not None:
-        return FileKind("document", PDF) if found.kind == "pdf" else FileKind(*found)
+        if found.kind == "pdf":
+            return FileKind("document", PDF)
+        return FileKind(found.kind, found.format)
     form = unread_format(head)
     if form in CONTAINERS:
         return FileKind("sound", form)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from localrun.engine.speculation.draft_budget import DraftBudget
     from localrun.engine.speculation.step_times import StepTimes
 
-LENGTHS = (1, 3, 7, 15)  # few, because llama.cpp builds a new graph for every batch width
+# few, because llama.cpp builds a new graph for every batch width; 2 is what hybrid models take back
+LENGTHS = (1, 2, 3, 7, 15)
 MIN_SPEEDUP = 1.1
 
 

@@ -10,6 +10,7 @@ import pytest
 from localrun.engine.speculation.draft_budget import DraftBudget
 from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner, PlannedDraft
 from localrun.engine.speculation.step_times import StepTimes
+from localrun.hardware.mtp import MTP_ROLLBACK
 from tests.engine.speculation.sequences import decoding
 
 STEP_S = 0.01
@@ -33,10 +34,13 @@ class Machine:
         self.budgets = [DraftBudget() for _ in range(num_sources)]
         self.planner = DraftPlanner(self.times, self.budgets)
 
-    def plan(self, *candidates: list[DraftOption], most: int = MOST) -> list[PlannedDraft | None]:
+    def plan(
+        self, *candidates: list[DraftOption], longest: int = MOST, most: int = MOST
+    ) -> list[PlannedDraft | None]:
         sequences = decoding(len(candidates))
         wanted = {seq: found for seq, found in zip(sequences, candidates, strict=True) if found}
-        planned = self.planner.plan(len(sequences), wanted, dict.fromkeys(sequences, MOST), most)
+        limits = dict.fromkeys(sequences, longest)
+        planned = self.planner.plan(len(sequences), wanted, limits, most)
         return [planned.get(seq) for seq in sequences]
 
 
@@ -189,6 +193,15 @@ def test_all_drafts_of_a_step_fit_its_outputs() -> None:
     planned = machine.plan(*[[DraftOption(0, 0.99)]] * 3, most=15)
 
     assert 0 < sum(draft.length for draft in planned if draft) <= 15
+
+
+def test_a_sequence_drafts_as_many_tokens_as_a_hybrid_model_takes_back() -> None:
+    machine = Machine()
+    machine.times.record(1, 0, STEP_S)
+
+    assert machine.plan([DraftOption(0, 0.95)], longest=MTP_ROLLBACK) == [
+        PlannedDraft(0, MTP_ROLLBACK)
+    ]
 
 
 def test_a_source_without_balance_does_not_draft() -> None:

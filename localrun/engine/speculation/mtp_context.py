@@ -11,15 +11,15 @@ C++ symbols. Knows handles and sequence ids, no sequences of the engine.
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 from llama_cpp import llama_cpp_ext as ext
 
+from localrun.engine.batch import BatchArrays
 from localrun.engine.context_params import set_attention, set_rope
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
@@ -145,41 +145,28 @@ class _MtpBatch:
 
     def __init__(self, capacity: int, width: int) -> None:
         self._capacity = capacity
-        self._tokens = np.zeros(capacity, np.int32)
         self._hidden = np.zeros((capacity, width), np.float32)
-        self._positions = np.zeros(capacity, np.int32)
-        self._ids = np.zeros(capacity, np.int32)
-        self._num_ids = np.ones(capacity, np.int32)
-        self._logits = np.zeros(capacity, np.int8)
-        self._pointers = self._ids.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
-        self.native = api.llama_batch(
-            n_tokens=0,
-            token=_pointer(self._tokens, ctypes.c_int32),
-            embd=_pointer(self._hidden, ctypes.c_float),
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._num_ids, ctypes.c_int32),
-            seq_id=_pointer(self._pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
+        self._arrays = BatchArrays(capacity, embeddings=self._hidden)
+
+    @property
+    def native(self) -> api.llama_batch:
+        """Return the llama_batch."""
+        return self._arrays.native
 
     def fill(self, inputs: list[MtpInputs]) -> list[int]:
         """Write the inputs; return the index behind the last one of each sequence."""
         total = sum(len(each.tokens) for each in inputs)
         if not 0 < total <= self._capacity:
             raise ValueError(f"{total} inputs of MTP layers; between 1 and {self._capacity} fit")
-        ends, end = [], 0
-        self._logits[:total] = 0
+        arrays, ends, end = self._arrays, [], 0
+        arrays.logits[:total] = 0
         for each in inputs:
             start, end = end, end + len(each.tokens)
-            self._tokens[start:end] = each.tokens
+            arrays.tokens[start:end] = each.tokens
             self._hidden[start:end] = each.hidden
-            self._positions[start:end] = np.arange(each.position, each.position + end - start)
-            self._ids[start:end] = each.seq_id
-            self._logits[end - 1] = 1
+            arrays.positions[start:end] = np.arange(each.position, each.position + end - start)
+            arrays.seq_ids[start:end] = each.seq_id
+            arrays.logits[end - 1] = 1
             ends.append(end)
-        self.native.n_tokens = total
+        arrays.native.n_tokens = total
         return ends
-
-
-def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +14,9 @@ from localrun.engine.media.chunk import ChunkShape, MediaChunk
 from localrun.engine.media.library import MediaLibrary, TokenizedChunk
 from localrun.engine.media.token_ids import ids_of_chunk, text_only
 from localrun.prefixes import border_before, border_behind, is_inside
+
+if TYPE_CHECKING:
+    import pytest
 
 KIB = 1024
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from localrun.engine.media.projector import LoadedProjector
+    from localrun.media.images import Pixels
 
 
 class Seeing:
@@ -35,7 +36,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     pages: list[object] = []
     render = documents._pixels_of
 
-    def recorded(page: object, *rest: Any) -> documents.Pixels:
+    def recorded(page: object, *rest: Any) -> Pixels:
         pages.append(page)
         return render(page, *rest)
 

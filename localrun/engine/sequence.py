@@ -172,7 +172,7 @@ class Sequence:
         self.num_dropped += len(dropped)
         if self.media is not None:
             self.media = self.media.without(dropped.start, dropped.stop)
-            self.num_skipped = self.media.num_skipped if self.media else 0
+            self.num_skipped = self.media.num_skipped
 
     def release_scores(self) -> tuple[TokenScore, ...]:
         """Return the scores of the text that was released since the last call."""

@@ -5,7 +5,7 @@
 The position of a token is its index less the positions that the chunks before it skip. The tiles of
 an image are chunks with a few tokens of text between them: a run, which may be computed together.
 
-Only sequences with media have one. Immutable; a context shift makes another.
+Only sequences with media have one. Immutable; a context shift makes another, maybe without chunks.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ class SequenceMedia:
         self.chunks = tuple(chunks)
         self._joins_tiles = joins_tiles
         self.num_skipped = sum(placed.chunk.num_skipped for placed in self.chunks)
+        self._end = max((placed.end for placed in self.chunks), default=0)  # behind it is text
 
     def position_at(self, index: int) -> int:
         """Return the position of the token at an index.
 
         All tokens of an image with M-RoPE begin at one position; within, it is that behind them.
         """
+        if index >= self._end:
+            return index - self.num_skipped
         num_skipped = 0
         for placed in self.chunks:
             if placed.end <= index:
@@ -63,8 +66,10 @@ class SequenceMedia:
 
     def run_at(self, index: int) -> tuple[PlacedChunk, ...]:
         """Return the chunks of the run from the token at an index on; empty if it is text."""
-        number = next((at for at, one in enumerate(self.chunks) if one.end > index), None)
-        if number is None or self.chunks[number].start > index:
+        if index >= self._end:
+            return ()
+        number = next(at for at, one in enumerate(self.chunks) if one.end > index)
+        if self.chunks[number].start > index:
             return ()
         run = [self.chunks[number]]
         for placed in self.chunks[number + 1 :] if self._joins_tiles else ():
@@ -75,12 +80,14 @@ class SequenceMedia:
 
     def num_text_from(self, index: int) -> int | None:
         """Return how many tokens of text stand at an index before a chunk; None: all others."""
-        behind = next((placed for placed in self.chunks if placed.end > index), None)
-        return None if behind is None else max(0, behind.start - index)
+        if index >= self._end:
+            return None
+        behind = next(placed for placed in self.chunks if placed.end > index)
+        return max(0, behind.start - index)
 
     def missing_behind(self, index: int) -> MediaChunk | None:
         """Return the first chunk that ends behind an index and is not encoded, or None."""
-        for placed in self.chunks:
+        for placed in self.chunks if index < self._end else ():
             if placed.end > index and placed.chunk.embeddings is None:
                 return placed.chunk
         return None
@@ -89,16 +96,15 @@ class SequenceMedia:
         """Return whether a chunk ends behind an index."""
         return any(placed.chunk is chunk and placed.end > index for placed in self.chunks)
 
-    def without(self, first: int, end: int) -> SequenceMedia | None:
-        """Return the media after tokens [first, end) were dropped, borders both; None if none."""
+    def without(self, first: int, end: int) -> SequenceMedia:
+        """Return the media after tokens [first, end) were dropped, borders both; maybe none."""
         kept = [placed for placed in self.chunks if placed.end <= first]
         moved = [
             PlacedChunk(placed.start - (end - first), placed.chunk)
             for placed in self.chunks
             if placed.start >= end
         ]
-        joins = self._joins_tiles
-        return SequenceMedia(kept + moved, joins_tiles=joins) if kept or moved else None
+        return SequenceMedia(kept + moved, joins_tiles=self._joins_tiles)
 
 
 def _are_tiles(placed: PlacedChunk, following: PlacedChunk) -> bool:

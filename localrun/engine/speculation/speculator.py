@@ -176,7 +176,7 @@ class Speculator:
         if not num_decoding or (has_prompt and not num_drafts):
             return
         if not has_prompt:
-            self._times.record(num_decoding + num_drafts, seconds)
+            self._times.record(num_decoding, num_drafts, seconds)
         self._num_draft_steps += 1
         if not num_drafts:
             self._num_draft_steps = 0

@@ -136,6 +136,11 @@ class Sequence:
         )
 
     @property
+    def has_media(self) -> bool:
+        """Return whether images or sounds stand among the tokens; a shift may have dropped all."""
+        return self.media is not None and bool(self.media.chunks)
+
+    @property
     def is_at_medium(self) -> bool:
         """Return whether the next token to be computed belongs to a medium."""
         return (

@@ -80,10 +80,8 @@ class Sequence:
     num_dropped: int = 0  # tokens dropped by context shifts
     adapters: AdapterSet = ()  # cells are shared between equal sets only
     returns_tokens: bool = False  # the final event has all token ids
-    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
+    model_name: str = ""  # drafts come from earlier answers of the same one
     predicted: tuple[int, ...] = ()  # the client's prediction of the output (OpenAI)
-    num_predicted: int = 0  # draft tokens taken from the prediction
-    num_predicted_accepted: int = 0  # of these, accepted
     thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
     reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts
     is_background: bool = False  # gives way to sequences that are not

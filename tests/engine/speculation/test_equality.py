@@ -147,7 +147,7 @@ def request(model: Model, grammars: GrammarCompiler, rng: random.Random, number:
         tokens=tokens,
         max_tokens=len(tokens) + rng.randint(1, 40),
         sampling=sampling(rng),
-        recipe=rng.choice("ab"),
+        model_name=rng.choice("ab"),
     )
     if rng.random() < 0.2:
         seq.constraint = grammars.constrain(rng.choice(GRAMMARS))

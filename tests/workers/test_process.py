@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINE = hello().line().decode()
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="no signal has this number")
 SHORT_S = 0.2  # what never comes is not awaited for longer
 
 
@@ -73,6 +74,7 @@ def test_an_error_of_localrun_over_there_comes_before_its_hint() -> None:
         ("true", "it ended before its hello"),
         (f"printf %s {shlex.quote(LINE[:40])}", "it ended before its hello"),
         ("kill -KILL $$", "it was killed by SIGKILL"),
+        pytest.param("kill -40 $$", "it was killed by signal 40", marks=only_linux),
         ("echo Welcome to gpu1", "it did not begin with a hello, but with: Welcome to gpu1"),
         ("exec cat /dev/zero", "it did not begin with a hello, but with:"),
         ("head -c 10000000 /dev/zero | tr '\\0' x", "it did not begin with a hello, but with: x"),

@@ -202,7 +202,7 @@ def _workers(settings: Settings) -> Iterator[HealthFinding]:
         yield HealthFinding("worker", Health.WRONG, error.message, error.hint)
         return
     try:
-        answers = offers.ask() if offers else []
+        answers = offers.ask()
     finally:
         offers.end_ready()
     for offer in answers:

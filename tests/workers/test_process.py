@@ -27,7 +27,7 @@ SHORT_S = 0.2  # what never comes is not awaited for longer
 
 
 def started(script: str) -> WorkerProcess:
-    return WorkerProcess(WorkerCommand("ssh gpu1", ("/bin/sh", "-c", script)))
+    return WorkerProcess(WorkerCommand("ssh gpu1", ("/bin/sh", "-c", script), is_complete=True))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_another_version_is_refused_before_llama_cpp_connects() -> None:
 
 def test_a_program_that_does_not_exist_is_away() -> None:
     with pytest.raises(NetworkError, match="it cannot be started: No such file"):
-        WorkerProcess(WorkerCommand("x", ("/nowhere/ssh", "gpu1")))
+        WorkerProcess(WorkerCommand("x", ("/nowhere/ssh", "gpu1"), is_complete=True))
 
 
 def test_the_end_of_a_command_takes_its_children_along() -> None:

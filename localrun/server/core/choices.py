@@ -33,9 +33,15 @@ def stream_choices(
     return stream_each(completions, choices_of(request, count))
 
 
-def choices_of(request: CompletionRequest, count: int) -> list[CompletionRequest]:
-    """Return ``count`` copies of a request with consecutive choice indices."""
-    return [replace(request, choice=choice) for choice in range(count)]
+def choices_of(
+    request: CompletionRequest, count: int, num_prompts: int = 1
+) -> list[CompletionRequest]:
+    """Return ``count`` copies of a request with consecutive choice indices.
+
+    ``num_prompts`` is the number of such requests that are answered together.
+    """
+    num_answers = count * num_prompts
+    return [replace(request, choice=choice, num_answers=num_answers) for choice in range(count)]
 
 
 async def stream_each(

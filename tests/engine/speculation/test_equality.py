@@ -82,11 +82,7 @@ def kind(
     limits = SchedulerLimits(
         num_slots=SLOTS, num_cells=CELLS, num_drafts=16, num_rollback=2 if is_hybrid else 0
     )
-    mtp = (
-        MtpContext(model, num_slots=SLOTS, num_cells=CELLS, capacity=512, num_threads=1)
-        if is_hybrid
-        else None
-    )
+    mtp = MtpContext(model, limits, num_threads=1, options=EXACT) if is_hybrid else None
     yield Kind(model, limits, mtp)
     if mtp is not None:
         mtp.close()
@@ -151,7 +147,7 @@ def request(model: Model, grammars: GrammarCompiler, rng: random.Random, number:
         tokens=tokens,
         max_tokens=len(tokens) + rng.randint(1, 40),
         sampling=sampling(rng),
-        recipe=rng.choice("ab"),
+        model_name=rng.choice("ab"),
     )
     if rng.random() < 0.2:
         seq.constraint = grammars.constrain(rng.choice(GRAMMARS))

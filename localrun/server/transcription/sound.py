@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME = "file"  # of the form's field, in errors
 LONGEST_WORK_S = 120.0
 MAX_OPEN = 64  # transcriptions, decoded or answered
-MAX_CUT = 4  # at once: each takes some hundred MiB for half an hour of sound
+MAX_CUT = 4  # at once: each takes a processor, and by ffmpeg some hundred MiB
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 50_000_000
-MAX_JPEG_PIXELS = 250_000_000  # decoded at a fraction of its size
+MAX_JPEG_PIXELS = 250_000_000  # decoded at a fraction of its size, unless it is progressive
 DRAFT_SIDE = 2048  # no side of a JPEG is decoded to less
 LOW_DETAIL_SIDE = 512  # OpenAI's
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
@@ -88,7 +88,8 @@ def _check_size(image: Image.Image, name: str) -> None:
     """
     width, height = image.size
     is_jpeg = image.format in DECODERS["JPEG"]
-    most = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
+    is_whole = "progressive" in image.info  # libjpeg keeps its coefficients, 6 bytes a pixel
+    most = MAX_JPEG_PIXELS if is_jpeg and not is_whole else MAX_PIXELS
     if width * height > most or not width * height:
         raise UsageError(
             f"{name} has {width} x {height} pixels, an image at most {most // 1_000_000} million",

@@ -151,7 +151,7 @@ class Completions:
                 recipe, request.overflow, request.num_keep, request.default_overflow
             ),
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
-            recipe=model.name,
+            model_name=model.name,
         )
         return PoolRequest(
             model=runner_model(model),

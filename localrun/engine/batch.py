@@ -1,7 +1,7 @@
 """Batch: a llama_batch on numpy arrays, the input of one decode call.
 
 Owns the arrays and checks that the chunks fit; llama.cpp only reads them. Writing single
-elements through ctypes would cost far more.
+elements through ctypes would cost far more. Media and MTP layers have batches of the same arrays.
 """
 
 from __future__ import annotations
@@ -19,28 +19,50 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
 
+class BatchArrays:
+    """A llama_batch and the arrays that it points to; each token belongs to one sequence id."""
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        has_tokens: bool = True,
+        embeddings: np.ndarray | None = None,
+        positions: np.ndarray | None = None,
+    ) -> None:
+        """``embeddings`` are float32, one row a token; ``positions`` int32, by default one each."""
+        self.tokens = np.zeros(capacity if has_tokens else 0, dtype=np.int32)
+        self.positions = np.zeros(capacity, dtype=np.int32) if positions is None else positions
+        self.seq_ids = np.zeros(capacity, dtype=np.int32)
+        self.logits = np.zeros(capacity, dtype=np.int8)
+        self._embeddings = embeddings
+        self._num_seq_ids = np.ones(capacity, dtype=np.int32)
+        # llama.cpp needs a pointer for each token; these point to the elements of seq_ids
+        self._pointers = self.seq_ids.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self.native = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self.tokens, ctypes.c_int32) if has_tokens else None,
+            embd=None if embeddings is None else _pointer(embeddings, ctypes.c_float),
+            pos=_pointer(self.positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._num_seq_ids, ctypes.c_int32),
+            seq_id=_pointer(self._pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self.logits, ctypes.c_int8),
+        )
+
+
 class Batch:
-    """Arrays for ``capacity`` tokens."""
+    """Batch of ``capacity`` tokens."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._tokens = np.zeros(capacity, dtype=np.int32)
-        self._positions = np.zeros(capacity, dtype=np.int32)
-        self._slots = np.zeros(capacity, dtype=np.int32)
-        self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
-        self._logits = np.zeros(capacity, dtype=np.int8)
+        self._arrays = BatchArrays(capacity)
         # chunks with logits at each prompt token, and the index of the first of them
         self.prompt_outputs: list[tuple[ScheduledChunk, int]] = []
-        # llama.cpp needs a pointer for each token; these point to the elements of _slots
-        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
-        self.native = api.llama_batch(
-            n_tokens=0,
-            token=_pointer(self._tokens, ctypes.c_int32),
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
-            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
+
+    @property
+    def native(self) -> api.llama_batch:
+        """Return the llama_batch."""
+        return self._arrays.native
 
     def fill(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
         """Write the chunks; return (chunk, index of its first logits) of those that are sampled.
@@ -59,35 +81,35 @@ class Batch:
         if total == len(chunks) and all(map(_is_sampled_only, chunks)):
             return self._fill_single_tokens(chunks)
         outputs: dict[Sequence, tuple[ScheduledChunk, int]] = {}
-        end = 0
-        self._logits[:total], self.prompt_outputs = 0, []
+        arrays, end = self._arrays, 0
+        arrays.logits[:total], self.prompt_outputs = 0, []
         for chunk in self.in_order(chunks):
             seq, start, end = chunk.seq, end, end + chunk.num_cells
             first, last = seq.num_computed, start + chunk.num_tokens - 1
-            self._tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
-            self._tokens[last + 1 : end] = chunk.drafts
+            arrays.tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
+            arrays.tokens[last + 1 : end] = chunk.drafts
             position = seq.position_at(first)
-            self._positions[start:end] = np.arange(position, position + chunk.num_cells)
-            self._slots[start:end] = slot_of(seq)
+            arrays.positions[start:end] = np.arange(position, position + chunk.num_cells)
+            arrays.seq_ids[start:end] = slot_of(seq)
             if seq.wants_prompt_logprobs:
-                self._logits[start : last + 1] = 1
+                arrays.logits[start : last + 1] = 1
                 self.prompt_outputs.append((chunk, start))
             if chunk.is_last:
-                self._logits[last:end] = 1
+                arrays.logits[last:end] = 1
                 outputs[seq] = chunk, last
-        self.native.n_tokens = total
+        arrays.native.n_tokens = total
         return [outputs[chunk.seq] for chunk in chunks if chunk.is_last]
 
     def _fill_single_tokens(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
         """Write chunks of one token each, as most steps have, with a few calls of numpy."""
-        count = len(chunks)
+        arrays, count = self._arrays, len(chunks)
         ordered = self.in_order(chunks)
         sequences = [chunk.seq for chunk in ordered]
-        self._tokens[:count] = [seq.tokens[-1] for seq in sequences]
-        self._positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
-        self._slots[:count] = [slot_of(seq) for seq in sequences]
-        self._logits[:count], self.prompt_outputs = 1, []
-        self.native.n_tokens = count
+        arrays.tokens[:count] = [seq.tokens[-1] for seq in sequences]
+        arrays.positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
+        arrays.seq_ids[:count] = [slot_of(seq) for seq in sequences]
+        arrays.logits[:count], self.prompt_outputs = 1, []
+        arrays.native.n_tokens = count
         places = {chunk.seq: place for place, chunk in enumerate(ordered)}
         return [(chunk, places[chunk.seq]) for chunk in chunks]
 
@@ -105,14 +127,14 @@ class Batch:
         """
         total = sum(map(len, inputs))
         self._check_size(total)
-        end = 0
+        arrays, end = self._arrays, 0
         for slot, tokens in enumerate(inputs):
             start, end = end, end + len(tokens)
-            self._tokens[start:end] = tokens
-            self._positions[start:end] = np.arange(first, first + len(tokens))
-            self._slots[start:end] = slot
-        self._logits[:total] = 1
-        self.native.n_tokens = total
+            arrays.tokens[start:end] = tokens
+            arrays.positions[start:end] = np.arange(first, first + len(tokens))
+            arrays.seq_ids[start:end] = slot
+        arrays.logits[:total] = 1
+        arrays.native.n_tokens = total
 
     def _check_size(self, total: int) -> None:
         if not 0 < total <= self._capacity:

@@ -144,7 +144,6 @@ class LlamaContext:
             kind=self._model.memory,
             message_ends=frozenset(self._model.eog),
             checkpoint_bytes=budget,
-            skipped=self._skipped,
         )
 
     def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:

@@ -103,13 +103,13 @@ class StepSampler:
         chain = self._chains.get(seq.request_id)
         if chain is None:
             prompt = seq.tokens[: seq.num_prompt]
-            history = text_only(prompt) if seq.media else prompt
+            history = text_only(prompt) if seq.has_media else prompt
             chain = SamplerChain(seq.sampling, self._model, history)
             self._chains[seq.request_id] = chain
         logits = self.logits(index)
         raw = logits.copy() if seq.scores else None  # the next lines write into them
         if seq.sampling.is_adjusting:
-            tokens = text_only(seq.tokens) if seq.media else seq.tokens
+            tokens = text_only(seq.tokens) if seq.has_media else seq.tokens
             tokens = [*tokens, *accepted] if accepted else tokens
             adjust_logits(logits, seq.sampling, tokens)
         if seq.num_generated + len(accepted) < seq.sampling.min_tokens:

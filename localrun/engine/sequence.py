@@ -80,10 +80,8 @@ class Sequence:
     num_dropped: int = 0  # tokens dropped by context shifts
     adapters: AdapterSet = ()  # cells are shared between equal sets only
     returns_tokens: bool = False  # the final event has all token ids
-    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
+    model_name: str = ""  # drafts come from earlier answers of the same one
     predicted: tuple[int, ...] = ()  # the client's prediction of the output (OpenAI)
-    num_predicted: int = 0  # draft tokens taken from the prediction
-    num_predicted_accepted: int = 0  # of these, accepted
     thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
     reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts
     is_background: bool = False  # gives way to sequences that are not
@@ -136,6 +134,11 @@ class Sequence:
         )
 
     @property
+    def has_media(self) -> bool:
+        """Return whether images or sounds stand among the tokens; a shift may have dropped all."""
+        return self.media is not None and bool(self.media.chunks)
+
+    @property
     def is_at_medium(self) -> bool:
         """Return whether the next token to be computed belongs to a medium."""
         return (
@@ -172,7 +175,7 @@ class Sequence:
         self.num_dropped += len(dropped)
         if self.media is not None:
             self.media = self.media.without(dropped.start, dropped.stop)
-            self.num_skipped = self.media.num_skipped if self.media else 0
+            self.num_skipped = self.media.num_skipped
 
     def release_scores(self) -> tuple[TokenScore, ...]:
         """Return the scores of the text that was released since the last call."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import subprocess
 import tempfile
 from dataclasses import replace
@@ -23,7 +22,7 @@ from localrun.hardware.device import Device, DeviceKind, Machine
 from localrun.hardware.report import ProbeReport, read_report
 from localrun.hardware.unused import Surroundings, find_missing, find_unused
 from localrun.program import program_command
-from localrun.system.processes import kill_group, spawn
+from localrun.system.processes import kill_group, signal_name, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +138,7 @@ def _ending(code: int) -> str:
     if code == 0:
         return "ended"
     if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by {signal_name(-code)}"
     return f"failed with exit code {code}"
 
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 PACKAGE = "llama-cpp-python"
 OWN_BACKEND = {"NVIDIA": "CUDA", "AMD": "ROCm", "Apple": "Metal", "Intel": "Vulkan"}
 GENERAL_BACKEND = "Vulkan"
-SWITCHES = {"CUDA": "GGML_CUDA", "ROCm": "GGML_HIP", "Metal": "GGML_METAL", "Vulkan": "GGML_VULKAN"}
+SWITCHES = {
+    "CUDA": "GGML_CUDA",
+    "ROCm": "GGML_HIP",
+    "Metal": "GGML_METAL",
+    "Vulkan": "GGML_VULKAN",
+    "RPC": "GGML_RPC",
+}
 MODULES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "Vulkan": "vulkan"}
 PACKAGED = frozenset({"CUDA", "ROCm", "Vulkan"})  # there are modules of them
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))

@@ -11,6 +11,7 @@ would be most of what travels.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from localrun.hardware.placement import Split
@@ -31,7 +32,7 @@ def plan_with_workers(
     workers: Sequence[Device],
 ) -> LoadPlan | None:
     """Return a plan that fits over this machine's devices and the workers', or None."""
-    if request.num_gpu_layers == 0 or not workers:
+    if not workers:
         return None
     planner = _WorkerPlanner(shape, request, devices)
     plan = next(planner.fitting_with(workers), None)
@@ -44,20 +45,22 @@ class _WorkerPlanner(Planner):
     def fitting_with(self, workers: Sequence[Device]) -> Iterator[LoadPlan]:
         """Yield plans that fit, those with the fewest workers first."""
         largest_first = sorted(workers, key=lambda worker: -worker.free_bytes)
+        num_on_cards = functools.cache(self._layers_of_cards)
         for count in range(1, len(workers) + 1):
             chosen = tuple(largest_first[:count])
             for context in self._comfortable_contexts():
-                plan = self._with_fewest_layers(context, chosen)
+                plan = self._with_fewest_layers(context, chosen, num_on_cards(context))
                 if plan is not None and self._is_modest(plan):
                     yield plan
             for context in self._base_contexts():
-                plan = self._with_fewest_layers(context, chosen)
+                plan = self._with_fewest_layers(context, chosen, num_on_cards(context))
                 if plan is not None:
                     yield plan
 
-    def _with_fewest_layers(self, context: int, workers: tuple[Device, ...]) -> LoadPlan | None:
+    def _with_fewest_layers(
+        self, context: int, workers: tuple[Device, ...], num_on_cards: int
+    ) -> LoadPlan | None:
         """Return the plan with the fewest layers on workers that fits, or None."""
-        num_on_cards = self._layers_of_cards(context)
         low, high = 1, self._shape.num_layers
         while low < high:
             middle = (low + high) // 2

@@ -16,7 +16,7 @@ from localrun.media.deadline import Deadline
 from localrun.media.images import Pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_PAGES = 500
 MAX_CHARACTERS = 4 * 1024 * 1024  # of all pages
@@ -24,20 +24,25 @@ MAX_PAGE_IMAGES = 32
 DPI, POINTS_PER_INCH = 150, 72
 MAX_SIDE = 3000  # pixels of a page's image
 WHITE = (255, 255, 255, 255)
-_one_at_a_time = threading.Lock()  # held while a document is open; no other lock is taken inside
+# held while a document is open; only what ``is_known`` of `read_pdf` takes is taken inside
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text of a page; ``pixels`` are there if it has none and images are wanted."""
+    """The text of a page; ``pixels`` are there if it has none and its image is wanted."""
 
     number: int  # from 1
     text: str
     pixels: Pixels | None = None
 
 
-def read_pdf(data: bytes, name: str, *, renders: bool) -> list[Page]:
+def read_pdf(
+    data: bytes, name: str, *, renders: bool, is_known: Callable[[int], bool] = lambda _: False
+) -> list[Page]:
     """Return the pages of a PDF; blocks. ``renders``: pages without text become images.
+
+    ``is_known`` returns whether the image of the page with a number is wanted no more.
 
     Raises:
         UsageError: the file is damaged, encrypted, too large or too slow, or no page has text or
@@ -48,7 +53,7 @@ def read_pdf(data: bytes, name: str, *, renders: bool) -> list[Page]:
     deadline = Deadline(name)
     try:
         with _opened(data, deadline) as document:
-            return _pages(document, name, deadline, renders=renders)
+            return _pages(document, name, deadline, is_known, renders=renders)
     except pypdfium2.PdfiumError as error:
         raise UsageError(f"{name} is a damaged or encrypted PDF: {error}", param=name) from error
 
@@ -71,7 +76,14 @@ def _opened(data: bytes, deadline: Deadline) -> Iterator[object]:
         _one_at_a_time.release()
 
 
-def _pages(document: object, name: str, deadline: Deadline, *, renders: bool) -> list[Page]:
+def _pages(
+    document: object,
+    name: str,
+    deadline: Deadline,
+    is_known: Callable[[int], bool],
+    *,
+    renders: bool,
+) -> list[Page]:
     num_pages = len(document)  # type: ignore[arg-type]  # the library has no types
     if num_pages > MAX_PAGES:
         raise UsageError(
@@ -92,8 +104,9 @@ def _pages(document: object, name: str, deadline: Deadline, *, renders: bool) ->
             raise UsageError(
                 f"{name} has more than {MAX_PAGE_IMAGES} pages without text", param=name
             )
-        pages.append(Page(index + 1, text, _pixels_of(page, deadline) if has_image else None))
-    if not any(page.text or page.pixels for page in pages):
+        is_wanted = has_image and not is_known(index + 1)
+        pages.append(Page(index + 1, text, _pixels_of(page, deadline) if is_wanted else None))
+    if not num_characters and not num_images:
         raise UsageError(
             f"{name} has no text: its pages are images, which the model does not see",
             hint="use a model with the capability vision",

@@ -1,8 +1,8 @@
 """Sounds in containers that libsndfile does not read (m4a, webm, mp4), by the user's own ffmpeg.
 
 Only if ``LOCALRUN_FFMPEG`` names the program. It gets the demuxer of the format that the first
-bytes name, a private file that it cannot leave (no other protocol), and limits of time, memory
-and output. The file is needed because the index of an m4a may stand at its end.
+bytes name, a private file that it cannot leave (no other protocol), and limits of time, memory,
+output and errors. The file is needed because the index of an m4a may stand at its end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DEMUXERS = {"M4A": "mov", "MP4": "mov", "WebM": "matroska"}
 SAMPLE_BYTES = 4
 MAX_MEMORY_BYTES = 2 * 2**30
+MAX_WRITTEN_BYTES = 2**20  # of errors: the samples go to a pipe
 PIECE = 1 << 16
 MAX_REASON = 300  # characters of what ffmpeg says
 SETTING = "LOCALRUN_FFMPEG"
@@ -80,7 +81,7 @@ def _output_of(command: list[str], deadline: Deadline, max_bytes: int) -> bytes:
             raise UsageError(
                 f"{command[0]} cannot be started: {reason}", param=deadline.name
             ) from error
-        _limit_memory(process.pid)
+        _limit(process.pid)
         timer = threading.Timer(deadline.remaining_s, process.kill)
         timer.start()
         try:
@@ -115,10 +116,12 @@ def _reason(said: str) -> str:
     return first.partition("] ")[2] if first.startswith("[") else first
 
 
-def _limit_memory(pid: int) -> None:
-    """Limit the memory of a process, where the system can (Linux)."""
+def _limit(pid: int) -> None:
+    """Limit the memory of a process and the files that it writes, where the system can (Linux)."""
     if sys.platform == "linux":
         import resource
 
+        limits = {resource.RLIMIT_AS: MAX_MEMORY_BYTES, resource.RLIMIT_FSIZE: MAX_WRITTEN_BYTES}
         with contextlib.suppress(OSError):  # it has ended
-            resource.prlimit(pid, resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+            for kind, most in limits.items():
+                resource.prlimit(pid, kind, (most, most))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from localrun.engine.embedder import finished_vectors
 from localrun.engine.media.token_ids import text_only
 from localrun.engine.params import FinishReason, Pooling
+from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.errors import BackendError, LocalrunError, UsageError
 from localrun.runner.messages import CANCELLED, Embeddings, Failed, Finished, Ranks, Step
 
@@ -129,6 +130,7 @@ def _finished(seq: Sequence, now: float) -> Finished:
         raise ValueError(f"request {seq.request_id} is not finished")
     admitted = seq.admitted_at or now
     first = seq.first_token_at or now
+    num_predicted, num_right = seq.drafts_by_source.get(PredictedOutput.name, (0, 0))
     return Finished(
         request_id=seq.request_id,
         reason=seq.finish,
@@ -141,8 +143,8 @@ def _finished(seq: Sequence, now: float) -> Finished:
         drafted_tokens=seq.num_drafted,
         accepted_tokens=seq.num_accepted,
         drafts=tuple((name, *counts) for name, counts in seq.drafts_by_source.items()),
-        predicted_right=seq.num_predicted_accepted if seq.predicted else None,
-        predicted_wrong=seq.num_predicted - seq.num_predicted_accepted if seq.predicted else None,
+        predicted_right=num_right if seq.predicted else None,
+        predicted_wrong=num_predicted - num_right if seq.predicted else None,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
         tokens=tuple(text_only(seq.tokens)) if seq.returns_tokens else (),

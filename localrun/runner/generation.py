@@ -168,7 +168,7 @@ class GenerationPreparer:
             returns_tokens=request.generation.returns_tokens,
             reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
             is_background=request.is_background,
-            recipe=request.recipe,
+            model_name=request.model_name,
             media=self._media(request, prompt),
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )

@@ -121,7 +121,7 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     is_background: bool = False  # gives way to requests that are not
-    recipe: str = ""  # the model's name: drafts come from earlier answers of the same one
+    model_name: str = ""  # drafts come from earlier answers of the same one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

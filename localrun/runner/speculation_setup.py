@@ -107,10 +107,10 @@ class SpeculationSetup:
     def _open_mtp_layers(self, load: Load, target: Model, limits: SchedulerLimits) -> MtpLayers:
         self._mtp_context = MtpContext(
             target,
-            num_slots=limits.num_slots,
-            num_cells=limits.num_cells,
-            capacity=limits.step_tokens,
+            limits,
             num_threads=useful_threads(target.size_bytes, load.num_threads),
+            options=load.options,
+            gauge=self._gauge,
         )
         return MtpLayers(self._mtp_context, limits.num_slots)
 

@@ -64,7 +64,7 @@ class PlannedLoad:
     away: tuple[LocalrunError, ...] = ()  # of workers that were needed and cannot be used
 
 
-class WorkerPlan(NamedTuple):
+class PlanWithOffers(NamedTuple):
     """A plan, and the offers of the workers; none if they were not asked."""
 
     plan: LoadPlan
@@ -121,14 +121,14 @@ def plan_load(
 
 def plan_over_workers(
     shape: ModelShape, request: PlanRequest, devices: Sequence[Device], workers: Workers
-) -> WorkerPlan:
+) -> PlanWithOffers:
     """Return the plan of a load, and the offers of the workers if they were asked; blocks."""
     plan = make_plan(shape, request, devices)
     if plan.fits or request.num_gpu_layers == 0:
-        return WorkerPlan(plan, ())
+        return PlanWithOffers(plan, ())
     offers = tuple(workers())
     far_devices = [device for offer in offers for device in offer.devices]
-    return WorkerPlan(plan_with_workers(shape, request, devices, far_devices) or plan, offers)
+    return PlanWithOffers(plan_with_workers(shape, request, devices, far_devices) or plan, offers)
 
 
 def plan_request(  # noqa: PLR0913 - keywords only

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.load_rules import LoadRules
-    from localrun.runner.messages import Ready
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices, PlannedLoad, Workers
@@ -152,8 +151,7 @@ class Reservations:
         """Return the devices with their free memory, less what other loads have reserved."""
         reserved = self._reserved_bytes()
         devices = list(self._memory.devices())
-        gpus = {device.name for device in devices if device.is_gpu}
-        used_host_bytes = sum(_host_bytes(slot, gpus) for slot in self._slots())
+        used_host_bytes = sum(_host_bytes(slot) for slot in self._slots())
         unallocated_bytes = sum(_unallocated_bytes(slot) for slot in self._slots())
         return [
             replace(
@@ -200,29 +198,21 @@ def without_models(device: Device, slots: list[SlotState]) -> Device:
             size for slot in slots for name, size in _memory_of(slot) if name == device.name
         )
     else:
-        used_bytes = sum(_host_bytes(slot, set()) for slot in slots)
+        used_bytes = sum(_host_bytes(slot) for slot in slots)
     return replace(device, free_bytes=min(device.total_bytes, device.free_bytes + used_bytes))
 
 
-def _host_bytes(slot: SlotState, gpus: set[str]) -> int:
+def _host_bytes(slot: SlotState) -> int:
     """Return the bytes of the machine's own memory that a loaded model takes."""
     loaded, runner = slot.loaded, slot.runner
     if loaded is None or runner is None:
         return 0
-    memory = _memory_by_device(loaded.ready)
-    gpu_bytes = sum(size for name, size in memory if name in gpus)
-    if not gpus:
-        gpu_bytes = loaded.ready.size_gpu_bytes
-    return sum(size for _, size in memory) - gpu_bytes + runner.adapter_bytes
+    ready = loaded.ready
+    return ready.size_bytes - ready.size_gpu_bytes + runner.adapter_bytes
 
 
 def _memory_of(slot: SlotState) -> tuple[tuple[str, int], ...]:
-    loaded = slot.loaded
-    return _memory_by_device(loaded.ready) if loaded else ()
-
-
-def _memory_by_device(ready: Ready) -> tuple[tuple[str, int], ...]:
-    return ready.memory or (("CPU", ready.size_bytes),)
+    return slot.loaded.ready.memory if slot.loaded else ()
 
 
 def _unallocated_bytes(slot: SlotState) -> int:

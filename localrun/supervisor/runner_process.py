@@ -21,6 +21,7 @@ from localrun.errors import LoadError
 from localrun.program import RUNNER_ENVIRONMENT
 from localrun.sockets import has_tcp_only
 from localrun.supervisor.runner_port import RunnerPort
+from localrun.system.processes import signal_name
 from localrun.warm.child import start_child, start_invited
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class RunnerProcess:
         code = self._process.poll()
         reason = f"exit code {code}"
         if code is not None and code < 0:
-            reason = f"killed by {signal.Signals(-code).name}"
+            reason = f"killed by {signal_name(-code)}"
         lines = [line for line in self._last_lines if line and not _is_traceback(line)]
         if not lines:
             return reason

@@ -59,9 +59,6 @@ class WorkerOffers:
         self._ready: dict[str, WorkerProcess] = {}  # commands that no load has taken
         self._offers: dict[str, WorkerOffer] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._commands)
-
     def ask(self) -> list[WorkerOffer]:
         """Return the offers of all workers, in their order; blocks until the slowest answers."""
         with self._lock:

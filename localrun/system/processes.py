@@ -136,6 +136,14 @@ def is_program(process_id: int) -> bool:
         return False
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal, or its number if it has none, such as real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def interrupt_main_thread() -> None:
     """Raise KeyboardInterrupt in the main thread, also while it waits in a call of the system.
 

@@ -38,6 +38,7 @@ class WorkerCommand:
 
     name: str  # as the user wrote it
     arguments: tuple[str, ...]
+    is_complete: bool  # it ended in --
 
 
 def parse_commands(lines: Iterable[str]) -> tuple[WorkerCommand, ...]:
@@ -75,7 +76,7 @@ def _parse(line: str) -> WorkerCommand | None:
     if PurePath(words[0]).name == "ssh":
         words[1:1] = _missing_options(words)
     name = " ".join(line.split()).removesuffix(f" {COMPLETE}")
-    return WorkerCommand(name, tuple(words))
+    return WorkerCommand(name, tuple(words), is_complete)
 
 
 def _missing_options(words: list[str]) -> list[str]:

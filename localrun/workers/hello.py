@@ -61,7 +61,7 @@ class WorkerHello:
         try:
             return cls._from_json(json.loads(line))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            start = _printable(line.decode(errors="replace"))[:60]
+            start = printable(line.decode(errors="replace"))[:60]
             raise IntegrityError(f"it did not begin with a hello, but with: {start}") from error
 
     @classmethod
@@ -97,6 +97,11 @@ def refusal(hello: WorkerHello) -> str | None:
     )
 
 
+def printable(text: str) -> str:
+    """Return a text on one line that controls no terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+
+
 def _device(value: Any) -> FarDevice:  # noqa: ANN401 - any JSON value
     total_bytes = _number(value["total_bytes"], MOST_BYTES)
     return FarDevice(
@@ -117,9 +122,4 @@ def _number(value: object, most: int) -> int:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
-    return _printable(value)[:MAX_TEXT]
-
-
-def _printable(text: str) -> str:
-    """Return a text on one line that controls no terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
+    return printable(value)[:MAX_TEXT]

@@ -3,13 +3,15 @@
 llama.cpp's RPC server listens on a port, and its parser trusts its client. In a network namespace
 of its own, no other user of the machine reaches that port, and whoever takes over the process has
 no network. Linux alone has that; where user namespaces are forbidden (Ubuntu's AppArmor, many
-containers), only root can do it.
+containers), only root can do it. Ubuntu 24.04 allows the namespace and forbids its loopback, so a
+child tries both first: nothing brings a process back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -27,13 +29,38 @@ def give_up_network() -> str:
     """
     if sys.platform == "linux":
         try:
-            _unshare(os.geteuid(), os.getegid())
-            _start_loopback()
+            _try_in_child()
+            _leave_network()
         except OSError as error:
             return f"the system does not allow it: {error.strerror}"
         return ""
     else:  # noqa: RET505 - a branch for each platform
         return "only Linux can take a process's network away"
+
+
+if sys.platform == "linux":
+
+    def _try_in_child() -> None:
+        """Raise the error with which a child fails to leave the network."""
+        child = os.fork()
+        if child == 0:
+            number = errno.EPERM
+            try:
+                _leave_network()
+                number = 0
+            except OSError as error:
+                number = error.errno or number
+            finally:
+                os._exit(number)
+        number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if number < 0:  # a filter of system calls has killed it
+            number = errno.EPERM
+        if number:
+            raise OSError(number, os.strerror(number))
+
+    def _leave_network() -> None:
+        _unshare(os.geteuid(), os.getegid())
+        _start_loopback()
 
 
 def _unshare(user: int, group: int) -> None:

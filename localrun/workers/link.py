@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("<I")
 PULSE = struct.Struct("<Id")
 PULSE_MARK = 1 << 31
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16  # of a read: the memory for a larger one is slow to come by
+MAX_FRAME_BYTES = 1 << 20
 FAR_PULSE_S, NEAR_PULSE_S = 2.0, 5.0  # a worker's, and those of a runner
 LIMIT_S = 7.0  # of a worker's silence: an error comes within 10 s
 FAR_LIMIT_S = 30.0  # of a runner's silence: the worker exits
@@ -76,7 +77,7 @@ class FrameReader:
                 return None
             self._on_pulse(PULSE.unpack_from(view)[1])
             return PULSE.size
-        if number > CHUNK_BYTES:
+        if number > MAX_FRAME_BYTES:
             raise ValueError(f"a frame of {number} bytes")
         self._left = number
         return HEAD.size

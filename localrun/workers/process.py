@@ -7,7 +7,6 @@ is closed here: the command ends with the runner, or when this process ends.
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import subprocess
 import threading
@@ -15,8 +14,8 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from localrun.errors import IntegrityError, NetworkError
-from localrun.system.processes import kill_group
-from localrun.workers.hello import MAX_LINE_BYTES, WorkerHello, refusal
+from localrun.system.processes import kill_group, signal_name
+from localrun.workers.hello import MAX_LINE_BYTES, WorkerHello, printable, refusal
 from localrun.workers.readiness import can_read
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class WorkerProcess:
             self._process.wait(END_S)
         code, last = self._process.poll(), self._last_line()
         if code is not None and code < 0 and not self._is_ending:
-            seen = f"it was killed by {signal.Signals(-code).name}"
+            seen = f"it was killed by {signal_name(-code)}"
         elif code:
             seen = f"it ended with exit code {code}"
         return f"{seen}: {last}" if last and code else seen
@@ -156,7 +155,6 @@ class WorkerProcess:
         if not self.is_alive:
             self._reader.join(END_S)
         lines = self._last.decode(errors="replace").splitlines()
-        texts = ("".join(c if c.isprintable() else " " for c in line).strip() for line in lines)
-        said = [text for text in texts if text]
+        said = [text for text in map(printable, lines) if text]
         errors = [text for text in said if text.startswith("error: ")]
         return (errors or said or [""])[-1][:MAX_REASON]

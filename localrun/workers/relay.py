@@ -71,8 +71,7 @@ class WorkerRelay:
                 data = connection.recv(CHUNK_BYTES)
                 if not data:
                     break
-                self._link.sendall(data_head(len(data)))
-                self._link.sendall(data)
+                self._link.sendall(data_head(len(data)) + data)
         except (OSError, ValueError):  # the reader reports it; llama.cpp's end is open until then
             return
         self.close()  # llama.cpp is done

@@ -96,10 +96,11 @@ def test_files_that_no_model_reads_are_refused_by_name(page: Browser) -> None:
     page.click("#input")
     give(page, "drop", ("a.bin", "", base64.b64encode(b"\xff\x00\x80").decode()))
     page.wait("document.querySelector('.notice.error')?.innerText.includes('a.bin')")
-    give(page, "drop", ("a.wav", "audio/wav", encoded("RIFF")))
+    give(page, "drop", ("a.wav", "audio/wav", encoded("RIFF")), ("b", "video/webm", encoded("a")))
 
     page.wait(
-        "[...document.querySelectorAll('.notice')].some(e => /hear sounds/.test(e.innerText))"
+        "[...document.querySelectorAll('.notice')].filter(e => /hear sounds/.test(e.innerText))"
+        ".length === 2"
     )
     assert page.run(f"return {CHIPS};") == ""
 
@@ -212,6 +213,19 @@ def test_a_text_beside_an_image_names_it(page: Browser, site: Served) -> None:
     last_kept(page, site, 2)
     assert page.text(".message.user .plain") == "say both"
     assert kept(site, chat_id(page))["messages"][0]["attachments"] == ["dot.gif", "a.txt"]
+
+
+def test_user_messages_in_a_row_are_sent_as_one_with_all_images(page: Browser) -> None:
+    sent = page.run(
+        "const { Conversation } = await import('/web/conversation.js');"
+        "const chat = new Conversation(); chat.isKept = false; let end = null;"
+        "for (const images of [undefined, ['a'], undefined, ['b', 'c']])"
+        " end = chat.add({ role: 'user', content: 'x', images }, end);"
+        "return await chat.request(end);"
+    )
+
+    content = "x\n\nx\n\nx\n\nx"
+    assert sent == [{"role": "user", "content": content, "images": ["a", "b", "c"]}]
 
 
 @pytest.mark.parametrize("file", ["", "x", "a\n```\n\n\n", "````\n\n"])

@@ -155,8 +155,9 @@ def test_what_a_client_expected_is_counted_apart(guide_path: Path) -> None:
     seq = Sequence(request_id=2, tokens=[*prompt], max_tokens=len(prompt) + 9, predicted=said)
     running.run(seq)
 
-    assert seq.num_predicted == seq.num_drafted
-    assert 0 < seq.num_predicted_accepted <= seq.num_predicted
-    assert plain.num_predicted == 0
+    num_predicted, num_accepted = seq.drafts_by_source[PredictedOutput.name]
+    assert num_predicted == seq.num_drafted
+    assert 0 < num_accepted <= num_predicted
+    assert plain.drafts_by_source == {}
     running.context.close()
     model.close()

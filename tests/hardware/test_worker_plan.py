@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.plan import LoadPlan, PlanRequest
-from localrun.hardware.worker_plan import plan_with_workers
+from localrun.hardware.worker_plan import _WorkerPlanner, plan_with_workers
 from tests.hardware.test_plan import DENSE, GIB, MIB, processor
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def worker(name: str, free: int, *, is_processor: bool = True) -> Device:
@@ -88,10 +92,20 @@ def test_there_is_no_plan_if_all_of_them_are_too_small() -> None:
     assert plan_with_workers(DENSE, request, [processor(2 * GIB)], []) is None
 
 
-def test_a_recipe_for_the_processor_alone_uses_none() -> None:
-    request = PlanRequest(num_ctx=4096, num_gpu_layers=0)
+def test_the_cards_are_filled_once_for_each_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[int] = []
+    count = _WorkerPlanner._layers_of_cards
 
-    assert plan_with_workers(DENSE, request, [processor(2 * GIB)], [worker("b", 99 * GIB)]) is None
+    def counted(planner: _WorkerPlanner, context: int) -> int:
+        contexts.append(context)
+        return count(planner, context)
+
+    monkeypatch.setattr(_WorkerPlanner, "_layers_of_cards", counted)
+    few = [worker(name, GIB) for name in "abcd"]
+    plan_with_workers(DENSE, PlanRequest(), [card(4 * GIB), processor(3 * GIB)], few)
+
+    assert contexts
+    assert len(contexts) == len(set(contexts))
 
 
 def test_a_far_card_keeps_a_reserve_for_its_driver() -> None:

@@ -35,6 +35,9 @@ if words[0] == "say":
 elif words[0] == "flood":
     while True:
         sys.stdout.buffer.write(bytes(1 << 16))
+elif words[0] == "rant":
+    while True:
+        sys.stderr.write("x" * 1023 + "\\n")
 elif words[0] == "hang":
     signal.pause()
 else:
@@ -127,8 +130,14 @@ def test_the_setting_is_a_program_or_the_one_on_the_path() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_its_memory_is_limited(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     limited: list[int] = []
-    monkeypatch.setattr(ffmpeg, "_limit_memory", limited.append)
+    monkeypatch.setattr(ffmpeg, "_limit", limited.append)
 
     decode_sound(HEADS["M4A"] + b"|say 1", "x", rate=16000, ffmpeg=program)
 
     assert len(limited) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_its_errors_do_not_fill_the_disk(program: str) -> None:
+    with pytest.raises(UsageError, match="x cannot be read by ffmpeg: xxx"):
+        decode_sound(HEADS["M4A"] + b"|rant", "x", rate=16000, ffmpeg=program)

@@ -82,6 +82,20 @@ def promised(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + encoded(noise(), "PNG")[33:]
 
 
+def photo(width: int, height: int, **options: Any) -> bytes:
+    """Return a JPEG whose header promises a size that its data do not have."""
+    data, size = encoded(noise(), "JPEG", **options), b"\x08\0\x28\0\x3c"
+    assert data.count(size) == 1
+    return data.replace(size, b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big"))
+
+
+def one_colour_a_scan(jpeg: bytes) -> bytes:
+    """Return a JPEG whose first scan has one of three colours."""
+    together = bytes.fromhex("ffda 000c 03 0100 0211 0311 003f00")
+    assert jpeg.count(together) == 1
+    return jpeg.replace(together, bytes.fromhex("ffda 0008 01 0100 003f00"))
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -96,6 +110,9 @@ def promised(width: int, height: int) -> bytes:
         (promised(2**31 - 1, 2**31 - 1), "pixels"),
         (promised(26000, 26000), "pixels"),
         (promised(100, 100), "damaged PNG"),
+        (photo(20_000, 13_000), "at most 250 million"),
+        (photo(10_000, 6_000, progressive=True), "at most 50 million"),
+        (one_colour_a_scan(photo(10_000, 6_000)), "at most 50 million"),
         (encoded(Image.new("1", (MAX_PIXELS // 5000 + 1, 5000)), "PNG"), "pixels"),
     ],
 )
@@ -105,6 +122,12 @@ def test_a_hostile_file_is_one_error_that_names_it(data: bytes, problem: str) ->
 
     assert caught.value.message.startswith("messages[0].images[0] ")
     assert caught.value.param == "messages[0].images[0]"
+
+
+def test_a_large_photo_is_decoded_at_a_fraction_of_its_size() -> None:
+    pixels = decode_image(photo(10_000, 6_000), "x")
+
+    assert (pixels.width, pixels.height) == (5000, 3000)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])

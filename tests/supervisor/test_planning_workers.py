@@ -29,7 +29,9 @@ def offer(name: str, error: LocalrunError | None = None) -> WorkerOffer:
     return WorkerOffer(name=name, at=0.0, devices=devices, error=error)
 
 
-def planned(free_bytes: int, *offers: WorkerOffer) -> tuple[PlannedLoad, int]:
+def planned(
+    free_bytes: int, *offers: WorkerOffer, num_gpu_layers: int = -1
+) -> tuple[PlannedLoad, int]:
     """Return the load with so much memory above the reserve, and how often workers were asked."""
     num_asked = 0
 
@@ -43,6 +45,7 @@ def planned(free_bytes: int, *offers: WorkerOffer) -> tuple[PlannedLoad, int]:
         return list(offers)
 
     model = RunnerModel(name="guide:latest", shards=(GUIDE,), digest="", size_bytes=0)
+    model = replace(model, num_gpu_layers=num_gpu_layers)
     return plan_load(model, None, devices, workers=ask), num_asked
 
 
@@ -51,6 +54,12 @@ def test_a_model_that_fits_here_asks_nobody() -> None:
 
     assert num_asked == 0
     assert (load.load.workers, load.load.keeps_output) == ((), False)
+
+
+def test_a_recipe_for_the_processor_alone_asks_nobody() -> None:
+    load, num_asked = planned(16 * MIB, offer("ssh gpu1"), num_gpu_layers=0)
+
+    assert (load.load.workers, num_asked) == ((), 0)
 
 
 def test_a_model_that_does_not_is_divided() -> None:

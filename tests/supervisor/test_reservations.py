@@ -27,12 +27,14 @@ def device(kind: DeviceKind) -> Device:
 PROCESSOR, GPU = device(DeviceKind.CPU), device(DeviceKind.GPU)
 
 
-def slot(stats: Stats) -> SlotState:
+def slot(stats: Stats, memory: tuple[tuple[str, int], ...] = (("CPU", SIZE),)) -> SlotState:
     """Return a loaded model with a part of the cache on each device."""
     shares = [SimpleNamespace(device=one, cell_bytes=CACHE) for one in (PROCESSOR, GPU)]
+    size = sum(taken for _, taken in memory)
     ready = Ready(
-        num_ctx=1, num_parallel=1, device="CPU", size_bytes=SIZE, size_gpu_bytes=0, load_s=0.0
-    )
+        num_ctx=1, num_parallel=1, device="CPU", size_bytes=size, load_s=0.0, memory=memory,
+        size_gpu_bytes=size - dict(memory)["CPU"],
+    )  # fmt: skip
     loaded = SimpleNamespace(
         ready=ready, planned=SimpleNamespace(plan=SimpleNamespace(shares=shares))
     )
@@ -58,6 +60,13 @@ def test_cells_without_memory_are_not_free_for_other_models(
 
 def test_a_runner_without_statistics_has_taken_its_memory() -> None:
     assert free_bytes(slot(Stats())) == [FREE, FREE]
+
+
+def test_memory_on_workers_is_not_taken_from_this_machine() -> None:
+    loaded = slot(Stats(), (("GPU", 100), ("ssh gpu1", 350), ("CPU", SIZE)))
+
+    assert free_bytes(loaded) == [FREE, FREE]
+    assert without_models(PROCESSOR, [loaded]).free_bytes == FREE + SIZE
 
 
 def test_an_unloaded_model_leaves_what_it_had_reserved() -> None:

@@ -62,9 +62,8 @@ def lab() -> Lab:
 
 
 def test_no_command_is_started_before_somebody_asks(lab: Lab) -> None:
-    assert lab.offers
-    assert not WorkerOffers()
     assert lab.started == []
+    assert WorkerOffers().ask() == []
 
 
 def test_offers_are_in_the_order_of_the_commands(lab: Lab) -> None:

@@ -17,6 +17,7 @@ from localrun.system.processes import (
     is_running,
     kill_group,
     shutdown_signals,
+    signal_name,
     spawn,
     watch_process,
 )  # fmt: skip
@@ -40,6 +41,11 @@ def test_a_child_and_its_children_are_killed_together() -> None:
         kill_group(child)
 
     wait_until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_signal_without_a_name_has_its_number() -> None:
+    assert signal_name(signal.SIGTERM) == "SIGTERM"
+    assert signal_name(40) == "signal 40"
 
 
 @pytest.mark.parametrize("system", WAITING)

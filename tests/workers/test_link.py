@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.workers.link import CHUNK_BYTES, FrameReader, data_head, pulse
+from localrun.workers.link import MAX_FRAME_BYTES, FrameReader, data_head, pulse
 
 PARTS = st.lists(st.one_of(st.binary(min_size=1, max_size=50), st.floats(0, 1e9)), max_size=20)
 
@@ -32,4 +32,4 @@ def test_a_stream_of_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="a frame of"):
         list(FrameReader().data(b"Segmentation fault\n"))
     with pytest.raises(ValueError, match="a frame of"):
-        list(FrameReader().data(data_head(CHUNK_BYTES + 1)))
+        list(FrameReader().data(data_head(MAX_FRAME_BYTES + 1)))

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINE = hello().line().decode()
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="no signal has this number")
 SHORT_S = 0.2  # what never comes is not awaited for longer
 
 
 def started(script: str) -> WorkerProcess:
-    return WorkerProcess(WorkerCommand("ssh gpu1", ("/bin/sh", "-c", script)))
+    return WorkerProcess(WorkerCommand("ssh gpu1", ("/bin/sh", "-c", script), is_complete=True))
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ def test_an_error_of_localrun_over_there_comes_before_its_hint() -> None:
         ("true", "it ended before its hello"),
         (f"printf %s {shlex.quote(LINE[:40])}", "it ended before its hello"),
         ("kill -KILL $$", "it was killed by SIGKILL"),
+        pytest.param("kill -40 $$", "it was killed by signal 40", marks=only_linux),
         ("echo Welcome to gpu1", "it did not begin with a hello, but with: Welcome to gpu1"),
         ("exec cat /dev/zero", "it did not begin with a hello, but with:"),
         ("head -c 10000000 /dev/zero | tr '\\0' x", "it did not begin with a hello, but with: x"),
@@ -100,7 +102,7 @@ def test_another_version_is_refused_before_llama_cpp_connects() -> None:
 
 def test_a_program_that_does_not_exist_is_away() -> None:
     with pytest.raises(NetworkError, match="it cannot be started: No such file"):
-        WorkerProcess(WorkerCommand("x", ("/nowhere/ssh", "gpu1")))
+        WorkerProcess(WorkerCommand("x", ("/nowhere/ssh", "gpu1"), is_complete=True))
 
 
 def test_the_end_of_a_command_takes_its_children_along() -> None:

@@ -6,6 +6,7 @@ import sys
 
 assert sys.platform != "win32"  # elsewhere there are no workers
 
+import contextlib
 import os
 import queue
 import socket
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.workers import serving
-from localrun.workers.link import data_head, pulse
+from localrun.workers.link import CHUNK_BYTES, HEAD, data_head, pulse
 from localrun.workers.relay import WorkerRelay, is_own
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="no sockets of packets")
 LARGE = os.urandom(3_000_000)
 
 
@@ -45,12 +47,25 @@ class Near:
         return connection
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connect()  # wakes a relay that waits for it
         self.relay.close()
         for end in (self.far, *self.connections):
             end.close()
 
     def reason(self) -> str:
         return self.reasons.get(timeout=HANG_S)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Let the next test begin when no thread has a file whose number it may get."""
+    yield
+    wait_for_threads("worker-relay", "_client)")
+
+
+def wait_for_threads(*names: str) -> None:
+    wait_until(lambda: not any(thread.name.endswith(names) for thread in threading.enumerate()))
 
 
 @pytest.fixture
@@ -94,9 +109,59 @@ def test_bytes_arrive_in_both_directions(near: Near) -> None:
         assert received(connection, len(LARGE)) == LARGE
         sender.join()
     relaying.join(HANG_S)  # llama.cpp has left
+    server.shutdown(socket.SHUT_RDWR)
+    wait_for_threads("_client)")
     server.close()
 
     assert near.reasons.empty()
+
+
+def check_frames(packets: socket.socket, num_bytes: int) -> None:
+    """Check that each packet is one frame of at most a chunk."""
+    while num_bytes > 0:
+        packet = packets.recv(1 << 20)
+        (size,) = HEAD.unpack_from(packet)
+        assert size == len(packet) - HEAD.size <= CHUNK_BYTES
+        num_bytes -= size
+
+
+@only_linux
+def test_a_runner_sends_each_frame_at_once() -> None:
+    link, far = packet_pair()
+    relay = WorkerRelay(link, lambda _reason: None)
+    host, _, port = relay.endpoint.partition(":")
+    with socket.create_connection((host, int(port))) as connection, far:
+        sender = threading.Thread(target=connection.sendall, args=(LARGE,))
+        sender.start()
+        check_frames(far, len(LARGE))
+        sender.join()
+    relay.close()
+
+
+@only_linux
+def test_a_worker_sends_each_frame_at_once() -> None:
+    output, packets = packet_pair()
+    theirs, ours = socket.socketpair()
+    pipes = serving.Pipes(theirs.fileno(), output.fileno())
+    near, far = socket.socketpair()
+    relaying = threading.Thread(target=serving.relay, args=(pipes, near), daemon=True)
+    relaying.start()
+    sender = threading.Thread(target=far.sendall, args=(LARGE,))
+    sender.start()
+
+    check_frames(packets, len(LARGE))
+
+    sender.join()
+    for end in (far, ours):
+        end.close()
+    wait_for_threads("_client)")
+    for end in (output, packets, theirs, near):
+        end.close()
+
+
+def packet_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two ends that keep each write apart."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def test_a_link_that_ends_is_reported(near: Near) -> None:

@@ -14,7 +14,7 @@ def worker(
     device: DeviceOption = None,
     memory: Annotated[
         str | None,
-        Option(metavar="SIZE", help="Most memory of each device to offer, such as 20G."),
+        Option(metavar="SIZE", help="Most memory of each device for each model, such as 20G."),
     ] = None,
     threads: Annotated[
         int | None, Option(min=1, max=512, help="Threads of the processor that compute.")

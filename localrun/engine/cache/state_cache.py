@@ -18,7 +18,6 @@ from localrun.engine.cache.checkpoints import MIN_BUDGET_BYTES, Checkpoint, Chec
 from localrun.engine.cache.kv_cache import HYBRID, CellLayout, KvMemory, MemoryKind
 from localrun.engine.cache.resume_points import ComputedTokens, ResumePoint, ResumePoints
 from localrun.engine.cache.shared_cells import SharedCells
-from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class StateCache:
     layout = CellLayout.UNIFIED
     num_switches = 0
 
-    def __init__(  # noqa: PLR0913 - one for each part that a test replaces
+    def __init__(
         self,
         memory: KvMemory,
         *,
@@ -43,13 +42,11 @@ class StateCache:
         kind: MemoryKind = HYBRID,
         message_ends: frozenset[int] = frozenset(),
         checkpoint_bytes: int = MIN_BUDGET_BYTES,
-        skipped: SkippedPositions = NONE,
     ) -> None:
         """``message_ends`` are the tokens that end a message."""
         self._memory = memory
         self.supply = supply
         self._kind = kind
-        self._skipped = skipped
         self._message_ends = message_ends
         self.checkpoints = Checkpoints(checkpoint_bytes)
         self._sequences: dict[int, Sequence] = {}  # by slot
@@ -128,7 +125,7 @@ class StateCache:
         llama.cpp does that once between two steps, for at most as many tokens as the context has
         snapshots of the state (``n_rs_seq``). Models without snapshots have no draft tokens.
         """
-        slot, end = slot_of(seq), self._skipped.position_at(seq.tokens, seq.num_computed)
+        slot, end = slot_of(seq), seq.position_at(seq.num_computed)
         self._memory.remove_cells(slot, end, -1)
         if not self._kind.has_window:
             self._shared_cells.truncate(slot, seq.num_computed)
@@ -248,7 +245,7 @@ class StateCache:
 
     def _restore(self, slot: int, point: ResumePoint, seq: Sequence) -> bool:
         """Restore a checkpoint into a slot; on failure empty the slot and return False."""
-        end = self._skipped.position_at(seq.tokens, point.length)
+        end = seq.position_at(point.length)
         data = self.checkpoints.use(point.checkpoint) if point.checkpoint else None
         if point.slot is not None and point.slot != slot:
             self._memory.copy_cells(point.slot, slot, 0, end)

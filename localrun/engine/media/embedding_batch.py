@@ -10,15 +10,16 @@ that is not causal is alone in its batch, and whole: its tokens see each other.
 
 from __future__ import annotations
 
-import ctypes
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from llama_cpp import llama_cpp as api
 
+from localrun.engine.batch import BatchArrays
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
+    from llama_cpp import llama_cpp as api
+
     from localrun.engine.media.placement import PlacedChunk
     from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk
@@ -40,23 +41,22 @@ class EmbeddingBatch:
         self.is_causal = all(part.is_causal for part in parts)
         if not self.is_causal and not (len(parts) == 1 and parts[0].is_whole):
             raise ValueError("a chunk that is not causal is not alone or not whole in its batch")
-        self._embeddings = np.ascontiguousarray(np.concatenate([part.embeddings for part in parts]))
-        self._positions = np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1))
-        slots = np.repeat([slot_of(c.seq) for c in ordered], [c.num_tokens for c in ordered])
-        self._slots = slots.astype(np.int32)
-        self._num_slots = np.ones(total, dtype=np.int32)
-        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(total, dtype=np.uintp)
-        self._logits = np.zeros(total, dtype=np.int8)
+        self._arrays = BatchArrays(
+            total,
+            has_tokens=False,
+            embeddings=np.ascontiguousarray(np.concatenate([p.embeddings for p in parts])),
+            positions=np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1)),
+        )
+        slots = [slot_of(chunk.seq) for chunk in ordered]
+        self._arrays.seq_ids[:] = np.repeat(slots, [chunk.num_tokens for chunk in ordered])
+        self._arrays.native.n_tokens = total
         self.outputs: list[tuple[ScheduledChunk, int]] = []  # of prompts that end with a medium
         self._mark_outputs(chunks, ordered)
-        self.native = api.llama_batch(
-            n_tokens=total,
-            embd=_pointer(self._embeddings, ctypes.c_float),
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
-            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
+
+    @property
+    def native(self) -> api.llama_batch:
+        """Return the llama_batch."""
+        return self._arrays.native
 
     def _mark_outputs(self, chunks: list[ScheduledChunk], ordered: list[ScheduledChunk]) -> None:
         """Ask for logits at the last token of each chunk behind which nothing is pending."""
@@ -64,7 +64,7 @@ class EmbeddingBatch:
         last = {chunk.seq: int(end) - 1 for chunk, end in zip(ordered, ends, strict=True)}
         self.outputs = [(chunk, last[chunk.seq]) for chunk in chunks if chunk.is_last]
         for _, index in self.outputs:
-            self._logits[index] = 1
+            self._arrays.logits[index] = 1
 
 
 class _Part:
@@ -110,7 +110,3 @@ def _text(
     position = seq.position_at(first)
     positions = np.arange(position, position + end - first, dtype=np.int32)
     return rows.of(seq.tokens[first:end]), positions[None]
-
-
-def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

@@ -116,12 +116,14 @@ class MediaLibrary:
         """Return a chunk that a sequence holds, or one whose embeddings are kept."""
         live = self._live.get(key)
         if live is not None:
+            self._count_use(live.ids[0], live.shape)
             self.embeddings.get(key)  # counts as a use
             return live
         known, embeddings = self._known.get(key), self.embeddings.get(key)
         if known is None or embeddings is None:
             return None
         self._known.move_to_end(key)
+        self._count_use(known.ids[0], known.shape)
         chunk = MediaChunk(key=key, shape=known.shape, ids=known.ids, embeddings=embeddings)
         self._live[key] = chunk
         return chunk
@@ -131,6 +133,7 @@ class MediaLibrary:
         if known is None:
             known = self._known[key] = self._numbered(made.shape)
             self._keys[known.first_number] = key
+        self._count_use(known.ids[0], known.shape)
         revived = self._revived(key)
         if revived is not None:
             return revived
@@ -141,8 +144,10 @@ class MediaLibrary:
     def _numbered(self, shape: ChunkShape) -> _KnownChunk:
         known = _KnownChunk(self._next_number, shape)
         self._next_number += shape.num_tokens
-        self.skipped.add(known.ids[0], shape.num_tokens - shape.num_positions)
         if len(self._known) >= MAX_CHUNKS:
             _, forgotten = self._known.popitem(last=False)
             del self._keys[forgotten.first_number]
         return known
+
+    def _count_use(self, first_id: int, shape: ChunkShape) -> None:
+        self.skipped.add(first_id, shape.num_tokens - shape.num_positions)

@@ -5,19 +5,21 @@
 The position of a token is its index less the positions that the chunks before it skip. The tiles of
 an image are chunks with a few tokens of text between them: a run, which may be computed together.
 
-Only sequences with media have one. Immutable; a context shift makes another.
+Only sequences with media have one. The chunks and their places never change; a context shift makes
+another one, maybe without chunks. Each step asks, so that no question walks through all chunks.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.engine.media.chunk import MediaChunk
-
 
 MAX_TEXT_BETWEEN = 32  # tokens between two tiles; more are computed as text
 
@@ -42,63 +44,87 @@ class SequenceMedia:
         """``joins_tiles``: the tiles of an image and the text between them are one run."""
         self.chunks = tuple(chunks)
         self._joins_tiles = joins_tiles
-        self.num_skipped = sum(placed.chunk.num_skipped for placed in self.chunks)
+        self._ends = [placed.end for placed in self.chunks]
+        # positions that the chunks before each one skip, and at last all of them
+        self._skipped = [0, *accumulate(placed.chunk.num_skipped for placed in self.chunks)]
+        self._last_ends = {placed.chunk: placed.end for placed in self.chunks}
+        self._encoded = range(0)  # chunks that are known to be encoded, found by the last search
+
+    @property
+    def num_skipped(self) -> int:
+        """Return how many positions fewer than tokens all chunks have."""
+        return self._skipped[-1]
+
+    @property
+    def end(self) -> int:
+        """Return the index behind the last chunk, from which on all tokens are text."""
+        return self._ends[-1] if self._ends else 0
 
     def position_at(self, index: int) -> int:
         """Return the position of the token at an index.
 
         All tokens of an image with M-RoPE begin at one position; within, it is that behind them.
         """
-        num_skipped = 0
-        for placed in self.chunks:
-            if placed.end <= index:
-                num_skipped += placed.chunk.num_skipped
-            elif placed.start < index and placed.chunk.shape.has_mrope:
-                return placed.start - num_skipped + placed.chunk.shape.num_positions
-        return index - num_skipped
+        number = self._first_behind(index)
+        position = index - self._skipped[number]
+        if number == len(self.chunks):
+            return position
+        placed = self.chunks[number]
+        if placed.start < index and placed.chunk.shape.has_mrope:
+            return position - (index - placed.start) + placed.chunk.shape.num_positions
+        return position
 
     def at(self, index: int) -> PlacedChunk | None:
         """Return the chunk that the token at an index belongs to, or None."""
-        return next((one for one in self.chunks if one.start <= index < one.end), None)
+        number = self._first_behind(index)
+        if number == len(self.chunks) or self.chunks[number].start > index:
+            return None
+        return self.chunks[number]
 
     def run_at(self, index: int) -> tuple[PlacedChunk, ...]:
         """Return the chunks of the run from the token at an index on; empty if it is text."""
-        number = next((at for at, one in enumerate(self.chunks) if one.end > index), None)
-        if number is None or self.chunks[number].start > index:
+        placed = self.at(index)
+        if placed is None:
             return ()
-        run = [self.chunks[number]]
-        for placed in self.chunks[number + 1 :] if self._joins_tiles else ():
-            if not _are_tiles(run[-1], placed):
+        run = [placed]
+        for number in range(self._first_behind(index) + 1, len(self.chunks)):
+            if not (self._joins_tiles and _are_tiles(run[-1], self.chunks[number])):
                 break
-            run.append(placed)
+            run.append(self.chunks[number])
         return tuple(run)
 
     def num_text_from(self, index: int) -> int | None:
         """Return how many tokens of text stand at an index before a chunk; None: all others."""
-        behind = next((placed for placed in self.chunks if placed.end > index), None)
-        return None if behind is None else max(0, behind.start - index)
+        number = self._first_behind(index)
+        return None if number == len(self.chunks) else max(0, self.chunks[number].start - index)
 
     def missing_behind(self, index: int) -> MediaChunk | None:
         """Return the first chunk that ends behind an index and is not encoded, or None."""
-        for placed in self.chunks:
-            if placed.end > index and placed.chunk.embeddings is None:
-                return placed.chunk
-        return None
+        first = number = self._first_behind(index)
+        if first in self._encoded:  # what is encoded stays so
+            first, number = self._encoded.start, self._encoded.stop
+        while number < len(self.chunks) and self.chunks[number].chunk.embeddings is not None:
+            number += 1
+        self._encoded = range(first, number)
+        return None if number == len(self.chunks) else self.chunks[number].chunk
 
     def has_behind(self, index: int, chunk: MediaChunk) -> bool:
         """Return whether a chunk ends behind an index."""
-        return any(placed.chunk is chunk and placed.end > index for placed in self.chunks)
+        return self._last_ends.get(chunk, 0) > index
 
-    def without(self, first: int, end: int) -> SequenceMedia | None:
-        """Return the media after tokens [first, end) were dropped, borders both; None if none."""
+    def without(self, first: int, end: int) -> SequenceMedia:
+        """Return the media after tokens [first, end) were dropped, borders both; maybe none."""
         kept = [placed for placed in self.chunks if placed.end <= first]
         moved = [
             PlacedChunk(placed.start - (end - first), placed.chunk)
             for placed in self.chunks
             if placed.start >= end
         ]
-        joins = self._joins_tiles
-        return SequenceMedia(kept + moved, joins_tiles=joins) if kept or moved else None
+        return SequenceMedia(kept + moved, joins_tiles=self._joins_tiles)
+
+    def _first_behind(self, index: int) -> int:
+        """Return the number of the first chunk that ends behind an index, or that of all chunks."""
+        return bisect_right(self._ends, index)
 
 
 def _are_tiles(placed: PlacedChunk, following: PlacedChunk) -> bool:

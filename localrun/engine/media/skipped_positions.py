@@ -2,27 +2,35 @@
 
 All tokens of an image have few positions together in models with M-RoPE: an image of 8 x 6 tokens
 takes 8 positions, so that 40 are skipped. Other models skip none. Caches count cells by tokens,
-and address them by positions.
+and address them by positions. The chunk that was used longest ago is forgotten beyond `MAX_CHUNKS`;
+that is more than a cache has cells for, so it holds none that is forgotten.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+MAX_CHUNKS = 1 << 18  # of 4 tokens and more, in a context of a million cells
 
 
 class SkippedPositions:
     """The chunks of a model that skip positions, by the ids of their first tokens."""
 
     def __init__(self) -> None:
-        self._by_first_id: dict[int, int] = {}
+        self._by_first_id: OrderedDict[int, int] = OrderedDict()  # oldest use first
 
     def add(self, first_id: int, num_skipped: int) -> None:
-        """Add a chunk; one that skips no position is not remembered."""
-        if num_skipped:
-            self._by_first_id[first_id] = num_skipped
+        """Add a chunk, or count a use of it; one that skips no position is not remembered."""
+        if not num_skipped:
+            return
+        self._by_first_id[first_id] = num_skipped
+        self._by_first_id.move_to_end(first_id)
+        if len(self._by_first_id) > MAX_CHUNKS:
+            self._by_first_id.popitem(last=False)
 
     def count(self, tokens: Sequence[int]) -> int:
         """Return how many positions the chunks skip that begin in ``tokens``."""

@@ -19,13 +19,12 @@ class StepCosts:
     def record(self, num_decoding: int, num_prompt: int, seconds: float) -> None:
         """Record a step of ``num_decoding`` sequences and ``num_prompt`` prompt tokens."""
         if not num_prompt:
-            self._decoding_s[num_decoding] = _mean(
-                self._decoding_s.get(num_decoding), seconds, WEIGHT
-            )
+            known_s = self._decoding_s.get(num_decoding)
+            self._decoding_s[num_decoding] = running_mean(known_s, seconds, WEIGHT)
             return
         prompt_s = max(seconds - self.decoding_s(num_decoding), MIN_SHARE * seconds)
         weight = PROMPT_WEIGHT * min(1.0, num_prompt / FULL_WEIGHT_TOKENS)
-        self.prompt_token_s = _mean(self.prompt_token_s, prompt_s / num_prompt, weight)
+        self.prompt_token_s = running_mean(self.prompt_token_s, prompt_s / num_prompt, weight)
 
     def known_decoding_s(self, num_decoding: int) -> float | None:
         """Return the seconds of a step of so many sequences, None if none was measured."""
@@ -39,7 +38,8 @@ class StepCosts:
         return self._decoding_s[nearest]
 
 
-def _mean(old: float | None, new: float, weight: float) -> float:
-    if old is None:
+def running_mean(mean: float | None, new: float, weight: float) -> float:
+    """Return the mean that follows ``mean``, or the first one."""
+    if mean is None:
         return new
-    return old + weight * (min(new, OUTLIER * old) - old)
+    return mean + weight * (min(new, OUTLIER * mean) - mean)

@@ -9,9 +9,10 @@ are tried again now and then at a bounded total cost.
 
 from __future__ import annotations
 
-from localrun.engine.speculation.step_times import running_mean
+from localrun.engine.pacing.step_costs import running_mean
 
 INITIAL_BALANCE, MAX_BALANCE = 4.0, 20.0  # plain steps; what exceeds the first was saved before
+WEIGHT = 0.5  # of a new drafting time in a running mean
 INCOME = 0.005  # plain steps per plain step: the share of time that trials may cost
 
 
@@ -28,7 +29,8 @@ class DraftBudget:
 
     def record_drafting(self, num_drafts: int, seconds: float) -> None:
         """Record the time that drafting took."""
-        self.drafting_s = running_mean(self.drafting_s or None, seconds / num_drafts)
+        drafting_s = seconds / num_drafts
+        self.drafting_s = running_mean(self.drafting_s or None, drafting_s, WEIGHT)
 
     def settle(self, price: float, saved: float) -> None:
         """Charge the price of draft tokens, and credit the steps that accepted ones saved."""

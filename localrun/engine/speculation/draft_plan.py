@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from localrun.engine.speculation.draft_budget import DraftBudget
     from localrun.engine.speculation.step_times import StepTimes
 
-LENGTHS = (1, 3, 7, 15)  # few, because llama.cpp builds a new graph for every batch width
+# few, because llama.cpp builds a new graph for every batch width; 2 is what hybrid models take back
+LENGTHS = (1, 2, 3, 7, 15)
 MIN_SPEEDUP = 1.1
 
 
@@ -70,15 +71,20 @@ class DraftPlanner:
         best: dict[Sequence, PlannedDraft] = {}
         if not candidates or not self._times.knows(num_decoding):
             return best
-        best_speedup = MIN_SPEEDUP
+        best_speedup, would_pay = MIN_SPEEDUP, False
         for length in LENGTHS:
             choices = self._choices(num_decoding, candidates, longest, length)
             for count in range(1, min(len(choices), max_drafts // length) + 1):
-                speedup = self._speedup(num_decoding, choices[:count], length)
-                if speedup > best_speedup:
+                chosen = choices[:count]
+                price = self._price(num_decoding, chosen, length)
+                speedup = (1 + sum(c.saved for c in chosen) / num_decoding) / (1 + price)
+                if speedup <= best_speedup:
+                    continue
+                would_pay = True
+                if self._is_affordable(chosen, price):
                     best_speedup = speedup
-                    best = {c.seq: PlannedDraft(c.source, length) for c in choices[:count]}
-        if not best:
+                    best = {c.seq: PlannedDraft(c.source, length) for c in chosen}
+        if not would_pay:  # else the drafts wait for the income of a source, not for better times
             self._times.distrust(num_decoding)
         return best
 
@@ -101,16 +107,16 @@ class DraftPlanner:
             choices.append(_Choice(seq, source, saved))
         return sorted(choices, key=lambda choice: -choice.saved)
 
-    def _speedup(self, num_decoding: int, choices: list[_Choice], length: int) -> float:
-        """Return the expected speedup, 0 if a source could not pay for rejected tokens."""
+    def _price(self, num_decoding: int, choices: list[_Choice], length: int) -> float:
+        """Return the price of drafts of one length."""
+        drafting_s = sum(length * self._budgets[choice.source].drafting_s for choice in choices)
+        return self._times.price(num_decoding, length * len(choices), drafting_s)
+
+    def _is_affordable(self, choices: list[_Choice], price: float) -> bool:
+        """Return whether each source could pay its share of a price if all tokens were rejected."""
         counts = Counter(choice.source for choice in choices)
-        num_drafts = length * len(choices)
-        drafting_s = sum(length * n * self._budgets[s].drafting_s for s, n in counts.items())
-        price = self._times.price(num_decoding, num_drafts, drafting_s)
-        for source, count in counts.items():
-            if price * count / len(choices) > self._budgets[source].balance:
-                return 0.0
-        return (1 + sum(choice.saved for choice in choices) / num_decoding) / (1 + price)
+        shares = {source: price * count / len(choices) for source, count in counts.items()}
+        return all(share <= self._budgets[source].balance for source, share in shares.items())
 
 
 def _expected(acceptance: float, length: int) -> float:

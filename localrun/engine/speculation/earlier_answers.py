@@ -1,8 +1,9 @@
-"""Draft tokens from earlier answers of the same recipe (n-gram drafting across requests).
+"""Draft tokens from earlier answers of the same model (n-gram drafting across requests).
 
-Answers of one recipe repeat each other: the same JSON keys, the same file with another edit. The
-index maps each n-gram of `GRAM` tokens to its last occurrence in an answer that has ended. Answers
-of other recipes are never read. At most `MAX_TOKENS` tokens are kept, those of the latest answers.
+Answers of one model name repeat each other: the same JSON keys, the same file with another edit.
+The index maps each n-gram of `GRAM` tokens to its last occurrence in an answer that has ended.
+Answers of other names are never read: several models may share weights, and so a runner. At most
+`MAX_TOKENS` tokens are kept, those of the latest answers.
 
     earlier answer    [ .... a b c d e f ... ]
                                   ^ place            answer    [ ... a b c ]  ->  d e f ...
@@ -30,7 +31,7 @@ class _Answer:
     """Tokens of an answer that has ended."""
 
     tokens: list[int]
-    recipe: str
+    model_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class EarlierAnswers:
     def __init__(self, max_tokens: int = MAX_TOKENS) -> None:
         self._max_tokens = max_tokens
         self._answers: dict[int, _Answer] = {}  # by number, oldest first
-        self._places: dict[int, _Place] = {}  # by the hash of recipe and n-gram
+        self._places: dict[int, _Place] = {}  # by the hash of model name and n-gram
         self._num_tokens = 0
         self._numbers = count()
         self._found: dict[Sequence, _Place] = {}
@@ -59,12 +60,12 @@ class EarlierAnswers:
         """Return the expected acceptance rate, or None without a draft."""
         if seq.num_generated < GRAM or not self._answers:
             return None
-        place = self._places.get(_key(seq.recipe, seq.tokens[-GRAM:]))
+        place = self._places.get(_key(seq.model_name, seq.tokens[-GRAM:]))
         if place is None:
             return None
         answer = self._answers[place.answer]
-        # a hash collision is not a match, nor is the same n-gram of another recipe
-        if answer.recipe != seq.recipe or place.position >= len(answer.tokens):
+        # a hash collision is not a match, nor is the same n-gram of another model
+        if answer.model_name != seq.model_name or place.position >= len(answer.tokens):
             return None
         length = _match_length(answer.tokens, place.position, seq.tokens)
         if not length:
@@ -87,14 +88,14 @@ class EarlierAnswers:
         length = min(seq.num_generated, len(seq.tokens), MAX_ANSWER)
         if seq.finish is None or length <= GRAM:
             return
-        self._add(_Answer(seq.tokens[-length:], seq.recipe))
+        self._add(_Answer(seq.tokens[-length:], seq.model_name))
 
     def _add(self, answer: _Answer) -> None:
         number = next(self._numbers)
         self._answers[number] = answer
         self._num_tokens += len(answer.tokens)
         for end in range(GRAM, len(answer.tokens)):
-            key = _key(answer.recipe, answer.tokens[end - GRAM : end])
+            key = _key(answer.model_name, answer.tokens[end - GRAM : end])
             self._places[key] = _Place(number, end)
         while self._num_tokens > self._max_tokens:
             self._evict_oldest()
@@ -104,15 +105,15 @@ class EarlierAnswers:
         answer = self._answers.pop(number)
         self._num_tokens -= len(answer.tokens)
         for end in range(GRAM, len(answer.tokens)):
-            key = _key(answer.recipe, answer.tokens[end - GRAM : end])
+            key = _key(answer.model_name, answer.tokens[end - GRAM : end])
             place = self._places.get(key)
             if place is not None and place.answer == number:
                 del self._places[key]
         self._found.clear()  # places in this answer; they are looked up again at each step
 
 
-def _key(recipe: str, gram: list[int]) -> int:
-    return hash((recipe, *gram))
+def _key(model_name: str, gram: list[int]) -> int:
+    return hash((model_name, *gram))
 
 
 def _match_length(answer: list[int], position: int, tokens: list[int]) -> int:

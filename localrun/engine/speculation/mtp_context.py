@@ -11,19 +11,24 @@ C++ symbols. Knows handles and sequence ids, no sequences of the engine.
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 from llama_cpp import llama_cpp_ext as ext
 
+from localrun.engine.batch import BatchArrays
+from localrun.engine.context_params import set_attention, set_rope
+from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
+    from localrun.engine.params import LoadOptions
+    from localrun.engine.scheduler import SchedulerLimits
+    from localrun.engine.threads import ThreadGauge
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +53,37 @@ class MtpContext:
     """Context of type MTP; only the engine's thread uses it."""
 
     def __init__(
-        self, model: Model, *, num_slots: int, num_cells: int, capacity: int, num_threads: int
+        self,
+        model: Model,
+        limits: SchedulerLimits,
+        *,
+        num_threads: int,
+        options: LoadOptions,
+        gauge: ThreadGauge | None = None,
     ) -> None:
-        """Open the context; ``capacity`` is the number of inputs of one call.
+        """Open the context with the options of the model's own.
 
         Raises:
             LoadError: no memory, or llama.cpp has no MTP layers for the model.
         """
         params = llama_cpp.llama_context_default_params()
         params.ctx_type = api.LLAMA_CONTEXT_TYPE_MTP
-        params.n_ctx, params.n_seq_max, params.kv_unified = num_cells, num_slots, True
-        params.n_batch = params.n_ubatch = capacity
-        params.n_outputs_max = num_slots
+        params.n_ctx, params.kv_unified = limits.num_cells, True
+        params.n_seq_max = params.n_outputs_max = limits.num_slots
+        params.n_batch = params.n_ubatch = limits.step_tokens
         params.n_threads = params.n_threads_batch = num_threads
+        set_attention(params, options)
+        set_rope(params, options)
         self._handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise LoadError("no memory for the context of the model's MTP layers")
-        ext.llama_set_embeddings_nextn(self._handle, True, True)  # noqa: FBT003 - a C function
+        keep_hidden_states(self._handle)  # of all inputs: masked, llama.cpp mixes up the rows
+        self._threads = ContextThreads(self._handle, num_threads, gauge)
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self.width = hidden_width(model)
-        self.capacity = capacity
+        self.capacity = limits.step_tokens  # inputs of one call
         self._num_vocab = model.num_vocab
-        self._batch = _MtpBatch(capacity, self.width)
+        self._batch = _MtpBatch(self.capacity, self.width)
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free.
@@ -79,6 +93,7 @@ class MtpContext:
             BackendError: the context is broken.
         """
         ends = self._batch.fill(inputs)
+        self._threads.adjust()
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == 1:
             return None
@@ -130,41 +145,28 @@ class _MtpBatch:
 
     def __init__(self, capacity: int, width: int) -> None:
         self._capacity = capacity
-        self._tokens = np.zeros(capacity, np.int32)
         self._hidden = np.zeros((capacity, width), np.float32)
-        self._positions = np.zeros(capacity, np.int32)
-        self._ids = np.zeros(capacity, np.int32)
-        self._num_ids = np.ones(capacity, np.int32)
-        self._logits = np.zeros(capacity, np.int8)
-        self._pointers = self._ids.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
-        self.native = api.llama_batch(
-            n_tokens=0,
-            token=_pointer(self._tokens, ctypes.c_int32),
-            embd=_pointer(self._hidden, ctypes.c_float),
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._num_ids, ctypes.c_int32),
-            seq_id=_pointer(self._pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
+        self._arrays = BatchArrays(capacity, embeddings=self._hidden)
+
+    @property
+    def native(self) -> api.llama_batch:
+        """Return the llama_batch."""
+        return self._arrays.native
 
     def fill(self, inputs: list[MtpInputs]) -> list[int]:
         """Write the inputs; return the index behind the last one of each sequence."""
         total = sum(len(each.tokens) for each in inputs)
         if not 0 < total <= self._capacity:
             raise ValueError(f"{total} inputs of MTP layers; between 1 and {self._capacity} fit")
-        ends, end = [], 0
-        self._logits[:total] = 0
+        arrays, ends, end = self._arrays, [], 0
+        arrays.logits[:total] = 0
         for each in inputs:
             start, end = end, end + len(each.tokens)
-            self._tokens[start:end] = each.tokens
+            arrays.tokens[start:end] = each.tokens
             self._hidden[start:end] = each.hidden
-            self._positions[start:end] = np.arange(each.position, each.position + end - start)
-            self._ids[start:end] = each.seq_id
-            self._logits[end - 1] = 1
+            arrays.positions[start:end] = np.arange(each.position, each.position + end - start)
+            arrays.seq_ids[start:end] = each.seq_id
+            arrays.logits[end - 1] = 1
             ends.append(end)
-        self.native.n_tokens = total
+        arrays.native.n_tokens = total
         return ends
-
-
-def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

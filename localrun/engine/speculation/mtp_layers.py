@@ -118,7 +118,7 @@ class MtpLayers:
     def observe(self, chunk: ScheduledChunk, hidden: np.ndarray) -> None:
         """Keep the hidden states of a chunk and its drafts, shape (num_cells, width)."""
         seq = chunk.seq
-        if seq.media is not None or seq.is_prompt_only:
+        if seq.has_media or seq.is_prompt_only:
             return
         follower = self._follower(seq)
         if follower is None:

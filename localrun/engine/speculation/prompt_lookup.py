@@ -37,7 +37,7 @@ class PromptLookup:
         """Return the expected acceptance rate, or None without a draft."""
         index = self._indexes.get(seq)
         if index is None or index.num_dropped != seq.num_dropped:
-            first = seq.media.chunks[-1].end if seq.media else 0  # media are not copied
+            first = seq.media.end if seq.media else 0  # media are not copied
             index = self._indexes[seq] = _Index(seq.tokens, seq.num_dropped, first)
         index.update()
         if index.position is None:

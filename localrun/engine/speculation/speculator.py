@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.speculation.draft_budget import DraftBudget
 from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner
-from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.step_times import StepTimes
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ class Speculator:
         if not num_decoding or (has_prompt and not num_drafts):
             return
         if not has_prompt:
-            self._times.record(num_decoding + num_drafts, seconds)
+            self._times.record(num_decoding, num_drafts, seconds)
         self._num_draft_steps += 1
         if not num_drafts:
             self._num_draft_steps = 0
@@ -221,9 +220,6 @@ class Speculator:
             state = self._states[number]
             state.add_result(seq, len(chunk.drafts), num_accepted, self._num_steps)
             seq.count_drafts(state.source.name, len(chunk.drafts), num_accepted)
-            if isinstance(state.source, PredictedOutput):
-                seq.num_predicted += len(chunk.drafts)
-                seq.num_predicted_accepted += num_accepted
             drafted[number] += len(chunk.drafts)
             accepted[number] += num_accepted
         self._charge(num_decoding, drafted, accepted)

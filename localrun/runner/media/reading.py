@@ -99,13 +99,13 @@ class MediaReader:
         """Return the pages of a PDF, each behind a line with its number."""
         sees = self._projector is not None and self._projector.sees
         parts: list[PromptPart] = [f"{title}\n"] if title else []
-        for page in read_pdf(data, name, renders=sees):
+        images = _PageImages(self._library, data)
+        for page in read_pdf(data, name, renders=sees, is_known=images.find):
             parts.append(f"Page {page.number}:\n{page.text}\n\n")
+            parts += images.found.get(page.number, ())
             if page.pixels is not None and self._projector is not None:
-                digest = hashlib.sha256(data + b"page" + str(page.number).encode()).digest()
-                parts += self._library.find(digest) or self._parts_of(
-                    page.pixels, digest, self._projector
-                )
+                digest = images.digest_of(page.number)
+                parts += self._parts_of(page.pixels, digest, self._projector)
         return tuple(parts)
 
     def _parts_of(
@@ -115,3 +115,25 @@ class MediaReader:
         content = hashlib.sha256(repr(shape).encode() + pixels.data).digest()
         array = np.frombuffer(pixels.data, dtype=np.uint8).reshape(shape)
         return self._library.add(digest, content, projector.tokenize_image(array))
+
+
+class _PageImages:
+    """Images of the pages of one document that the library knows."""
+
+    def __init__(self, library: MediaLibrary, data: bytes) -> None:
+        self.found: dict[int, tuple[MediaPart, ...]] = {}  # by page number
+        self._library = library
+        self._document = hashlib.sha256(data)
+
+    def digest_of(self, number: int) -> bytes:
+        """Return the digest of a page."""
+        page = self._document.copy()
+        page.update(b"page" + str(number).encode())
+        return page.digest()
+
+    def find(self, number: int) -> bool:
+        """Return whether the library knows the image of a page, and keep it if so."""
+        known = self._library.find(self.digest_of(number))
+        if known is not None:
+            self.found[number] = known
+        return known is not None

@@ -7,8 +7,10 @@ The engine thread calls.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from localrun.engine.media.library import MAX_CHUNKS
 from localrun.engine.media.token_ids import ids_of_chunk
 from localrun.prefixes import border_behind
 
@@ -26,7 +28,7 @@ class StableIds:
         """``fingerprint`` returns a number below 2^61 (`PromptFolder.fingerprint`)."""
         self._library = library
         self._fingerprint = fingerprint
-        self._local: dict[int, int] = {}  # first local id by first stable id
+        self._local: OrderedDict[int, int] = OrderedDict()  # first local id by first stable id
 
     def stable(self, tokens: list[int]) -> list[int]:
         """Return the tokens in files, up to the first chunk that the library has forgotten."""
@@ -45,7 +47,7 @@ class StableIds:
                 break
             end = border_behind(tokens, position + 1)
             ids = ids_of_chunk(self._number(key), end - position)
-            self._local[ids[0]] = first
+            self._remember(ids[0], first)
             stable += ids
             position = end
         return stable
@@ -62,6 +64,13 @@ class StableIds:
                 difference = first - token
             local.append(token if token >= 0 else token + difference)
         return local
+
+    def _remember(self, stable: int, local: int) -> None:
+        """Keep the ids of a chunk, of as many as the library keeps, the last saved ones."""
+        self._local[stable] = local
+        self._local.move_to_end(stable)
+        if len(self._local) > MAX_CHUNKS:
+            self._local.popitem(last=False)
 
     def _number(self, key: ChunkKey) -> int:
         return self._fingerprint(key.digest + key.index.to_bytes(4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from localrun.errors import UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 FORM = "multipart/form-data"
+UTF_8 = {b"utf-8", b"utf8"}
 FILE = "file"
 
 
@@ -32,11 +34,14 @@ async def parse_form(
     ``content`` names the file, as in "a file" or "the sound".
 
     Raises:
-        UsageError: the body is no form.
+        UsageError: the body is no form, or not in UTF-8.
         BodyTooLargeError: from ``stream``.
     """
-    if not request.headers.get("content-type", "").startswith(FORM):
+    media_type, parameters = parse_options_header(request.headers.get("content-type"))
+    if media_type.lower() != FORM.encode():
         raise UsageError(f"{content} is sent as {FORM}, in the field {FILE}", param=FILE)
+    if parameters.get(b"charset", b"utf-8").lower() not in UTF_8:  # the parser would obey it
+        raise UsageError("the form has a charset other than utf-8")
     parser = parser_class(
         request.headers,
         stream,

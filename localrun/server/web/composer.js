@@ -118,7 +118,7 @@ export class Composer {
   async take(list) {
     for (const file of [...list].slice(0, MAX_FILES - this.files.length)) {
       try {
-        const isMedium = /^(image|audio)\/|^application\/pdf$/.test(file.type);
+        const isMedium = /^(image|audio)\/|^video\/(mp4|webm)$|^application\/pdf$/.test(file.type);
         this.files.push(isMedium ? await this.medium(file) : await this.text(file));
       } catch (error) {
         notify(`${file.name}: ${error.message}`, "error");
@@ -139,7 +139,7 @@ export class Composer {
 
   async medium(file) {
     if (file.type.startsWith("image/") && !this.chat.takes("vision")) throw new Error("this model does not read images");
-    if (file.type.startsWith("audio/") && !this.chat.takes("audio")) throw new Error("this model does not hear sounds");
+    if (/^(audio|video)\//.test(file.type) && !this.chat.takes("audio")) throw new Error("this model does not hear sounds");
     if (file.size > MAX_MEDIUM) throw new Error(`it is larger than ${bytes(MAX_MEDIUM)}`);
     const url = await new Promise((resolve, reject) => {
       const reader = new FileReader();

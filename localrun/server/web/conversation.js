@@ -201,8 +201,10 @@ export class Conversation extends EventTarget {
       const content = isSummary ? SUMMARY + message.content : message.content;
       const body = { role: isSummary ? "user" : message.role, content };
       for (const name of SENT) if (message[name]?.length) body[name] = message[name];
-      if (last?.role === "user" && body.role === "user") last.content += `\n\n${content}`;
-      else sent.push(body);
+      if (last?.role === "user" && body.role === "user") {
+        last.content += `\n\n${content}`;
+        if (body.images) last.images = [...last.images ?? [], ...body.images];
+      } else sent.push(body);
     }
     return sent;
   }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Machine
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
+    from localrun.workers.command import WorkerCommand
     from localrun.workers.hello import WorkerHello
 
 GIB = 1024**3
@@ -197,22 +198,29 @@ def _memory(machine: Machine) -> HealthFinding:
 def _workers(settings: Settings) -> Iterator[HealthFinding]:
     """Ask the workers of the settings; yield one finding for each."""
     try:
-        offers = WorkerOffers(check_workers(settings.workers))
+        commands = check_workers(settings.workers)
     except LocalrunError as error:
         yield HealthFinding("worker", Health.WRONG, error.message, error.hint)
         return
+    offers = WorkerOffers(commands)
     try:
-        answers = offers.ask() if offers else []
+        answers = offers.ask()
     finally:
         offers.end_ready()
-    for offer in answers:
+    for command, offer in zip(commands, answers, strict=True):
         what = f"worker {offer.name}"
         if offer.hello is None:
             detail = offer.error.message if offer.error else "it does not answer"
-            fix = f"{offer.name} localrun version"
-            yield HealthFinding(what, Health.WRONG, detail, fix)
+            yield HealthFinding(what, Health.WRONG, detail, _trial(command))
         else:
             yield HealthFinding(what, Health.OK, _described(offer.hello))
+
+
+def _trial(command: WorkerCommand) -> str:
+    """Return what to type to see why a worker does not answer."""
+    if command.is_complete:
+        return f"{command.name} </dev/null   must print one line of JSON"
+    return f"{command.name} localrun version"
 
 
 def _described(hello: WorkerHello) -> str:

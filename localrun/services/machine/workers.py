@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError
+from localrun.hardware.unused import Surroundings, rebuild_command
 from localrun.sockets import has_tcp_only
 from localrun.workers.command import parse_commands
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from localrun.workers.command import WorkerCommand
 
 MODULES = "lib/*ggml-rpc.*"
-ENGINE = "llama-cpp-python"
 
 
 def check_workers(lines: Iterable[str]) -> tuple[WorkerCommand, ...]:
@@ -35,7 +35,8 @@ def check_workers(lines: Iterable[str]) -> tuple[WorkerCommand, ...]:
         )
     if commands and not has_rpc():
         raise BackendError(
-            "this build of llama.cpp cannot use workers: it has no RPC backend", hint=rpc_command()
+            "this build of llama.cpp cannot use workers: it has no RPC backend",
+            hint=rebuild_command("RPC", Surroundings.of_this_process(os.environ)),
         )
     return commands
 
@@ -44,20 +45,6 @@ def has_rpc() -> bool:
     """Return whether llama.cpp has its RPC backend, by its files."""
     folder = _package()
     return folder is not None and any(folder.glob(MODULES))
-
-
-def rpc_command() -> str:
-    """Return the command that compiles the engine with the RPC backend."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        pinned = f"{ENGINE}=={version(ENGINE)}"
-    except PackageNotFoundError:
-        pinned = ENGINE
-    return (
-        f'CMAKE_ARGS="-DGGML_RPC=on" {sys.executable} -m pip install --force-reinstall --no-deps '
-        f"--no-cache-dir --no-binary {ENGINE} {pinned}"
-    )
 
 
 def _package() -> Path | None:

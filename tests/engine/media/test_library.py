@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localrun.engine.media import skipped_positions
 from localrun.engine.media.chunk import ChunkShape, MediaChunk
 from localrun.engine.media.library import MediaLibrary, TokenizedChunk
 from localrun.engine.media.token_ids import ids_of_chunk, text_only
 from localrun.prefixes import border_before, border_behind, is_inside
+
+if TYPE_CHECKING:
+    import pytest
 
 KIB = 1024
 
@@ -88,11 +93,26 @@ def test_a_chunk_that_a_sequence_holds_outlives_its_eviction() -> None:
 
 def test_positions_are_skipped_by_whole_chunks() -> None:
     library = MediaLibrary()
-    (chunk,) = library.add(b"x", b"x", [TokenizedChunk(shape(12, 4), object())])
-    assert isinstance(chunk, MediaChunk)
+    chunk = skipping_chunk(library, b"x")
     tokens = [5, 6, *chunk.ids, 7]
 
     assert [library.skipped.position_at(tokens, index) for index in (0, 2, 14, 15)] == [0, 2, 6, 7]
+
+
+def test_positions_of_the_chunks_used_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skipped_positions, "MAX_CHUNKS", 2)
+    library = MediaLibrary()
+
+    first, second, *_ = [skipping_chunk(library, name) for name in (b"a", b"b", b"a", b"c")]
+
+    assert library.skipped.count(first.ids) == 8
+    assert library.skipped.count(second.ids) == 0
+
+
+def skipping_chunk(library: MediaLibrary, name: bytes) -> MediaChunk:
+    (part,) = library.add(name, name, [TokenizedChunk(shape(12, 4), object())])
+    assert isinstance(part, MediaChunk)
+    return part
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(0, 60))

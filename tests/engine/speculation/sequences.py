@@ -11,16 +11,16 @@ def decoding(count: int) -> list[Sequence]:
     return [answering([1], number=number) for number in range(count)]
 
 
-def answering(tokens: list[int], *, recipe: str = "", number: int = 1) -> Sequence:
+def answering(tokens: list[int], *, model_name: str = "", number: int = 1) -> Sequence:
     """Return a sequence that has generated tokens behind a prompt of two."""
-    seq = Sequence(request_id=number, tokens=[900, 901], max_tokens=10**6, recipe=recipe)
+    seq = Sequence(request_id=number, tokens=[900, 901], max_tokens=10**6, model_name=model_name)
     seq.tokens += tokens
     seq.num_computed = len(seq.tokens) - 1
     return seq
 
 
-def ended(tokens: list[int], *, recipe: str = "") -> Sequence:
+def ended(tokens: list[int], *, model_name: str = "") -> Sequence:
     """Return a sequence that has finished."""
-    seq = answering(tokens, recipe=recipe)
+    seq = answering(tokens, model_name=model_name)
     seq.finish = FinishReason.STOP
     return seq

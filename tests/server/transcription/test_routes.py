@@ -199,6 +199,28 @@ def test_a_form_that_is_none_is_refused(served: Served, content: bytes, problem:
     assert problem in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/files"])
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "UTF-16"])
+def test_a_form_in_another_charset_is_refused(served: Served, path: str, charset: str) -> None:
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    content = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nfake\r\n--x--\r\n'
+
+    answer = httpx.post(f"{served.url}{path}", content=content, headers=headers)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "the form has a charset other than utf-8"
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/files"])
+def test_the_case_of_the_media_type_does_not_matter(served: Served, path: str) -> None:
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=x; charset=UTF-8"}
+    content = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nfake\r\n--x--\r\n'
+
+    answer = httpx.post(f"{served.url}{path}", content=content, headers=headers)
+
+    assert answer.json()["error"]["message"].startswith("file is missing")
+
+
 def test_many_files_and_large_fields_are_refused(served: Served, note: bytes) -> None:
     files = [("file", note), ("file", note)]
     twice = httpx.post(f"{served.url}{PATH}", data={"model": "fake"}, files=files)

@@ -8,8 +8,10 @@ from localrun.backends.manifest import EngineBuild
 from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
+from localrun.services.machine import doctor
 from localrun.services.machine.doctor import Health, HealthFinding, examine
 from localrun.services.workspace import open_workspace
+from localrun.workers.command import parse_commands
 from tests.hardware.making import cpu, gpu
 
 if TYPE_CHECKING:
@@ -49,6 +51,21 @@ def test_backends_are_listed_with_what_to_type(monkeypatch: pytest.MonkeyPatch) 
     assert [(f.health, f.fix) for f in crashed] == [
         (Health.WARNING, RETRY),
         (Health.OK, "localrun backend add cuda.zip"),
+    ]
+
+
+def test_a_worker_that_does_not_answer_is_tried_by_its_own_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LOCALRUN_HOST", "127.0.0.1:0")
+    monkeypatch.setenv("LOCALRUN_WORKERS", "/nowhere/ssh gpu1\n/nowhere/docker worker --")
+    monkeypatch.setattr(doctor, "check_workers", parse_commands)
+
+    findings = examine(open_workspace(os.environ), os.environ, lambda _: MACHINE)
+
+    assert [f.fix for f in findings if f.what.startswith("worker")] == [
+        "/nowhere/ssh gpu1 localrun version",
+        "/nowhere/docker worker </dev/null   must print one line of JSON",
     ]
 
 

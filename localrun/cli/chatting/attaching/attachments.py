@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.attaching.documents import (
-    PDF,
     MediaFile,
     TextDocument,
     documents_text,
@@ -26,6 +25,7 @@ from localrun.cli.chatting.attaching.documents import (
     read_file,
 )
 from localrun.cli.chatting.attaching.file_lists import MAX_BYTES, is_pattern, list_files
+from localrun.cli.chatting.attaching.media import PDF
 from localrun.cli.chatting.attaching.message_paths import MentionedPath, find_paths
 from localrun.cli.output import human_bytes
 from localrun.errors import NotFoundError, UsageError

@@ -12,7 +12,13 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.cli.chatting.attaching.media import HEAD_BYTES, FileKind, kind_of, text_encoding
+from localrun.cli.chatting.attaching.media import (
+    HEAD_BYTES,
+    PDF,
+    FileKind,
+    kind_of,
+    text_encoding,
+)
 from localrun.cli.output import human_bytes
 from localrun.errors import NotFoundError, UsageError
 
@@ -22,7 +28,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 2 << 20  # bytes of a text document
 MAX_MEDIA = 32 << 20  # bytes of an image or a sound
-PDF = "PDF document"  # the server reads it
 TEXT_FROM = {"Word document": "pandoc -t plain"}
 BACKTICKS = re.compile("```+")
 

@@ -1,4 +1,4 @@
-"""Kinds of files by their first bytes: image, sound, document that needs a converter, text, binary.
+"""Kinds of files by their first bytes: media as the server reads them, documents, text, binary.
 
 The name of a file decides nothing, except how it is shown. Pure: takes bytes.
 """
@@ -9,31 +9,17 @@ import codecs
 from dataclasses import dataclass
 from typing import Literal
 
+from localrun.media.kinds import CONTAINERS, unread_format
+from localrun.media.kinds import kind_of as media_format
+
 Kind = Literal["image", "sound", "document", "text", "binary"]
 HEAD_BYTES = 8192  # enough for every signature, and to tell text from binary data
 
-SIGNATURES: tuple[tuple[int, bytes, Kind, str], ...] = (  # offset, bytes, kind, format
-    (0, b"\xff\xd8\xff", "image", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "image", "PNG"),
-    (0, b"GIF87a", "image", "GIF"),
-    (0, b"GIF89a", "image", "GIF"),
-    (8, b"WEBP", "image", "WebP"),
-    (0, b"II*\x00", "image", "TIFF"),
-    (0, b"MM\x00*", "image", "TIFF"),
-    (4, b"ftypheic", "image", "HEIC"),
-    (4, b"ftypmif1", "image", "HEIC"),
-    (4, b"ftypavif", "image", "AVIF"),
-    (8, b"WAVE", "sound", "WAV"),
-    (0, b"fLaC", "sound", "FLAC"),
-    (0, b"OggS", "sound", "Ogg"),
-    (0, b"ID3", "sound", "MP3"),
-    (0, b"\xff\xfb", "sound", "MP3"),
-    (0, b"\xff\xf3", "sound", "MP3"),
-    (4, b"ftypM4A ", "sound", "M4A"),
-    (0, b"%PDF-", "document", "PDF document"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "document", "Office document"),
-    (0, b"{\\rtf", "document", "RTF document"),
+DOCUMENTS = (
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office document"),
+    (b"{\\rtf", "RTF document"),
 )
+PDF = "PDF document"
 ARCHIVES = {  # a zip archive is what its ending says
     ".docx": "Word document", ".xlsx": "Excel document", ".pptx": "PowerPoint document",
     ".odt": "OpenDocument text", ".ods": "OpenDocument table", ".epub": "EPUB book",
@@ -57,14 +43,14 @@ class FileKind:
 
 def kind_of(head: bytes, ending: str = "") -> FileKind:
     """Return the kind of a file that begins with ``head``; ``ending`` names a zip archive."""
-    for offset, signature, kind, form in SIGNATURES:
-        is_riff = offset == 8 and not head.startswith(b"RIFF")  # noqa: PLR2004 - after its length
-        if head.startswith(signature, offset) and not is_riff:
-            return FileKind(kind, form)
+    medium = _medium(head)
+    if medium is not None:
+        return medium
+    for signature, form in DOCUMENTS:
+        if head.startswith(signature):
+            return FileKind("document", form)
     if head.startswith(b"PK\x03\x04") and ending.lower() in ARCHIVES:
         return FileKind("document", ARCHIVES[ending.lower()])
-    if head.startswith(b"BM") and b"\x00" in head[:14]:
-        return FileKind("image", "BMP")
     encoding = text_encoding(head)
     return FileKind("binary", "binary file") if encoding is None else FileKind("text", encoding)
 
@@ -75,3 +61,19 @@ def text_encoding(head: bytes) -> str | None:
         if head.startswith(mark):
             return encoding
     return None if b"\x00" in head else "utf-8"
+
+
+def _medium(head: bytes) -> FileKind | None:
+    """Return the kind of an image, a sound or a PDF; of those that need a program, the likely one.
+
+    An SVG is text.
+    """
+    found = media_format(head)
+    if found is not None:
+        if found.kind == "pdf":
+            return FileKind("document", PDF)
+        return FileKind(found.kind, found.format)
+    form = unread_format(head)
+    if form in CONTAINERS:
+        return FileKind("sound", form)
+    return FileKind("image", form) if form == "HEIC" else None

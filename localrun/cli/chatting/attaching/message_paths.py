@@ -27,7 +27,7 @@ LONGEST = 4096  # characters of a path
 MEDIA_ENDINGS = frozenset(
     (
         ".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".avif",
-        ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a",
+        ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".m4b", ".mp4", ".webm",
     )
 )  # fmt: skip
 WORD = re.compile(r"\S+")

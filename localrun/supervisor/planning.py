@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.engine.params import SplitMode
-from localrun.errors import LocalrunError
+from localrun.errors import LocalrunError, NetworkError
 from localrun.hardware.mtp import uses_mtp
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.projector import projector_bytes
@@ -117,6 +117,17 @@ def plan_load(
         cache_note=values.cache_note,
         away=tuple(offer.error for offer in offers if offer.error is not None),
     )
+
+
+def refuse_without_workers(name: str, planned: PlannedLoad) -> None:
+    """Refuse a load that does not fit while a worker cannot be used.
+
+    Raises:
+        NetworkError: names the worker.
+    """
+    if planned.plan is not None and not planned.plan.fits and planned.away:
+        first = planned.away[0]
+        raise NetworkError(f"{name} does not fit here, and {first.message}", hint=first.hint)
 
 
 def plan_over_workers(

@@ -31,7 +31,7 @@ from localrun.supervisor.runner_process import start_runner
 from localrun.supervisor.slots.request_queue import PendingLoad, PendingRequest, RequestHandle
 from localrun.supervisor.slots.slot import PoolNames, Slot
 from localrun.supervisor.status import LoadHistory, ModelState, failed_status, slot_status
-from localrun.supervisor.worker_offers import NO_OFFERS
+from localrun.supervisor.worker_offers import ServerWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from localrun.supervisor.runner_process import StartedRunner, StartProcess
     from localrun.supervisor.slots.state import SlotState
     from localrun.supervisor.status import RunningModel
-    from localrun.supervisor.worker_offers import WorkerOffers
 
 MAX_WAITING = 512
 RETRY_S = 5.0
@@ -65,7 +64,7 @@ class RunnerPool:
         memory_history: MemoryHistory | None = None,
         max_waiting: int = MAX_WAITING,
         rules: LoadRules = DEFAULT_RULES,
-        offers: WorkerOffers = NO_OFFERS,
+        workers: ServerWorkers | None = None,
         health_timeout_scale: float = 1.0,  # of the timeouts for runners that hang
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s, source="default")
@@ -84,9 +83,8 @@ class RunnerPool:
             history=memory_history or MemoryHistory(),
             free_bytes=free_bytes,
             invalidate=invalidate_devices,
-            workers=offers.ask,
         )
-        self._offers = offers
+        self._workers = workers or ServerWorkers()
         self._context = PoolContext(
             start_process=self._start_process,
             clock=clock,
@@ -95,7 +93,7 @@ class RunnerPool:
             projectors=ProjectorFailures(),
             count_load=self._count_load,
             on_action=self._on_action,
-            offers=offers,
+            workers=self._workers,
         )
         self.names = PoolNames(self._all_slots, self._context.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
@@ -208,7 +206,7 @@ class RunnerPool:
         for thread in threads:
             thread.join()
         self._context.load_queue.notify()
-        self._offers.end_ready()
+        self._workers.close()
         self._starter.shutdown()
 
     def settle(self) -> None:

@@ -45,11 +45,8 @@ def plan(
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-    offers = WorkerOffers(check_workers(worker or settings.workers))
-    try:
+    with WorkerOffers(check_workers(worker or settings.workers)) as offers:
         memory_plan = plan_memory(workspace, model, query, devices, offers.ask)
-    finally:
-        offers.end_ready()
     output = Output(as_json=as_json)
     show_plan(memory_plan, output)
     if not as_json and (computes := describe_device(device, os.environ)):

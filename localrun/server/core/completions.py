@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
-    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import Event
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
@@ -54,10 +54,10 @@ class Completions:
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
-        files: AddressedFiles,
+        media: AddressedMedia,
     ) -> None:
-        """``files`` fetches what a prompt names by its address."""
-        self._files = files
+        """``media`` fetches what a prompt names by its address."""
+        self._media = media
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -70,7 +70,11 @@ class Completions:
                 before `AnswerStarted`), or the runner or the engine of a remote model fails.
         """
         begun = time.monotonic()
-        async with self._bridge.submitted(partial(self._prepare, request)) as events:
+        prompt, num_answers = request.generation.prompt, request.num_answers
+        async with (
+            self._media.fetched(prompt, request.model, num_answers),
+            self._bridge.submitted(partial(self._prepare, request)) as events,
+        ):
             found_s = time.monotonic() - begun
             if isinstance(events, RemoteCompletion):
                 async with contextlib.aclosing(self._remotes.stream(events, found_s)) as replies:
@@ -137,7 +141,7 @@ class Completions:
     def _prepare(self, request: CompletionRequest) -> PoolRequest | RemoteCompletion:
         model = self._find_model(request.model)
         check_can_answer(model)
-        check_media(request.generation.prompt, model, self._files)
+        check_media(request.generation.prompt, model)
         if model.remote is not None:
             return self._remotes.prepare(model, request)
         recipe = model.recipe

@@ -70,7 +70,7 @@ def create_pool(
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.runner_process import start_runner
-    from localrun.supervisor.worker_offers import WorkerOffers
+    from localrun.supervisor.worker_offers import ServerWorkers
     from localrun.workers.command import parse_commands
 
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
@@ -82,7 +82,7 @@ def create_pool(
         memory_history=MemoryHistory(settings.needs_file),
         max_waiting=settings.max_queue,
         rules=settings.loads,
-        offers=WorkerOffers(parse_commands(settings.workers)),
+        workers=ServerWorkers(parse_commands(settings.workers)),
     )
     LoadedNames(pool, models).start_watch()
     return pool

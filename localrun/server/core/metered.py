@@ -21,9 +21,9 @@ from localrun.server.core.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import Finished
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.metrics import Metrics
     from localrun.server.core.remotes import Remotes
     from localrun.services.stored_model import StoredModel
@@ -37,13 +37,13 @@ class MeteredCompletions(Completions):
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
-        files: AddressedFiles,
+        media: AddressedMedia,
         metrics: Metrics,
         *,
         logs_prompts: bool = False,
     ) -> None:
         self._labels = ModelLabels(find_model)
-        super().__init__(bridge, self._labels.find, remotes, files)
+        super().__init__(bridge, self._labels.find, remotes, media)
         self._metrics = metrics
         self._logs_prompts = logs_prompts
 

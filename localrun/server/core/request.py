@@ -29,6 +29,7 @@ class CompletionRequest:
     overflow: OverflowPolicy | None = None
     default_overflow: OverflowPolicy | None = None  # if the recipe sets none either
     num_keep: int | None = None  # in place of the policy's
+    num_answers: int = 1  # to the same request, this one included
     choice: int = 0  # index among the answers to one request: each has its own seed
     keeps_thoughts: bool = False  # in the text of the answer, with their tags
 

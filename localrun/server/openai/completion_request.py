@@ -84,7 +84,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
     requests = [
         choice
         for prompt in prompts
-        for choice in choices_of(_with_prompt(fields, request, prompt), count)
+        for choice in choices_of(_with_prompt(fields, request, prompt), count, len(prompts))
     ]
     return CompletionCall(requests=tuple(requests), streaming=streaming, num_choices=count)
 

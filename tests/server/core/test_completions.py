@@ -15,6 +15,7 @@ from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.bridge import Bridge
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
+from localrun.server.core.media import AddressedMedia
 from localrun.server.core.remotes import Remotes
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
 from localrun.settings import Settings
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 def completions() -> Iterator[Completions]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     remotes = Remotes(Settings(log_dir=Path("/nowhere")), {})
-    yield Completions(Bridge(pool), FakeCatalogue().find_model, remotes, AddressedFiles(()))
+    find_model = FakeCatalogue().find_model
+    media = AddressedMedia(AddressedFiles(()), find_model)
+    yield Completions(Bridge(pool), find_model, remotes, media)
     pool.close()
 
 

@@ -9,6 +9,7 @@ So the figures are those of verification and of the policy, and the rate is exac
     plain     tokens per second without drafts
     drafts    with them, and the ratio to plain
     limit     the best ratio of any fixed draft length at that rate, from measured times of steps
+    accepted  share of all draft tokens; below the rate, since none behind a wrong one is accepted
 
 A rate of 0 shows what drafts cost that are never accepted.
 """
@@ -105,7 +106,7 @@ class Run:
     """Figures of one run."""
 
     tokens_per_s: float
-    acceptance: float  # of the verified draft tokens up to the first wrong one
+    acceptance: float  # accepted share of all draft tokens, those behind a wrong one included
     step_s: float  # mean
 
 

@@ -58,12 +58,7 @@ def write_model(
     _describe(writer, shape, figures or {})
     writer.add_file_type(llama_type)
     add_tokenizer(writer, tokenizer)
-    for name, tensor in tensors.items():
-        if tensor.ndim == 1:
-            writer.add_tensor(gguf_name(name), tensor.astype(np.float32))
-        else:
-            data = gguf.quants.quantize(tensor.astype(np.float32), matrix_type)
-            writer.add_tensor(gguf_name(name), data, raw_dtype=matrix_type)
+    add_tensors(writer, {gguf_name(name): t for name, t in tensors.items()}, matrix_type)
     finish(writer)
 
 
@@ -138,15 +133,24 @@ def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_chat_template(TEMPLATE_FILE.read_text())
 
 
-def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) -> None:
-    writer.add_name("guide")
-    writer.add_description(
-        "The model that comes with localrun; trained from scratch by scripts/train-guide."
-    )
-    writer.add_license("MIT")
+def add_tensors(
+    writer: gguf.GGUFWriter, tensors: Tensors, matrix_type: gguf.GGMLQuantizationType
+) -> None:
+    """Add tensors by llama.cpp's names; vectors stay float32."""
+    for name, tensor in tensors.items():
+        values = tensor.astype(np.float32)
+        if tensor.ndim == 1:
+            writer.add_tensor(name, values)
+        else:
+            data = gguf.quants.quantize(values, matrix_type)
+            writer.add_tensor(name, data, raw_dtype=matrix_type)
+
+
+def describe_shape(writer: gguf.GGUFWriter, shape: Shape, num_blocks: int) -> None:
+    """Add the dimensions of a network with so many layers."""
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
-    writer.add_block_count(shape.layers)
+    writer.add_block_count(num_blocks)
     writer.add_feed_forward_length(shape.feed_forward)
     writer.add_head_count(shape.heads)
     writer.add_head_count_kv(shape.kv_heads)
@@ -154,6 +158,15 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) 
     writer.add_value_length(shape.head)
     writer.add_layer_norm_rms_eps(shape.norm_epsilon)
     writer.add_rope_freq_base(shape.rope_base)
+
+
+def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) -> None:
+    writer.add_name("guide")
+    writer.add_description(
+        "The model that comes with localrun; trained from scratch by scripts/train-guide."
+    )
+    writer.add_license("MIT")
+    describe_shape(writer, shape, shape.layers)
     writer.add_vocab_size(shape.vocab)
     for skill, share in figures.items():
         writer.add_float32(f"guide.eval.{skill}", share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,15 +16,16 @@ from guide.sample import Split
 from guide.text import render, train_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from tokenizers import Tokenizer
+    from torch import nn
 
 WARM_UP = 0.02  # shares of the run: the rate rises, stays, and falls to zero
 COOL_DOWN = 0.4
 TOKENIZER_SAMPLES = 40_000
-CHUNK_SAMPLES = 24_000  # conversations made, tokenized and sorted by length at a time
+REPORT_STEPS = 50  # from one line of progress to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class Plan:
     peak: float = 1.0  # of the optimizer's rates; less to go on from trained weights
     batch_tokens: int = 8192
     seed: int = 1
+    corpus_seed: int = 1000  # added to the seed: other trainings see other conversations
+    chunk_samples: int = 24_000  # made, tokenized and sorted by length at a time
 
 
 def fit_tokenizer(seed: int) -> Tokenizer:
@@ -59,28 +61,49 @@ def train(
 ) -> Guide:
     """Train a network, new or trained before, and return it."""
     network = network.to(device)
+
+    def loss(ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            return network.loss(ids.to(device), weights.to(device))
+
+    optimize(network, training_batches(tokenizer, plan), loss, plan, report)
+    return network
+
+
+def training_batches(
+    tokenizer: Tokenizer, plan: Plan
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (ids, weights) of all conversations of a plan."""
+    for chunk, first in enumerate(range(0, plan.samples, plan.chunk_samples)):
+        count = min(plan.chunk_samples, plan.samples - first)
+        seed = plan.seed + plan.corpus_seed + chunk
+        rows = tokenize(corpus.samples(seed, Split.TRAIN, count), tokenizer)
+        yield from batches(rows, plan.batch_tokens, plan.seed + chunk)
+
+
+def optimize(
+    network: nn.Module,
+    made: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    plan: Plan,
+    report: Callable[[str], None],
+) -> None:
+    """Take a step for each batch; ``loss_of`` maps its ids and weights to the loss."""
     optimizer = Optimizer(network)
     begun, seen, average = time.monotonic(), 0, 0.0
-    steps = itertools.count(1)
-    for chunk, first in enumerate(range(0, plan.samples, CHUNK_SAMPLES)):
-        count = min(CHUNK_SAMPLES, plan.samples - first)
-        samples = corpus.samples(plan.seed + 1000 + chunk, Split.TRAIN, count)
-        rows = tokenize(samples, tokenizer)
-        for ids, weights in batches(rows, plan.batch_tokens, plan.seed + chunk):
-            loss = _loss(network, ids.to(device), weights.to(device))
-            loss.backward()
-            optimizer.step(plan.peak * rate(min(1.0, seen / plan.samples)))
-            seen += len(ids)
-            average = loss.item() if average == 0 else 0.98 * average + 0.02 * loss.item()
-            step = next(steps)
-            if step % 50 == 0:
-                minutes = (time.monotonic() - begun) / 60
-                left = minutes * (plan.samples / seen - 1)
-                report(
-                    f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  "
-                    f"{minutes:.1f} min, {left:.1f} left"
-                )
-    return network
+    for step, (ids, weights) in enumerate(made, 1):
+        loss = loss_of(ids, weights)
+        loss.backward()
+        optimizer.step(plan.peak * rate(min(1.0, seen / plan.samples)))
+        seen += len(ids)
+        average = loss.item() if average == 0 else 0.98 * average + 0.02 * loss.item()
+        if step % REPORT_STEPS == 0:
+            minutes = (time.monotonic() - begun) / 60
+            left = minutes * (plan.samples / seen - 1)
+            report(
+                f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  "
+                f"{minutes:.1f} min, {left:.1f} left"
+            )
 
 
 def rate(progress: float) -> float:
@@ -90,13 +113,8 @@ def rate(progress: float) -> float:
     return min(1.0, (1.0 - progress) / COOL_DOWN)
 
 
-def weights_of(network: Guide) -> dict[str, np.ndarray]:
+def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
     """Return all weights as float32 by Hugging Face's names without ``model.``."""
     return {
         name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
     }
-
-
-def _loss(network: Guide, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
-        return network.loss(ids, weights)

@@ -147,7 +147,8 @@ function newConversation() {
   return new Conversation(names.includes(last) ? last : names.find((name) => page.loaded.some((one) => one.name === name)) ?? names[0] ?? "");
 }
 
-/** Follow what the terminal and other windows write, while this one is seen. */
+/** Follow what the terminal and other windows write, while this one is seen. The first list comes
+ * after the first revision, so that nothing is missed between the two. */
 async function followChanges() {
   let revision = "";
   for (;;) {
@@ -155,10 +156,10 @@ async function followChanges() {
     try {
       const wait = revision === "" ? 0 : WAIT_S;
       const found = await get(`/api/localrun/chats/changes${query({ since: revision, wait_s: wait })}`);
-      if (found.revision !== revision && revision !== "") await takeChanges();
+      if (found.revision !== revision) await takeChanges();
       revision = found.revision;
     } catch (error) {
-      if (error.status === 403 || error.status === 400) return;
+      if (error.status === 403 || error.status === 400) return sidebar.load();
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
@@ -224,6 +225,5 @@ const theme = stored("theme", null);
 if (theme) document.documentElement.dataset.theme = theme;
 const sidebar = new Sidebar(page);
 document.querySelector("#sidebar .brand").append(iconButton("close", "Close", () => page.toggleSidebar(false), { class: "quiet only-narrow end" }));
-const begun = page.loadModels().catch((error) => notify(error.message, "error"));
-sidebar.load();
-begun.then(route).then(followChanges);
+page.loadModels().catch((error) => notify(error.message, "error")).then(route);
+followChanges();

@@ -13,6 +13,7 @@ const NEAR_END = 80;  // pixels
 const NUM_AT_ONCE = 60;  // messages that are rendered before somebody scrolls to them
 const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
+const STREAM = { "X-Localrun-Progress": "1", "X-Localrun-Interval-Ms": "50" };
 
 export class ChatView {
   /** `page` has `models`, `removeChat(id)`, `importChat()` and `changed()`. */
@@ -345,7 +346,7 @@ export class ChatView {
     view.begin(() => this.follow());
     if (begun) view.growing.add(begun.content);
     try {
-      for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: { "X-Localrun-Progress": "1" } })) {
+      for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: STREAM })) {
         if (part.status) view.showState(loadText(part, message.model));
         else this.take(message, view, part);
       }

@@ -116,9 +116,9 @@ export class MessageView {
 
   /** Show the end of an answer. */
   async end() {
-    this.element.removeAttribute("aria-busy");
     if (this.message.content) await this.growing.finish();
     else this.body.replaceChildren();
+    this.element.removeAttribute("aria-busy");  // from here on the browser may skip its layout
     this.growing = null;
     this.showThought();
     fill(this.calls, (this.message.tool_calls ?? []).map(callView));

@@ -233,18 +233,15 @@ def _count(rng: random.Random, shown: Sequence[str], split: Split) -> Exchange:
 def _sum(rng: random.Random, shown: Sequence[str], split: Split) -> Exchange:
     """Calculate with the number that the digits are, read from left to right."""
     a, b = int("".join(shown)), rng.randint(0, rng.choice((12, LARGEST)))
-    if rng.random() < 0.6:
-        turned = rng.random() < 0.3
-        question = _worded(rng, PLUS_THIS if turned else PLUS, split, b=b)
-        left, right = (b, a) if turned else (a, b)
-        return Exchange(
-            question=question, answer=f"{left} + {right} = {a + b}.", check=Number(a + b)
-        )
-    turned = b > a
-    question = _worded(rng, MINUS_THIS if turned else MINUS, split, b=b)
-    left, right = (b, a) if turned else (a, b)
+    is_plus = rng.random() < 0.6
+    is_turned = rng.random() < 0.3 if is_plus else b > a
+    asks = (PLUS, PLUS_THIS) if is_plus else (MINUS, MINUS_THIS)
+    question = _worded(rng, asks[is_turned], split, b=b)
+    left, right = (b, a) if is_turned else (a, b)
+    result = left + right if is_plus else left - right
+    sign = "+" if is_plus else "-"
     return Exchange(
-        question=question, answer=f"{left} - {right} = {left - right}.", check=Number(left - right)
+        question=question, answer=f"{left} {sign} {right} = {result}.", check=Number(result)
     )
 
 

@@ -17,24 +17,17 @@ import pytest
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_shift import ContextShift
-from localrun.engine.engine import Engine
-from localrun.engine.llama.library import start
-from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.params import LoadOptions as Options
-from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.mtp_context import MtpContext
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.prompt_lookup import PromptLookup
-from localrun.engine.speculation.speculator import (
-    DraftSource,
-    ForcedTokens,
-    Speculator,
-    max_draft_length,
-)
+from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator
+from tests.engine.speculation.running import drafts_of, generate, loaded
 from tests.engine.tiny import full_attention
 from tests.translation.more_models import qwen35
 
@@ -42,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Sequence as Sequences
     from pathlib import Path
+
+    from localrun.engine.llama.model import Model
 
 NUM_REQUESTS = int(os.environ.get("LOCALRUN_TEST_DRAFTS", "30"))
 TOGETHER = 3
@@ -53,7 +48,6 @@ GRAMMARS = (
     ConstraintSpec(kind=ConstraintKind.REGEX, text="[a-z ]{4,40}"),
     ConstraintSpec(kind=ConstraintKind.REGEX, text='\\{"temperature": [0-9]{2}, "unit": "c"\\}'),
 )
-native_log = start()
 
 
 @dataclass(frozen=True)
@@ -72,13 +66,7 @@ def kind(
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
     is_hybrid = request.param != "full attention"
     (qwen35 if is_hybrid else full_attention)(path, guide_path)
-    model = load_model(
-        [path],
-        native_log=native_log,
-        num_gpu_layers=0,
-        has_mtp=is_hybrid,
-        on_progress=lambda _: None,
-    )
+    model = loaded(path, has_mtp=is_hybrid)
     limits = SchedulerLimits(
         num_slots=SLOTS, num_cells=CELLS, num_drafts=16, num_rollback=2 if is_hybrid else 0
     )
@@ -127,9 +115,7 @@ class AtRandom(Speculator):
         drafts: dict[Sequence, tuple[int, ...]] = {}
         for seq in decoding:
             source = self._rng.choice(self._sources)
-            length = min(self._rng.randint(0, self._longest), max_draft_length(seq))
-            if length > 0 and source.acceptance(seq) is not None:
-                drafts |= source.drafts({seq: length})
+            drafts |= drafts_of(source, [seq], self._rng.randint(0, self._longest))
         return drafts
 
 
@@ -173,19 +159,8 @@ def sampling(rng: random.Random) -> SamplingParams:
 def run(kind: Kind, sequences: list[Sequence], speculation: Speculator | None = None) -> None:
     layers = next((s for s in _sources(speculation) if isinstance(s, MtpLayers)), None)
     context = LlamaContext(kind.model, kind.limits, num_threads=1, options=EXACT, mtp=layers)
-    cache = context.open_cache()
-    engine = Engine(
-        context,
-        Scheduler(kind.limits, cache),
-        pieces=kind.model.pieces,
-        eog=kind.model.eog,
-        speculation=speculation,
-    )
-    for seq in sequences:
-        engine.submit(seq)
-    while engine.has_work:
-        engine.step()
-    cache.clear()
+    eog = kind.model.eog
+    generate(kind.model, context, kind.limits, sequences, speculation=speculation, eog=eog)
     assert context.num_holders == 0
     assert context.num_samplers == 0
     context.close()
@@ -214,6 +189,23 @@ def is_same(one: Sequence, other: Sequence) -> bool:
     )
 
 
+@dataclass
+class Counts:
+    """Requests, those whose answer was not the same, and draft tokens."""
+
+    requests: int = 0
+    different: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+    def add(self, plain: list[Sequence], drafted: list[Sequence]) -> None:
+        self.requests += len(plain)
+        self.different += sum(not is_same(*pair) for pair in zip(plain, drafted, strict=True))
+        self.accepted += sum(seq.num_accepted for seq in drafted)
+        self.rejected += sum(seq.num_drafted - seq.num_accepted for seq in drafted)
+
+
+@pytest.mark.timeout(300 + NUM_REQUESTS)
 def test_random_requests_have_the_same_answer_with_drafts(kind: Kind) -> None:
     grammars = GrammarCompiler(kind.model)
     rng = random.Random(NUM_REQUESTS)  # noqa: S311 - only a test
@@ -222,21 +214,19 @@ def test_random_requests_have_the_same_answer_with_drafts(kind: Kind) -> None:
     if kind.mtp is not None:
         sources += [MtpLayers(kind.mtp, SLOTS), oracle]
     speculation = AtRandom(sources, kind.limits, rng)
-    num_done = num_different = num_accepted = num_rejected = 0
+    counts = Counts()
 
-    while num_done < NUM_REQUESTS:
-        plain = requests(kind.model, grammars, num_done)
-        drafted = requests(kind.model, grammars, num_done)
+    while counts.requests < NUM_REQUESTS:
+        plain = requests(kind.model, grammars, counts.requests)
+        drafted = requests(kind.model, grammars, counts.requests)
         run(kind, plain)
         oracle.answers = {
             seq.request_id: seq.tokens[seq.num_prompt :] for seq in plain if not seq.num_dropped
         }
         run(kind, drafted, speculation)
-        num_different += sum(not is_same(*pair) for pair in zip(plain, drafted, strict=True))
-        num_accepted += sum(seq.num_accepted for seq in drafted)
-        num_rejected += sum(seq.num_drafted - seq.num_accepted for seq in drafted)
-        num_done += len(plain)
+        counts.add(plain, drafted)
 
-    assert num_different <= max(1, MAX_DIFFERENT * num_done)
-    assert num_accepted > num_done
-    assert num_rejected > num_done
+    print(counts)  # noqa: T201 - for who runs many: `-rP` shows it
+    assert counts.different <= max(1, MAX_DIFFERENT * counts.requests)
+    assert counts.accepted > counts.requests
+    assert counts.rejected > counts.requests

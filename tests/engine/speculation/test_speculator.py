@@ -11,20 +11,13 @@ from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_shift import ContextShift
-from localrun.engine.engine import Engine
-from localrun.engine.llama.library import start
-from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
-from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
+from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.prompt_lookup import PromptLookup
-from localrun.engine.speculation.speculator import (
-    DraftSource,
-    ForcedTokens,
-    Speculator,
-    max_draft_length,
-)
+from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator
+from tests.engine.speculation.running import drafts_of, generate, loaded
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:
@@ -32,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
     from pathlib import Path
 
+    from localrun.engine.llama.model import Model
+
 LIMITS = SchedulerLimits(num_slots=4, num_cells=2048, num_drafts=32)
 GREEDY = SamplingParams(temperature=0)
 NEAR_TIE = 0.02  # of logits: steps of other widths add in another order
 NEW = 48
 THINGS = ("one two three", "the sea", "a list of colours", "memory", "how to stop a model", "7 + 8")
 QUESTIONS = [f"{verb} {thing}" for verb in ("Repeat:", "Explain", "Write") for thing in THINGS]
-native_log = start()
 
 
 class Always(Speculator):
@@ -50,20 +44,10 @@ class Always(Speculator):
         self._length = length
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
-        room = {seq: max_draft_length(seq) for seq in decoding}
-        counts = {
-            seq: min(self._length, room[seq])
-            for seq in decoding
-            if room[seq] > 0 and self._source.acceptance(seq) is not None
-        }
-        return self._source.drafts(counts) if counts else {}
+        return drafts_of(self._source, decoding, self._length)
 
     def retire(self, seq: Sequence) -> None:
         self._source.retire(seq)
-
-
-def loaded(path: Path) -> Model:
-    return load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -100,20 +84,7 @@ def run(
     model: Model, context: LlamaContext, *sequences: Sequence, speculation: Speculator | None = None
 ) -> None:
     """Generate without an end, as long as each may get."""
-    cache = context.open_cache()
-    engine = Engine(
-        context,
-        Scheduler(LIMITS, cache),
-        pieces=model.pieces,
-        eog=frozenset(),
-        speculation=speculation,
-    )
-    for seq in sequences:
-        engine.submit(seq)
-    while engine.has_work:
-        engine.step()
-    cache.clear()
-    assert cache.num_used_cells == 0
+    generate(model, context, LIMITS, sequences, speculation=speculation)
 
 
 def gap(context: LlamaContext, before: list[int], tokens: tuple[int, int]) -> float:

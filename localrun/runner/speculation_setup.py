@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
+from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
@@ -25,6 +26,7 @@ from localrun.engine.speculation.speculator import (
     Speculator,
 )
 from localrun.engine.threads import useful_threads
+from localrun.errors import LoadError
 from localrun.hardware.mtp import MTP_ROLLBACK
 
 if TYPE_CHECKING:
@@ -117,13 +119,18 @@ class SpeculationSetup:
     def _open_draft_model(
         self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog
     ) -> list[DraftSource]:
-        """Load the draft model; return no source, after a warning, if it does not match."""
-        model = load_model(
-            [Path(path) for path in load.draft_paths],
-            native_log=native_log,
-            num_gpu_layers=0 if load.workers else load.num_gpu_layers,
-            on_progress=lambda _: None,
-        )
+        """Load the draft model; return no source, after a warning, if it does not match.
+
+        Raises:
+            LoadError: it does not load, and somebody named it.
+        """
+        try:
+            model = _load_draft_model(load, native_log)
+        except LoadError as error:
+            if load.requires_draft:
+                raise
+            _log.warning("the draft model is not used: %s", error.message)
+            return []
         reason = incompatibility(target, model)
         if reason is not None:
             _log.warning("the draft model is not used: %s", reason)
@@ -141,3 +148,18 @@ class SpeculationSetup:
         return [
             DraftModel(self._context, cache, draft_limits.step_tokens, num_vocab=model.num_vocab)
         ]
+
+
+def _load_draft_model(load: Load, native_log: NativeLog) -> Model:
+    """Load the draft model whole: on the first card that has layers of the model, or nowhere."""
+    has_cards = load.num_gpu_layers != 0 and not load.workers
+    devices = load.options.devices
+    return load_model(
+        [Path(path) for path in load.draft_paths],
+        native_log=native_log,
+        num_gpu_layers=-1 if has_cards else 0,
+        options=LoadOptions(
+            devices=None if devices is None else devices[:1], main_gpu=load.options.main_gpu
+        ),
+        on_progress=lambda _: None,
+    )

@@ -20,6 +20,7 @@ from localrun.names.ref import ModelSource
 from localrun.remote.source import format_sources
 from localrun.services.quantizing.kept import kept_in
 from localrun.services.remotes.stored import refuse_remote
+from localrun.services.runner_models import runner_model
 from localrun.services.translating.manifests import is_translated
 from localrun.services.translating.notes import (
     NOT_TRANSLATED,
@@ -29,6 +30,7 @@ from localrun.services.translating.notes import (
 )
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
+from localrun.supervisor.draft_choice import NO_DRAFT, DraftChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +79,7 @@ class ModelFacts:
     layout: str | None  # a sentence about weights that were written for another program
     published: str | None  # digest of the manifest that its source has, if it was translated
     num_mtp_layers: int  # those that draft tokens
+    draft: DraftChoice  # draft model of its loads, if there is memory for it
 
 
 FEATURES = {  # texts in a template by the feature that they show
@@ -125,7 +128,14 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         layout=None if model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
         num_mtp_layers=_num_mtp_layers(model),
+        draft=_draft(workspace, model),
     )
+
+
+def _draft(workspace: Workspace, model: StoredModel) -> DraftChoice:
+    if model.remote is not None or "completion" not in model.details.capabilities:
+        return NO_DRAFT
+    return workspace.drafts.choose(runner_model(model))
 
 
 def _num_mtp_layers(model: StoredModel) -> int:

@@ -12,29 +12,39 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
 from localrun.load_rules import MAX_MODELS
-from localrun.supervisor.planning import DEFAULT_RULES, plan_load
-from localrun.supervisor.reservations import Reservations, without_models
+from localrun.supervisor.planning import DEFAULT_RULES, refuse_without_workers
+from localrun.supervisor.reservations import Reservations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localrun.hardware.device import Device
+    from localrun.hardware.plan import LoadPlan
     from localrun.load_rules import LoadRules
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import DeviceMemory, Reservation
     from localrun.supervisor.slots.contents import SlotLoad
     from localrun.supervisor.slots.state import SlotState
+    from localrun.supervisor.worker_offers import WorkerOffers
 
 MEMORY_FACTOR = 1.2  # a model's memory relative to its file, roughly, if there is no plan
 POLL_S = 0.25  # other programs can free memory, too
 MIN_RESIDENCE_S = 2.0  # of a busy model before it drains for others
 RESIDENCE_LOADS = 4  # and this many times the seconds that its load took
 MIN_LOAD_S = 0.1  # for eviction: faster loads cost the same
+
+
+class Admission(Enum):
+    """When a load is admitted."""
+
+    NOW = auto()
+    AFTER_EVICTION = auto()
+    LATER = auto()  # another load is under way, or memory is about to be free
 
 
 class LoadQueue:
@@ -68,7 +78,7 @@ class LoadQueue:
         self.notify()
 
     def reserve(
-        self, slot: SlotState, model: RunnerModel, num_ctx: int | None
+        self, slot: SlotState, model: RunnerModel, num_ctx: int | None, offers: WorkerOffers
     ) -> Reservation | None:
         """Return a reservation that may be loaded now; blocks until there is memory for it.
 
@@ -77,20 +87,20 @@ class LoadQueue:
 
         Raises:
             OverloadedError: as many models as allowed are loaded, and all of them are pinned.
+            NetworkError: no eviction helps while a worker cannot be used.
         """
         with self._first_in_queue(slot) as is_first:
             while is_first and slot.is_wanted:
-                if self._is_full(slot):
-                    self._make_room(slot, self._idle_time)
-                    continue
-                reservation = self._reservations.plan(model, num_ctx)
-                if self._reservations.conflicts(reservation):  # evicting now would gain nothing
+                is_full, evictable = self._is_full(slot), self._evictable(slot)
+                reservation = self._reservations.plan(model, num_ctx, offers, evictable)
+                admission = self._admission(reservation, slot, evictable)
+                if admission is Admission.LATER:
                     self._wait()
-                elif not self._is_short(reservation, slot):
+                elif is_full or admission is Admission.AFTER_EVICTION:
+                    self._make_room(slot, self._idle_time if is_full else self._eviction_rank)
+                else:
                     self._reservations.add(reservation)
                     return reservation
-                else:
-                    self._make_room(slot, self._eviction_rank)
         return None
 
     @contextmanager
@@ -143,35 +153,37 @@ class LoadQueue:
             self._drain_busy(slot)
             self._wait()
 
-    def _is_short(self, reservation: Reservation, slot: SlotState) -> bool:
-        """Return whether the plan would be better without models that can be evicted."""
-        evictable = [
-            other
-            for other in self._slots()
-            if other is not slot and other.loaded is not None and not other.has_pin
-        ]
-        if not (evictable or self._reservations):
-            return False
+    def _evictable(self, slot: SlotState) -> list[SlotState]:
+        """Return the slots with models that may make room, now or when they are idle."""
+        others = (other for other in self._slots() if other is not slot)
+        return [other for other in others if other.loaded is not None and not other.has_pin]
+
+    def _admission(
+        self, reservation: Reservation, slot: SlotState, evictable: list[SlotState]
+    ) -> Admission:
+        """Return when a load is admitted, for what memory is concerned.
+
+        Raises:
+            NetworkError: no eviction helps while a worker cannot be used.
+        """
+        if not slot.is_wanted or self._reservations.conflicts(reservation):
+            return Admission.LATER  # workers answer after seconds; evicting now gains nothing
         plan = reservation.planned.plan
         if plan is None:
-            return self._memory.free_bytes() < reservation.model.size_bytes * MEMORY_FACTOR
+            free_bytes, size_bytes = self._memory.free_bytes(), reservation.model.size_bytes
+            may_free = bool(evictable or self._reservations)
+            return _after_eviction(may_free and free_bytes < size_bytes * MEMORY_FACTOR)
+        best = self._reservations.plan_without(reservation, evictable) if evictable else plan
+        if best is not None and not best.fits:
+            if self._reservations or self._is_changing(slot):
+                return Admission.LATER  # more memory is about to be free, or to be evictable
+            refuse_without_workers(reservation.model.name, reservation.planned)
+            return _after_eviction(bool(evictable))
+        return _after_eviction(best is None or _is_better(best, plan))
 
-        def devices_after_eviction() -> list[Device]:
-            return [without_models(device, evictable) for device in self._reservations.devices()]
-
-        best = plan_load(
-            reservation.model,
-            reservation.num_ctx,
-            devices_after_eviction,
-            rules=self._rules,
-            workers=self._reservations.workers,
-        ).plan
-        if best is None or not plan.fits or plan.worker_bytes > best.worker_bytes:
-            return True
-        if plan.worker_bytes:
-            return False
-        is_slower = plan.split.num_gpu_layers < best.split.num_gpu_layers
-        return is_slower or plan.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
+    def _is_changing(self, slot: SlotState) -> bool:
+        """Return whether the memory of another model is about to be taken or freed."""
+        return any(other.is_changing for other in self._slots() if other is not slot)
 
     def _evict_idle(self, slot: SlotState, rank: Callable[[SlotState, SlotLoad], float]) -> bool:
         """Unload the idle model with the highest rank; return whether there was one."""
@@ -210,3 +222,17 @@ class LoadQueue:
         if candidates:
             _, victim = min(candidates, key=lambda candidate: candidate[0])
             victim.drain()
+
+
+def _after_eviction(needs_eviction: bool) -> Admission:  # noqa: FBT001 - its only meaning
+    return Admission.AFTER_EVICTION if needs_eviction else Admission.NOW
+
+
+def _is_better(best: LoadPlan, plan: LoadPlan) -> bool:
+    """Return whether a plan that fits is worth an eviction."""
+    if not plan.fits or plan.worker_bytes > best.worker_bytes:
+        return True
+    if plan.worker_bytes:
+        return False
+    is_slower = plan.split.num_gpu_layers < best.split.num_gpu_layers
+    return is_slower or plan.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)

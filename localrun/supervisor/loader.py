@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, LoadError, LocalrunError, NetworkError
+from localrun.errors import IntegrityError, LoadError, LocalrunError
 from localrun.gguf.header import read_header
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.slots.contents import SlotLoad
-from localrun.supervisor.worker_offers import NO_OFFERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
     from localrun.supervisor.health import CrashBackoff
     from localrun.supervisor.load_queue import LoadQueue
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.planning import PlannedLoad
     from localrun.supervisor.projector_failures import ProjectorFailures
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slots.request_queue import PendingRequest
     from localrun.supervisor.slots.state import SlotState
-    from localrun.supervisor.worker_offers import WorkerOffers
+    from localrun.supervisor.worker_offers import ServerWorkers, WorkerOffers
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ class PoolContext:
     projectors: ProjectorFailures
     count_load: Callable[[str], None]  # called with the name after each load
     on_action: Callable[[], None]  # called before each action of a worker
-    offers: WorkerOffers = NO_OFFERS
+    workers: ServerWorkers
 
 
 class _LoadAbortedError(Exception):
@@ -62,13 +60,13 @@ class ModelLoader:
 
     def load(self) -> None:
         """Load for all requests that wait, in place of the present runner."""
-        state = self._state
+        state, offers = self._state, self._context.workers.offers()
         try:
             self.unload()
             requests = state.waiting_requests()
             if requests:
                 num_ctx = max(request.num_ctx or 0 for request in requests) or None
-                self._load_for(requests[0], num_ctx)
+                self._load_for(requests[0], num_ctx, offers)
         except _LoadAbortedError:
             _log.info("the load of %s was aborted", state.loading_name)
         except LocalrunError as error:
@@ -77,7 +75,7 @@ class ModelLoader:
             self._fail(LoadError(f"a runner cannot be started: {error.strerror or error}"))
         finally:
             state.end_load()
-            self._context.offers.end_ready()
+            offers.end()
 
     def unload(self) -> None:
         """End the runner, if any."""
@@ -97,10 +95,10 @@ class ModelLoader:
             self._record_projector(runner)
         self.unload()
 
-    def _load_for(self, first: PendingRequest, num_ctx: int | None) -> None:
+    def _load_for(self, first: PendingRequest, num_ctx: int | None, offers: WorkerOffers) -> None:
         context, state = self._context, self._state
         context.crashes.check(state.key)
-        reservation = context.load_queue.reserve(state, first.model, num_ctx)
+        reservation = context.load_queue.reserve(state, first.model, num_ctx, offers)
         if reservation is None:
             return  # no request waits any more
         with reservation:
@@ -114,7 +112,6 @@ class ModelLoader:
         if cache_note:
             _log.warning("%s keeps a KV cache of f16: %s", name, cache_note)
         if plan is not None and not plan.fits:
-            _refuse_without_workers(name, reservation.planned)
             _log.warning("%s may not fit: %s", name, "; ".join(plan.advice))
         started_at = self._context.clock()
         try:
@@ -126,7 +123,7 @@ class ModelLoader:
 
     def _run(self, reservation: Reservation, first: PendingRequest, started_at: float) -> None:
         state, planned = self._state, reservation.planned
-        workers = self._context.offers.take(planned.load.workers)
+        workers = reservation.offers.take(planned.load.workers)
         try:
             runner = Runner(self._context.start_process, state.notify, workers)
         except BaseException:
@@ -181,17 +178,6 @@ class ModelLoader:
     def _fail(self, error: LocalrunError) -> None:
         for request in self._state.fail_load():
             request.fail(error)
-
-
-def _refuse_without_workers(name: str, planned: PlannedLoad) -> None:
-    """Refuse a load that does not fit here while a worker cannot be used.
-
-    Raises:
-        NetworkError: names the worker.
-    """
-    if planned.away:
-        first = planned.away[0]
-        raise NetworkError(f"{name} does not fit here, and {first.message}", hint=first.hint)
 
 
 def named_error(error: LoadError, model: RunnerModel) -> LoadError:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Detokenize, Generate, Tokenize
 from localrun.supervisor.devices import available_bytes, only_processor
+from localrun.supervisor.draft_choice import recipe_draft
 from localrun.supervisor.health import CrashBackoff, HealthMonitor
 from localrun.supervisor.load_queue import LoadQueue
 from localrun.supervisor.loader import PoolContext
@@ -31,20 +32,20 @@ from localrun.supervisor.runner_process import start_runner
 from localrun.supervisor.slots.request_queue import PendingLoad, PendingRequest, RequestHandle
 from localrun.supervisor.slots.slot import PoolNames, Slot
 from localrun.supervisor.status import LoadHistory, ModelState, failed_status, slot_status
-from localrun.supervisor.worker_offers import NO_OFFERS
+from localrun.supervisor.worker_offers import ServerWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.load_rules import LoadRules
     from localrun.runner.messages import Submitted
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink
     from localrun.supervisor.runner_process import StartedRunner, StartProcess
     from localrun.supervisor.slots.state import SlotState
     from localrun.supervisor.status import RunningModel
-    from localrun.supervisor.worker_offers import WorkerOffers
 
 MAX_WAITING = 512
 RETRY_S = 5.0
@@ -65,7 +66,8 @@ class RunnerPool:
         memory_history: MemoryHistory | None = None,
         max_waiting: int = MAX_WAITING,
         rules: LoadRules = DEFAULT_RULES,
-        offers: WorkerOffers = NO_OFFERS,
+        workers: ServerWorkers | None = None,
+        drafts: Drafts = recipe_draft,
         health_timeout_scale: float = 1.0,  # of the timeouts for runners that hang
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s, source="default")
@@ -84,9 +86,9 @@ class RunnerPool:
             history=memory_history or MemoryHistory(),
             free_bytes=free_bytes,
             invalidate=invalidate_devices,
-            workers=offers.ask,
+            drafts=drafts,
         )
-        self._offers = offers
+        self._workers = workers or ServerWorkers()
         self._context = PoolContext(
             start_process=self._start_process,
             clock=clock,
@@ -95,7 +97,7 @@ class RunnerPool:
             projectors=ProjectorFailures(),
             count_load=self._count_load,
             on_action=self._on_action,
-            offers=offers,
+            workers=self._workers,
         )
         self.names = PoolNames(self._all_slots, self._context.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
@@ -208,7 +210,7 @@ class RunnerPool:
         for thread in threads:
             thread.join()
         self._context.load_queue.notify()
-        self._offers.end_ready()
+        self._workers.close()
         self._starter.shutdown()
 
     def settle(self) -> None:

@@ -1,21 +1,23 @@
 """Reservations of device memory: loads under way, and the memory that they leave for other loads.
 
 A reservation holds its devices from its admission to the end of the load; loads on the same device
-never overlap. Counts the memory of loaded models as their runners report it, because the system
-counts mapped weights as free.
+never overlap.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from localrun.supervisor.devices import available_bytes
+from localrun.supervisor.draft_choice import recipe_draft
+from localrun.supervisor.model_memory import beside_models, without_models
 from localrun.supervisor.planning import (
     DEFAULT_RULES,
     RETRY_TIGHTNESS,
-    no_workers,
     plan_load,
+    refuse_without_workers,
     smaller_load,
 )
 
@@ -28,11 +30,12 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.load_rules import LoadRules
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.planning import Devices, PlannedLoad, Workers
+    from localrun.supervisor.planning import Devices, PlannedLoad
     from localrun.supervisor.slots.state import SlotState
-    from localrun.supervisor.worker_offers import WorkerOffer
+    from localrun.supervisor.worker_offers import WorkerOffer, WorkerOffers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class DeviceMemory:
     history: MemoryHistory
     free_bytes: Callable[[], int] = available_bytes  # for models without a plan
     invalidate: Callable[[], None] = lambda: None  # drops what was measured of free memory
-    workers: Workers = no_workers
+    drafts: Drafts = recipe_draft  # chooses the draft model of a load
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,6 +57,8 @@ class Reservation:
     model: RunnerModel
     num_ctx: int | None
     owner: Reservations
+    offers: WorkerOffers
+    tightness: float  # share of the free memory that was planned
     devices: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -62,9 +67,13 @@ class Reservation:
     def shrink(self, error: LocalrunError) -> bool:
         """Replace the plan by a smaller one after a load failed; return False if none helps.
 
-        The next plans for this model remember it.
+        The next plans for this model remember it, unless a worker's memory was short: the history
+        is about this machine.
+
+        Raises:
+            NetworkError: none helps while a worker cannot be used.
         """
-        owner = self.owner
+        owner, was_here = self.owner, not _names_worker(error, self.planned)
         owner.release(self)  # its own share counts as free for the smaller plan
         smaller = smaller_load(
             self.model,
@@ -73,11 +82,14 @@ class Reservation:
             self.planned,
             error,
             rules=owner.rules,
-            workers=owner.workers,
+            workers=functools.partial(owner.workers, self.offers),
+            drafts=owner.drafts,
         )
         if smaller is None:
             return False
-        owner.history.remember(self.model, owner.devices(), RETRY_TIGHTNESS)
+        refuse_without_workers(self.model.name, smaller)
+        if was_here:
+            owner.history.remember(self.model, owner.devices(), RETRY_TIGHTNESS)
         self.planned = smaller
         owner.add(self)
         return True
@@ -109,6 +121,7 @@ class Reservations:
         self.rules = rules
         self._memory = memory
         self.history = memory.history
+        self.drafts = memory.drafts
         self._slots = slots
         self._changed = changed
         self._active: list[Reservation] = []
@@ -116,18 +129,59 @@ class Reservations:
     def __len__(self) -> int:
         return len(self._active)
 
-    def plan(self, model: RunnerModel, num_ctx: int | None) -> Reservation:
-        """Return a reservation for what is free now, without holding the devices."""
+    def plan(
+        self,
+        model: RunnerModel,
+        num_ctx: int | None,
+        offers: WorkerOffers,
+        evictable: list[SlotState],
+    ) -> Reservation:
+        """Return a reservation for what is free now, without holding the devices.
+
+        Workers are asked if the model would not fit without the models of ``evictable`` slots.
+        """
         tightness = self.history.tightness(model, self._memory.devices)
-        planned = plan_load(
-            model,
-            num_ctx,
-            self.devices,
+        plan = functools.partial(plan_load, model, num_ctx, tightness=tightness, rules=self.rules)
+
+        def workers() -> list[WorkerOffer]:
+            if evictable:
+                best_here = plan(lambda: self._devices_without(evictable)).plan
+                if best_here is None or best_here.fits:
+                    return []
+            return self.workers(offers)
+
+        return Reservation(
+            planned=plan(self.devices, workers=workers, drafts=self.drafts),
+            model=model,
+            num_ctx=num_ctx,
+            owner=self,
+            offers=offers,
             tightness=tightness,
-            rules=self.rules,
-            workers=self.workers,
         )
-        return Reservation(planned=planned, model=model, num_ctx=num_ctx, owner=self)
+
+    def plan_without(self, reservation: Reservation, slots: list[SlotState]) -> LoadPlan | None:
+        """Return the plan of a reservation as it would be without the models of these slots.
+
+        Their memory on workers counts only if the model does not fit otherwise: else two models
+        that fit beside each other would evict each other to use fewer workers.
+        """
+        plan = reservation.planned.plan
+        freed_on_workers = [] if plan is not None and plan.fits else slots
+
+        def workers() -> list[WorkerOffer]:
+            return [
+                _with_devices(offer, lambda device: without_models(device, freed_on_workers))
+                for offer in self.workers(reservation.offers)
+            ]
+
+        return plan_load(
+            reservation.model,
+            reservation.num_ctx,
+            lambda: self._devices_without(slots),
+            tightness=reservation.tightness,
+            rules=self.rules,
+            workers=workers,
+        ).plan
 
     def conflicts(self, reservation: Reservation) -> bool:
         """Return whether another load holds one of the devices."""
@@ -150,37 +204,19 @@ class Reservations:
     def devices(self) -> list[Device]:
         """Return the devices with their free memory, less what other loads have reserved."""
         reserved = self._reserved_bytes()
-        devices = list(self._memory.devices())
-        used_host_bytes = sum(_host_bytes(slot) for slot in self._slots())
-        unallocated_bytes = sum(_unallocated_bytes(slot) for slot in self._slots())
-        return [
-            replace(
-                device,
-                free_bytes=max(
-                    0,
-                    _free_bytes(device, used_host_bytes, unallocated_bytes)
-                    - reserved.get(device.name, 0),
-                ),
-            )
-            for device in devices
-        ]
+        devices = beside_models(self._memory.devices(), self._slots())
+        return [_without(device, reserved) for device in devices]
 
-    def workers(self) -> list[WorkerOffer]:
+    def workers(self, offers: WorkerOffers) -> list[WorkerOffer]:
         """Return the offers of the workers, less what other loads have reserved there; blocks."""
         reserved = self._reserved_bytes()
         return [
-            replace(
-                offer,
-                devices=tuple(
-                    replace(
-                        device,
-                        free_bytes=max(0, device.free_bytes - reserved.get(device.name, 0)),
-                    )
-                    for device in offer.devices
-                ),
-            )
-            for offer in self._memory.workers()
+            _with_devices(offer, lambda device: _without(device, reserved))
+            for offer in offers.ask()
         ]
+
+    def _devices_without(self, slots: list[SlotState]) -> list[Device]:
+        return [without_models(device, slots) for device in self.devices()]
 
     def _reserved_bytes(self) -> dict[str, int]:
         """Return the bytes that loads under way have reserved, by device."""
@@ -191,50 +227,20 @@ class Reservations:
         return reserved
 
 
-def without_models(device: Device, slots: list[SlotState]) -> Device:
-    """Return a device with the free memory that it would have without these slots' models."""
-    if device.is_gpu:
-        used_bytes = sum(
-            size for slot in slots for name, size in _memory_of(slot) if name == device.name
-        )
-    else:
-        used_bytes = sum(_host_bytes(slot) for slot in slots)
-    return replace(device, free_bytes=min(device.total_bytes, device.free_bytes + used_bytes))
+def _without(device: Device, reserved: dict[str, int]) -> Device:
+    return replace(device, free_bytes=max(0, device.free_bytes - reserved.get(device.name, 0)))
 
 
-def _host_bytes(slot: SlotState) -> int:
-    """Return the bytes of the machine's own memory that a loaded model takes."""
-    loaded, runner = slot.loaded, slot.runner
-    if loaded is None or runner is None:
-        return 0
-    ready = loaded.ready
-    return ready.size_bytes - ready.size_gpu_bytes + runner.adapter_bytes
+def _with_devices(offer: WorkerOffer, change: Callable[[Device], Device]) -> WorkerOffer:
+    return replace(offer, devices=tuple(map(change, offer.devices)))
 
 
-def _memory_of(slot: SlotState) -> tuple[tuple[str, int], ...]:
-    return slot.loaded.ready.memory if slot.loaded else ()
-
-
-def _unallocated_bytes(slot: SlotState) -> int:
-    """Return the bytes of the KV cache cells in host memory that a loaded model may still take."""
-    loaded, runner = slot.loaded, slot.runner
-    plan = loaded.planned.plan if loaded is not None else None
-    if plan is None or runner is None or not runner.stats.num_cells:
-        return 0
-    stats = runner.stats
-    cache_bytes = sum(share.cell_bytes for share in plan.shares if not share.device.is_gpu)
-    return cache_bytes * (stats.num_cells - stats.num_allocated_cells) // stats.num_cells
-
-
-def _free_bytes(device: Device, used_host_bytes: int, unallocated_bytes: int) -> int:
-    """Return the free bytes of a device.
-
-    The system counts mapped weights as free because it can read them again, so the memory of the
-    loaded models is subtracted from the total. It also counts cells that have no memory yet.
-    """
-    if device.is_gpu:
-        return device.free_bytes
-    return min(device.free_bytes - unallocated_bytes, device.total_bytes - used_host_bytes)
+def _names_worker(error: LocalrunError, planned: PlannedLoad) -> bool:
+    """Return whether the error of a load names a device of a worker."""
+    shares = planned.plan.shares if planned.plan is not None else ()
+    return any(
+        share.device.worker and f"`{share.device.name}`" in error.message for share in shares
+    )
 
 
 def _device_names(plan: LoadPlan | None) -> frozenset[str]:

@@ -1,8 +1,11 @@
-"""Offers of workers: one started command for each, ready for the next load, and what it states.
+"""Offers of workers: what each worker states, from a started command that is ready for a load.
 
-A command is started when a model does not fit here. All are asked at once, so that the slowest one
-decides. A worker that does not answer counts as away for a while. What no load takes is ended with
-the load. Thread-safe.
+    ServerWorkers   starts the commands of all loads, until the server closes
+    WorkerOffers    the workers of one load: all are asked at once, so that the slowest one decides
+    TakenWorkers    the workers of one runner, which end with it
+
+A command is started when a model does not fit here. A worker that does not answer counts as away
+for a while. What a load does not take ends with the load.
 """
 
 from __future__ import annotations
@@ -12,19 +15,22 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from localrun.errors import LocalrunError, NetworkError
+from localrun.errors import LocalrunError, NetworkError, OverloadedError
 from localrun.workers.devices import worker_devices
-from localrun.workers.process import WorkerProcess
+from localrun.workers.process import GRACE_S, WorkerProcess
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
 
     from localrun.hardware.device import Device
     from localrun.workers.command import WorkerCommand
     from localrun.workers.hello import WorkerHello
+
+    StartWorker = Callable[[WorkerCommand], WorkerProcess]
 
 FRESH_S = 5.0  # other programs take a worker's memory, too
 AWAY_S = 5.0  # until a load that waits asks a worker again that did not answer
@@ -42,55 +48,115 @@ class WorkerOffer:
     error: LocalrunError | None = None
 
 
-class WorkerOffers:
-    """The workers of one server."""
+class ServerWorkers:
+    """The workers of one server; all methods are safe from any thread."""
 
     def __init__(
         self,
         commands: Sequence[WorkerCommand] = (),
         *,
-        start: Callable[[WorkerCommand], WorkerProcess] = WorkerProcess,
+        start: StartWorker = WorkerProcess,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._commands = commands
+        self._start = start
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the two below, also while a command is started
+        self._processes: list[WorkerProcess] = []
+        self._is_closed = False
+
+    def offers(self) -> WorkerOffers:
+        """Return the offers for one load."""
+        return WorkerOffers(self._commands, start=self._start_command, clock=self._clock)
+
+    def close(self) -> None:
+        """Kill all commands that run; none is started any more."""
+        with self._lock:
+            self._is_closed = True
+            processes, self._processes = self._processes, []
+        for process in processes:
+            process.kill()
+
+    def _start_command(self, command: WorkerCommand) -> WorkerProcess:
+        with self._lock:
+            if self._is_closed:
+                raise OverloadedError("the server is leaving")
+            process = self._start(command)
+            self._processes = [other for other in self._processes if other.is_alive]
+            self._processes.append(process)
+        return process
+
+
+class WorkerOffers:
+    """The workers of one load, for one thread; as a context manager it is ended."""
+
+    def __init__(
+        self,
+        commands: Sequence[WorkerCommand] = (),
+        *,
+        start: StartWorker = WorkerProcess,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands = {command.name: command for command in commands}
         self._start = start
         self._clock = clock
-        self._lock = threading.Lock()  # held while workers are asked
-        self._ready: dict[str, WorkerProcess] = {}  # commands that no load has taken
+        self._ready: dict[str, WorkerProcess] = {}  # started and not taken, also while it is asked
         self._offers: dict[str, WorkerOffer] = {}
+        self._is_aborted = False
 
     def ask(self) -> list[WorkerOffer]:
-        """Return the offers of all workers, in their order; blocks until the slowest answers."""
-        with self._lock:
-            stale = [name for name in self._commands if not self._is_fresh(name)]
-            if stale:
-                with ThreadPoolExecutor(len(stale), thread_name_prefix="ask-worker") as executor:
+        """Return the offers of all workers, in their order; blocks until the slowest answers.
+
+        Raises:
+            OverloadedError: the server is closing.
+        """
+        stale = [name for name in self._commands if not self._is_fresh(name)]
+        if stale:
+            with ThreadPoolExecutor(len(stale), thread_name_prefix="ask-worker") as executor:
+                try:
                     for offer in executor.map(self._ask, stale):
                         self._offers[offer.name] = offer
-            return [self._offers[name] for name in self._commands]
+                except BaseException:  # such as Ctrl-C: nobody waits for the slow ones
+                    self._abort()
+                    raise
+        return [self._offers[name] for name in self._commands]
 
     def take(self, names: Sequence[str]) -> TakenWorkers:
-        """Return the workers of a load, ready for llama.cpp.
+        """Return the workers of a runner, ready for llama.cpp; blocks if one has to start anew.
 
         Raises:
             NetworkError: one does not answer any more.
+            OverloadedError: the server is closing.
         """
-        taken = TakenWorkers()
-        try:
-            for name in names:
-                taken.processes.append(self._take(name))
-        except BaseException:
-            taken.end()
-            raise
+        if not names:
+            return TakenWorkers()
+        with ThreadPoolExecutor(len(names), thread_name_prefix="start-worker") as executor:
+            starts = [executor.submit(self._take, name) for name in names]
+        errors = [error for start in starts if (error := start.exception()) is not None]
+        taken = TakenWorkers(start.result() for start in starts if start.exception() is None)
+        if errors:
+            taken.end(grace_s=0.0)
+            raise errors[0]
         return taken
 
-    def end_ready(self) -> None:
-        """End the commands that no load has taken."""
-        with self._lock:
-            ready, self._ready = list(self._ready.values()), {}
-            self._offers.clear()  # the next load asks again
-        for process in ready:
-            process.end()
+    def end(self) -> None:
+        """End the commands that were not taken, in threads for which Python waits at its end."""
+        ready, self._ready = list(self._ready.values()), {}
+        self._offers.clear()
+        _end_all(ready)
+
+    def __enter__(self) -> Self:
+        """Return the offers."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the commands that were not taken."""
+        self.end()
 
     def _is_fresh(self, name: str) -> bool:
         offer = self._offers.get(name)
@@ -103,43 +169,63 @@ class WorkerOffers:
 
     def _ask(self, name: str) -> WorkerOffer:
         """Return the offer of a worker, from its waiting command or a new one."""
-        process = self._ready.pop(name, None)
-        hello: WorkerHello | None = None
-        if process is not None:
-            try:
-                hello = process.refresh()
-            except NetworkError:  # it has waited for too long
-                process.end(0.0)
         try:
-            if hello is None or process is None:
-                process, hello = self._started(name)
+            hello = self._refreshed(name) or self._started(name)
         except NetworkError as error:
             _log.warning("%s", error.message)
             return WorkerOffer(name=name, at=self._clock(), error=error)
-        self._ready[name] = process
         devices = tuple(worker_devices(name, hello))
         return WorkerOffer(name=name, at=self._clock(), hello=hello, devices=devices)
 
-    def _started(self, name: str) -> tuple[WorkerProcess, WorkerHello]:
-        process = self._start(self._commands[name])
+    def _refreshed(self, name: str) -> WorkerHello | None:
+        """Return a hello of the waiting command, None if it has ended or there is none.
+
+        Raises:
+            NetworkError: it does not answer; a new one would take as long.
+        """
+        process = self._ready.get(name)
+        if process is None:
+            return None
         try:
-            return process, process.read_hello()
+            return process.refresh()
+        except NetworkError:
+            del self._ready[name]
+            is_frozen = process.is_alive
+            process.end(0.0)
+            if is_frozen:
+                raise
+            return None
+
+    def _started(self, name: str) -> WorkerHello:
+        """Start the command; return its hello."""
+        process = self._ready[name] = self._start(self._commands[name])
+        if self._is_aborted:
+            process.kill()
+        try:
+            return process.read_hello()
         except BaseException:
+            del self._ready[name]
             process.end(0.0)
             raise
 
+    def _abort(self) -> None:
+        """Kill the commands that are asked, also those that are about to start."""
+        self._is_aborted = True
+        for process in list(self._ready.values()):
+            process.kill()
+
     def _take(self, name: str) -> WorkerProcess:
-        with self._lock:
-            process = self._ready.pop(name, None)
-            self._offers.pop(name, None)
+        self._offers.pop(name, None)
+        process = self._ready.pop(name, None)
         if process is not None:
             try:
                 process.start()
-            except NetworkError:
+            except NetworkError:  # it has ended since the plan
                 process.end(0.0)
             else:
                 return process
-        process, _ = self._started(name)
+        self._started(name)
+        process = self._ready.pop(name)
         try:
             process.start()
         except BaseException:
@@ -151,8 +237,8 @@ class WorkerOffers:
 class TakenWorkers:
     """The workers of one runner."""
 
-    def __init__(self) -> None:
-        self.processes: list[WorkerProcess] = []
+    def __init__(self, processes: Iterable[WorkerProcess] = ()) -> None:
+        self.processes = list(processes)
 
     @property
     def links(self) -> list[socket.socket]:
@@ -171,14 +257,21 @@ class TakenWorkers:
                 return process.end_reason(seen)
         return seen
 
-    def end(self) -> None:
-        """End all commands, at once; blocks."""
+    def end(self, *, grace_s: float = GRACE_S) -> None:
+        """End all commands, at once, by force after ``grace_s``; blocks."""
         processes, self.processes = self.processes, []
-        threads = [threading.Thread(target=process.end) for process in processes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+        for thread in _end_all(processes, grace_s):
             thread.join()
 
 
-NO_OFFERS = WorkerOffers()
+def _end_all(
+    processes: Sequence[WorkerProcess], grace_s: float = GRACE_S
+) -> list[threading.Thread]:
+    """Begin to end each of the commands; return a thread for each."""
+    threads = [
+        threading.Thread(target=process.end, args=(grace_s,), name="worker-end")
+        for process in processes
+    ]
+    for thread in threads:
+        thread.start()
+    return threads

@@ -116,6 +116,11 @@ class WorkerProcess:
         self._process.wait()
         self._reader.join(END_S)
 
+    def kill(self) -> None:
+        """Kill the command and its children; whoever waits for an answer sees the end."""
+        if self.is_alive:
+            kill_group(self._process)
+
     def _send(self, request: bytes) -> None:
         try:
             self.socket.sendall(request)

@@ -9,7 +9,8 @@ import pytest
 from localrun.hardware.device import Device, DeviceKind
 from localrun.runner.messages import Ready, Stats
 from localrun.supervisor.memory_history import MemoryHistory
-from localrun.supervisor.reservations import DeviceMemory, Reservations, without_models
+from localrun.supervisor.model_memory import without_models
+from localrun.supervisor.reservations import DeviceMemory, Reservations
 
 if TYPE_CHECKING:
     from localrun.supervisor.slots.state import SlotState

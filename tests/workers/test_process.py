@@ -7,6 +7,7 @@ import sys
 assert sys.platform != "win32"  # elsewhere, a command gets no socket as its stdin
 
 import shlex
+import threading
 from typing import TYPE_CHECKING
 
 import psutil
@@ -122,6 +123,19 @@ def test_a_command_that_ignores_its_end_is_killed() -> None:
     process.end(0.0)
 
     assert not process.is_alive
+
+
+def test_whoever_waits_for_a_hello_sees_that_the_command_is_killed() -> None:
+    process = started("echo up >&2; exec sleep 1000")
+    killing = threading.Timer(0.0, process.kill)
+    killing.start()
+
+    with pytest.raises(NetworkError, match="it was killed by SIGKILL"):
+        process.read_hello(HANG_S)
+
+    killing.join()
+    process.kill()  # does nothing now
+    process.end(0.0)
 
 
 def test_a_lot_of_stderr_holds_nobody_up() -> None:

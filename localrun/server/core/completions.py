@@ -29,6 +29,7 @@ from localrun.server.core.media import check_media
 from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
+from localrun.services.remotes.stored import refuse_draft
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
@@ -43,7 +44,14 @@ if TYPE_CHECKING:
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.model import KeepAlive
+    from localrun.supervisor.model import KeepAlive, RunnerModel
+
+    WithDraft = Callable[[RunnerModel, str | None], RunnerModel]
+
+
+def without_drafts(order: RunnerModel, _name: str | None) -> RunnerModel:
+    """Return what to load, whatever draft model a request names."""
+    return order
 
 
 class Completions:
@@ -55,9 +63,11 @@ class Completions:
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
         media: AddressedMedia,
+        with_draft: WithDraft = without_drafts,
     ) -> None:
         """``media`` fetches what a prompt names by its address."""
         self._media = media
+        self._with_draft = with_draft
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -102,7 +112,13 @@ class Completions:
             )
 
     async def load(
-        self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None, pins: bool = False
+        self,
+        name: str,
+        *,
+        num_ctx: int | None,
+        keep_alive: KeepAlive | None,
+        pins: bool = False,
+        draft: str | None = None,
     ) -> float:
         """Load a model without generating; return the seconds that took.
 
@@ -114,10 +130,12 @@ class Completions:
             model = self._find_model(name)
             check_can_answer(model)
             if model.remote is not None:
+                refuse_draft(model, draft)
                 return self._remotes.target(model)
             stays = keep_alive_of(model.recipe, keep_alive)
             options = RequestOptions(num_ctx=num_ctx, keep_alive=stays, pins=pins)
-            return PoolRequest(model=runner_model(model), message=None, options=options)
+            order = self._with_draft(runner_model(model), draft)
+            return PoolRequest(model=order, message=None, options=options)
 
         async with self._bridge.submitted(prepare) as events:
             if isinstance(events, EventStream):
@@ -143,6 +161,7 @@ class Completions:
         check_can_answer(model)
         check_media(request.generation.prompt, model)
         if model.remote is not None:
+            refuse_draft(model, request.draft)
             return self._remotes.prepare(model, request)
         recipe = model.recipe
         generate = Generate(
@@ -158,7 +177,7 @@ class Completions:
             model_name=model.name,
         )
         return PoolRequest(
-            model=runner_model(model),
+            model=self._with_draft(runner_model(model), request.draft),
             message=generate,
             options=RequestOptions(
                 num_ctx=request.num_ctx, keep_alive=keep_alive_of(recipe, request.keep_alive)

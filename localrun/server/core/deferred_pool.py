@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from localrun.services.models import Models
     from localrun.settings import Settings
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.runner_process import StartProcess
 
@@ -57,20 +58,22 @@ def create_pool(
     settings: Settings,
     models: Models,
     *,
+    drafts: Drafts,
     device: str,
     start: StartProcess | None,
     warm: str | None,
 ) -> RunnerPool:
     """Return the runner pool of the settings, with a watch on the names of its models.
 
-    ``start`` replaces the start of runners; ``warm`` is the socket of the warm process.
+    ``drafts`` chooses the draft model of each load, ``start`` replaces the start of runners;
+    ``warm`` is the socket of the warm process.
     """
     from localrun.server.core.loaded_names import LoadedNames
     from localrun.supervisor.devices import ChosenDevices
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.runner_process import start_runner
-    from localrun.supervisor.worker_offers import WorkerOffers
+    from localrun.supervisor.worker_offers import ServerWorkers
     from localrun.workers.command import parse_commands
 
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
@@ -82,7 +85,8 @@ def create_pool(
         memory_history=MemoryHistory(settings.needs_file),
         max_waiting=settings.max_queue,
         rules=settings.loads,
-        offers=WorkerOffers(parse_commands(settings.workers)),
+        workers=ServerWorkers(parse_commands(settings.workers)),
+        drafts=drafts,
     )
     LoadedNames(pool, models).start_watch()
     return pool

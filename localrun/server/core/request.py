@@ -24,6 +24,7 @@ class CompletionRequest:
     num_predict: int | None = None  # most tokens; negative = until the context is full
     default_num_predict: int | None = None  # in place of None if the recipe sets none either
     num_ctx: int | None = None
+    draft: str | None = None  # draft model: a name, "auto" or "none"
     stop: tuple[str, ...] | None = None
     keep_alive: KeepAlive | None = None
     overflow: OverflowPolicy | None = None

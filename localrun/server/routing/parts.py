@@ -99,6 +99,7 @@ class Parts:
             self.addressed_media,
             self.metrics,
             logs_prompts=self.settings.access.logs_prompts,
+            with_draft=self.workspace.drafts.with_draft,
         )
 
     @cached_property

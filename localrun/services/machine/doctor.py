@@ -202,11 +202,8 @@ def _workers(settings: Settings) -> Iterator[HealthFinding]:
     except LocalrunError as error:
         yield HealthFinding("worker", Health.WRONG, error.message, error.hint)
         return
-    offers = WorkerOffers(commands)
-    try:
+    with WorkerOffers(commands) as offers:
         answers = offers.ask()
-    finally:
-        offers.end_ready()
     for command, offer in zip(commands, answers, strict=True):
         what = f"worker {offer.name}"
         if offer.hello is None:

@@ -100,6 +100,12 @@ class SlotState:
         return self._contents.is_starting
 
     @property
+    def is_changing(self) -> bool:
+        """Return whether a runner loads or ends, so that its memory is about to change."""
+        with self._changed:
+            return self._contents.runner is not None and self._contents.live_load is None
+
+    @property
     def has_work(self) -> bool:
         """Return whether a load is under way or the runner has requests."""
         with self._changed:

@@ -205,6 +205,7 @@ class Counts:
         self.rejected += sum(seq.num_drafted - seq.num_accepted for seq in drafted)
 
 
+@pytest.mark.timeout(300 + NUM_REQUESTS)
 def test_random_requests_have_the_same_answer_with_drafts(kind: Kind) -> None:
     grammars = GrammarCompiler(kind.model)
     rng = random.Random(NUM_REQUESTS)  # noqa: S311 - only a test

@@ -1,10 +1,10 @@
 // The view of one chat: its messages, the answers that arrive, and what the buttons do. A view
 // lives on while an answer arrives, also if another chat is shown.
 
-import { get, lines, query } from "./api.js";
-import { button, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
+import { get, lines, link, query } from "./api.js";
+import { button, bytes, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
 import { Composer } from "./composer.js";
-import { Conversation } from "./conversation.js";
+import { Conversation, MAX_MEDIA } from "./conversation.js";
 import { MessageView, renderEnd } from "./message.js";
 import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
@@ -272,7 +272,7 @@ export class ChatView {
   act(name, message, value) {
     const { conversation } = this;
     if (name === "redraw") this.drawActions(message);
-    else if (name === "images") conversation.loadImages([message]).then(() => this.viewOf(message).show());
+    else if (name === "images") this.loadImages(message);
     else if (name === "choose") {
       conversation.choose(message);
       this.draw();
@@ -282,6 +282,17 @@ export class ChatView {
     else if (name === "edit") {
       conversation.add({ role: "assistant", model: message.model, content: value }, message.parent);
       this.draw();
+    }
+  }
+
+  /** Load the images of a message; if the server does not answer, again once it does. */
+  async loadImages(message) {
+    try {
+      await this.conversation.loadImages([message]);
+      this.viewOf(message).show();
+    } catch (error) {
+      if (error.status !== 0) throw error;
+      link.addEventListener("change", () => this.loadImages(message), { once: true });
     }
   }
 
@@ -389,6 +400,8 @@ export class ChatView {
   async body(message, parent, begun) {
     const { settings } = this.conversation;
     const messages = await this.conversation.request(parent);
+    const { numLeftOut } = this.conversation;
+    if (numLeftOut) notify(`The oldest images of this chat are left out (${numLeftOut}): a request takes ${bytes(MAX_MEDIA)}.`);
     if (begun) messages.push({ role: "assistant", content: begun.content });
     const body = { model: message.model, messages, stream: true, options: settings.sampling ?? {} };
     if (settings.output_format) body.format = settings.output_format;

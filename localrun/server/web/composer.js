@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { asked, bytes, fill, h, icon, iconButton, menuButton, notify, number } from "./dom.js";
-import { fileBlock } from "./conversation.js";
+import { fileBlock, MAX_MEDIA, mediumBytes } from "./conversation.js";
 import { stored, storeText } from "./storage.js";
 
 const MAX_TEXT = 2 << 20;  // bytes of a text file
@@ -122,7 +122,7 @@ export class Composer {
   async take(list) {
     for (const file of [...list].slice(0, MAX_FILES - this.files.length)) {
       try {
-        const isMedium = /^(image|audio)\/|^video\/(mp4|webm)$|^application\/pdf$/.test(file.type);
+        const isMedium = /^(image(?!\/svg)|audio)\/|^video\/(mp4|webm)$|^application\/pdf$/.test(file.type);
         this.files.push(isMedium ? await this.medium(file) : await this.text(file));
       } catch (error) {
         notify(`${file.name}: ${error.message}`, "error");
@@ -151,7 +151,9 @@ export class Composer {
       reader.onerror = () => reject(new Error("it cannot be read"));
       reader.readAsDataURL(file);
     });
-    return this.withChip({ name: file.name, medium: url.slice(url.indexOf(",") + 1) });
+    const media = [...this.files.map((one) => one.medium ?? ""), url.slice(url.indexOf(",") + 1)];
+    if (media.reduce((sum, one) => sum + mediumBytes(one), 0) > MAX_MEDIA) throw new Error(`with the files before it, it is larger than ${bytes(MAX_MEDIA)}`);
+    return this.withChip({ name: file.name, medium: media.at(-1) });
   }
 
   showFiles() {

@@ -317,7 +317,7 @@ def test_an_import_that_fails_shows_its_first_error(page: Browser) -> None:
         "const real = fetch; window.fetch = async (path, options) => {"
         " return options.method === 'DELETE' ? new Response('no', { status: 500 })"
         " : real(path, options); };"
-        'try { await Conversation.import(\'{"messages": [{"role": "odd"}]}\', \'fake\'); }'
+        "try { await Conversation.keepCopy({ messages: [{ role: 'odd' }] }, 'fake'); }"
         "catch (error) { return error.message; }"
     )
 

@@ -73,7 +73,7 @@ UNTIL_TRUE = """
         await new Promise((resolve) => { wake = resolve; setTimeout(resolve, 25); });
     }
 """
-EVENTS = ["network.beforeRequestSent", "log.entryAdded"]
+EVENTS = ["network.beforeRequestSent", "log.entryAdded", "browsingContext.load"]
 
 
 def programs() -> dict[str, list[str]]:
@@ -99,6 +99,7 @@ class Browser:
         self.name = name
         self._websocket = websocket
         self._answers: dict[int, queue.Queue[dict[str, Any]]] = {}
+        self._looking: set[int] = set()  # commands that end with the page
         self._number = 0
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -113,14 +114,23 @@ class Browser:
         self._context = self.command("browsingContext.getTree")["contexts"][0]["context"]
         return self
 
-    def command(self, method: str, **params: Any) -> dict[str, Any]:
-        """Return the result of a command of the protocol."""
+    def command(
+        self, method: str, *, ends_with_page: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """Return the result of a command of the protocol.
+
+        Firefox does not always answer a command that waits in a page which is left meanwhile: with
+        ``ends_with_page``, the next page that is loaded ends the command by an error.
+        """
         self._number += 1
         number = self._number
         answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._answers[number] = answers
+        if ends_with_page:
+            self._looking.add(number)
         self._websocket.send(json.dumps({"id": number, "method": method, "params": params}))
         answer = answers.get(timeout=HANG_S)
+        self._looking.discard(number)
         del self._answers[number]
         if answer["type"] == "error":
             raise PageError(f"{method}: {answer['message']}")
@@ -135,18 +145,22 @@ class Browser:
     @contextlib.contextmanager
     def running_first(self, body: str) -> Iterator[None]:
         """Run the body of a function in each page before its own scripts."""
-        declared = {"functionDeclaration": f"() => {{{body}}}", "contexts": [self._context]}
-        script = self.command("script.addPreloadScript", **declared)["script"]
+        script = self.command(
+            "script.addPreloadScript",
+            functionDeclaration=f"() => {{{body}}}",
+            contexts=[self._context],
+        )["script"]
         try:
             yield
         finally:
             self.command("script.removePreloadScript", script=script)
 
-    def run(self, body: str) -> Any:
+    def run(self, body: str, *, ends_with_page: bool = False) -> Any:
         """Return the JSON value that the body of an asynchronous function returns in the page."""
         expression = f"(async () => JSON.stringify((await (async () => {{{body}}})()) ?? null))()"
         done = self.command(
             "script.evaluate",
+            ends_with_page=ends_with_page,
             expression=expression,
             target={"context": self._context},
             awaitPromise=True,
@@ -161,7 +175,7 @@ class Browser:
 
         def has_come() -> bool:
             with contextlib.suppress(PageError):  # while the page loads
-                found[:] = [self.run(UNTIL_TRUE % expression)]
+                found[:] = [self.run(UNTIL_TRUE % expression, ends_with_page=True)]
             return bool(found and found[0])
 
         try:
@@ -271,6 +285,10 @@ class Browser:
     def _note(self, method: str, params: dict[str, Any]) -> None:
         if method == "network.beforeRequestSent":
             self.requests.append(params["request"]["url"])
+        elif method == "browsingContext.load":
+            for number in self._looking.copy():
+                if (waiting := self._answers.get(number)) is not None:
+                    waiting.put({"type": "error", "message": "the page was left"})
         elif params.get("level") == "error":
             self.errors.append(str(params.get("text")))
 

@@ -374,7 +374,7 @@ export class ChatView {
     if (content && message.thinking && !message.thinking_s) message.thinking_s = (performance.now() - message.began) / 1000;
     message.content += content;
     if (calls) message.tool_calls = [...message.tool_calls ?? [], ...calls];
-    if (part.logprobs) message.logprobs = [...message.logprobs ?? [], ...part.logprobs];
+    if (part.logprobs) (message.logprobs ??= []).push(...part.logprobs);
     if (part.done) {
       message.figures = part;
       this.used = (part.prompt_eval_count ?? 0) + (part.eval_count ?? 0);

@@ -6,6 +6,8 @@ import { typedText } from "./conversation.js";
 
 const NAMES = { user: "You", assistant: "Assistant", tool: "Tool", system: "System", summary: "Summary of the messages above" };
 
+const THOUGHT_MS = 100;  // between two drawings of a thought that grows
+
 const observer = new IntersectionObserver((entries) => {
   const near = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
   for (const body of near) body.reveal?.();
@@ -62,6 +64,7 @@ export class MessageView {
 
   showThought(isOpen = false) {
     const { thinking, thinking_s: seconds } = this.message;
+    this.thoughtTimer = null;
     this.thinking.hidden = !thinking;
     if (!thinking) return;
     const label = isOpen ? "Thinking…" : `Thought${seconds ? ` for ${seconds.toFixed(1)} s` : ""}`;
@@ -95,7 +98,7 @@ export class MessageView {
 
   /** Take a piece of the answer. */
   add(text, thought) {
-    if (thought) this.showThought(!this.message.content);
+    if (thought) this.thoughtTimer ??= setTimeout(() => this.showThought(!this.message.content), THOUGHT_MS);
     if (text) {
       if (this.message.content === text) this.showThought();
       this.growing.add(text);

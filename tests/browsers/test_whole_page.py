@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.browsers.conftest import inside
+from tests.browsers.conftest import check_left
 from tests.e2e.conftest import Home, make_home
 from tests.e2e.test_sight import digit
 from tests.fakes.faults import Fault
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CARD = "document.querySelector('.card[aria-label=\"{}\"]')"
 AXE = os.environ.get("LOCALRUN_TEST_AXE", "")
+FRAMES = "for (const _ of [1, 2]) await new Promise((done) => requestAnimationFrame(done));"
 VIEWS = ("#/", "#/models", "#/machine")
 
 
@@ -52,9 +53,7 @@ def page(browser: Browser, home: Home) -> Iterator[Browser]:
     browser.open(f"{home.url}/")
     browser.wait("document.querySelector('#input')")
     yield browser
-    browser.open("about:blank")
-    assert [url for url in browser.requests if not url.startswith(inside(browser))] == []
-    assert browser.errors == []
+    check_left(browser)
 
 
 def go_to(page: Browser, view: str) -> None:
@@ -242,14 +241,40 @@ def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
         assert wide <= width
 
 
-def test_nothing_moves_under_a_reader_who_has_scrolled_up(page: Browser, home: Home) -> None:
+def long_answers(home: Home) -> str:
+    """Return a chat whose answers have 400 tokens."""
     sampling = {"num_predict": 400, "ignore_eos": True, "seed": 1}
     body = {"model": "guide", "settings": {"model": "guide:latest", "sampling": sampling}}
-    chats = f"{home.url}/api/localrun/chats"
-    chat = httpx.post(chats, json=body).json()["id"]
+    chat: str = httpx.post(f"{home.url}/api/localrun/chats", json=body).json()["id"]
+    return chat
+
+
+def test_the_layout_does_not_shift_while_an_answer_streams_and_ends(
+    page: Browser, home: Home
+) -> None:
+    if not page.run("return PerformanceObserver.supportedEntryTypes.includes('layout-shift');"):
+        pytest.skip(f"{page.name} does not report shifts of the layout")
+    page.run(
+        "window.shifts = []; new PerformanceObserver((list) => window.shifts.push("
+        "...list.getEntries().filter((one) => !one.hadRecentInput).map((one) => one.value)"
+        ")).observe({ type: 'layout-shift' });"
+    )
+    page.run(f"location.hash = '#/chat/{long_answers(home)}';")
+    page.wait("document.querySelector('.chat-entry[aria-current]')")
+    page.click("#input")
+    page.type("go on")
+    page.press("Enter")
+    page.wait("document.querySelector('.message.assistant .figures')")
+    page.run(FRAMES)
+
+    assert page.run("return window.shifts;") == []
+
+
+def test_nothing_moves_under_a_reader_who_has_scrolled_up(page: Browser, home: Home) -> None:
+    chat = long_answers(home)
     for role in ("user", "assistant") * 3:
         message = {"role": role, "content": "line\n" * 30}
-        httpx.post(f"{chats}/{chat}/messages", json=message)
+        httpx.post(f"{home.url}/api/localrun/chats/{chat}/messages", json=message)
     page.run(f"location.hash = '#/chat/{chat}';")
     page.wait("document.querySelectorAll('.message .block').length >= 2")
     page.click("#input")

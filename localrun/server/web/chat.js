@@ -276,7 +276,7 @@ export class ChatView {
     else if (name === "choose") {
       conversation.choose(message);
       this.draw();
-    } else if (name === "regenerate") this.answer(message.parent, this.modelsFor(message));
+    } else if (name === "regenerate") this.answer(message.parent, [this.pairOf(message).length > 1 ? message.model : conversation.model]);
     else if (name === "continue") this.answer(message.parent, [message.model || conversation.model], message);
     else if (name === "edit" && message.role === "user") this.askAgain(value, message);
     else if (name === "edit") {
@@ -294,11 +294,6 @@ export class ChatView {
       if (error.status !== 0) throw error;
       link.addEventListener("change", () => this.loadImages(message), { once: true });
     }
-  }
-
-  modelsFor(message) {
-    const { model } = this.conversation;
-    return [this.pairOf(message).length > 1 ? message.model : model];
   }
 
   send(text, files) {

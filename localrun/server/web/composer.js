@@ -134,7 +134,7 @@ export class Composer {
 
   async text(file) {
     if (file.size > MAX_TEXT) throw new Error(`it is larger than ${bytes(MAX_TEXT)}`);
-    const text = decoded(new Uint8Array(await file.arrayBuffer())).replace(/\r\n?/g, "\n");
+    const text = decoded(await file.bytes()).replace(/\r\n?/g, "\n");
     const found = this.withChip({ name: file.name, block: fileBlock(file.name, text) });
     post("/v1/tokenize", { model: this.chat.model(), prompt: found.block }).then(
       ({ count }) => { found.count.textContent = `${number(count)} tokens`; }, () => {});
@@ -145,15 +145,9 @@ export class Composer {
     if (file.type.startsWith("image/") && !this.chat.takes("vision")) throw new Error("this model does not read images");
     if (/^(audio|video)\//.test(file.type) && !this.chat.takes("audio")) throw new Error("this model does not hear sounds");
     if (file.size > MAX_MEDIUM) throw new Error(`it is larger than ${bytes(MAX_MEDIUM)}`);
-    const url = await new Promise((resolve, reject) => {
-      const reader = new FileReader();
-      reader.onload = () => resolve(reader.result);
-      reader.onerror = () => reject(new Error("it cannot be read"));
-      reader.readAsDataURL(file);
-    });
-    const media = [...this.files.map((one) => one.medium ?? ""), url.slice(url.indexOf(",") + 1)];
-    if (media.reduce((sum, one) => sum + mediumBytes(one), 0) > MAX_MEDIA) throw new Error(`with the files before it, it is larger than ${bytes(MAX_MEDIA)}`);
-    return this.withChip({ name: file.name, medium: media.at(-1) });
+    const before = this.files.reduce((sum, one) => sum + mediumBytes(one.medium ?? ""), 0);
+    if (before + file.size > MAX_MEDIA) throw new Error(`with the files before it, it is larger than ${bytes(MAX_MEDIA)}`);
+    return this.withChip({ name: file.name, medium: (await file.bytes()).toBase64() });
   }
 
   showFiles() {

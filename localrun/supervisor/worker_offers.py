@@ -172,7 +172,8 @@ class WorkerOffers:
         try:
             hello = self._refreshed(name) or self._started(name)
         except NetworkError as error:
-            _log.warning("%s", error.message)
+            if not self._is_aborted:
+                _log.warning("%s", error.message)
             return WorkerOffer(name=name, at=self._clock(), error=error)
         devices = tuple(worker_devices(name, hello))
         return WorkerOffer(name=name, at=self._clock(), hello=hello, devices=devices)

@@ -190,7 +190,9 @@ def test_a_server_that_closes_waits_for_no_answer_and_starts_nothing_more(
         server.offers().take([second.name])
 
 
-def test_nobody_waits_for_a_silent_worker_after_ctrl_c(lab: WorkerLab) -> None:
+def test_nobody_waits_for_a_silent_worker_after_ctrl_c(
+    lab: WorkerLab, caplog: pytest.LogCaptureFixture
+) -> None:
     lab.silent = {"ssh b"}
 
     def start(command: WorkerCommand) -> WorkerProcess:
@@ -203,3 +205,4 @@ def test_nobody_waits_for_a_silent_worker_after_ctrl_c(lab: WorkerLab) -> None:
         offers.ask()
 
     assert lab.alive == []
+    assert caplog.messages == []  # it was not the fault of a worker

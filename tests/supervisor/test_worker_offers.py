@@ -206,3 +206,22 @@ def test_nobody_waits_for_a_silent_worker_after_ctrl_c(
 
     assert lab.alive == []
     assert caplog.messages == []  # it was not the fault of a worker
+
+
+def test_whoever_ends_the_workers_of_a_runner_second_waits_for_their_end(
+    lab: WorkerLab, offers: WorkerOffers
+) -> None:
+    taken = offers.take(["ssh a", "ssh b"])
+    lab.may_end.clear()
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(taken.end)
+        wait_until(lambda: lab.graces)
+        second = executor.submit(taken.end)
+        with pytest.raises(TimeoutError):
+            second.result(0.1)
+
+        lab.may_end.set()
+
+        first.result(HANG_S)
+        second.result(HANG_S)
+    assert lab.alive == []

@@ -47,6 +47,7 @@ MAX_STREAMS = 32
 LARGEST_PORT = 65535
 PROMPTS = "prompts"  # in the cache folder
 MODELS = "models"  # in the data folder
+AUTO, NONE = "auto", "none"  # as names of a draft model
 PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 
 
@@ -73,6 +74,7 @@ class Settings:
     prompts_dir: Path = field(default_factory=lambda: cache_folder() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None: depends on the disk
     device: str = "auto"  # device choice, see hardware/choice.py
+    draft: str = AUTO  # draft model: "auto", "none", or a model's name
     workers: tuple[str, ...] = ()  # commands that start workers, see workers/command.py
     max_queue: int = DEFAULT_QUEUE  # size of the request queue
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
@@ -167,6 +169,7 @@ def load_settings(
         has_page=not read_switch(environ, "LOCALRUN_NO_WEB"),
         debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
+        draft=_draft(environ),
         workers=tuple(environ.get("LOCALRUN_WORKERS", "").splitlines()),
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
@@ -218,6 +221,11 @@ def _debug(environ: Mapping[str, str]) -> int:
     if text in YES | NO:
         return int(text in YES)
     return int(read_choice(environ, "LOCALRUN_DEBUG", DEBUG_LEVELS) or 0)
+
+
+def _draft(environ: Mapping[str, str]) -> str:
+    text = environ.get("LOCALRUN_DRAFT", "").strip()
+    return text.lower() if text.lower() in {AUTO, NONE} else text or AUTO
 
 
 def _models_dir(environ: Mapping[str, str]) -> Path:

@@ -25,6 +25,9 @@ if sys.platform == "linux":
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
 # a machine that is busy with other tests is slow, and that is no fault of theirs
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -71,6 +74,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how processes connect: tcp is without Unix sockets and warm process, as on Windows",
     )
     parser.addoption("--hostile", action="store_true", help="try all of tests/hostile")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Distribute files, and the tests of browsers."""
+    from tests.scheduling import FileAndBrowserScheduling  # needs xdist
+
+    return FileAndBrowserScheduling(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from localrun.cli.completion import one_of
+from localrun.cli.completion import complete_model, one_of
 from localrun.errors import UsageError
 
 AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
@@ -17,6 +17,16 @@ DeviceOption = Annotated[
         "--device",
         help="Device to run on: auto, cpu, cuda, cuda:1, vulkan, metal, ...",
         autocompletion=one_of(("auto", "cpu", "cuda", "metal", "rocm", "vulkan")),
+    ),
+]
+
+DraftOption = Annotated[
+    str | None,
+    Option(
+        "--draft",
+        metavar="auto|none|MODEL",
+        help="Small model that drafts tokens for this one (env: LOCALRUN_DRAFT).",
+        autocompletion=complete_model,
     ),
 ]
 

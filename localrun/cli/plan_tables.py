@@ -9,6 +9,7 @@ from localrun.services.machine.plan_json import plan_to_json
 
 if TYPE_CHECKING:
     from localrun.services.machine.memory_plan import MemoryPlan
+    from localrun.supervisor.draft_choice import DraftChoice
 
 HEADS = ("DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE")
 
@@ -22,6 +23,7 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
         "cannot_load": memory_plan.unknown,
         "projector_bytes": memory_plan.projector_bytes,
         "workers_away": list(memory_plan.away),
+        "draft": _draft(memory_plan.draft),
         **plan_to_json(plan),
     }
     if output.as_json:
@@ -56,10 +58,31 @@ def _show_context(memory_plan: MemoryPlan, output: Output) -> None:
     if memory_plan.projector_bytes:
         size = human_bytes(memory_plan.projector_bytes)
         output.line(f"projector {size} of the total, with the buffer of its largest image")
+    _show_draft(memory_plan.draft, output)
     if plan.context_note:
         output.line(f"  {plan.context_note}")
         if plan.num_ctx == trained_context:
             output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
+
+
+def _draft(draft: DraftChoice) -> dict[str, Any] | None:
+    """Return the draft model as JSON, None if there is nothing to say."""
+    if not (draft.paths or draft.reason):
+        return None
+    return {
+        "name": draft.name or None,
+        "is_used": bool(draft.paths),
+        "source": draft.source,
+        "reason": draft.reason,
+        "size_bytes": draft.size_bytes,
+    }
+
+
+def _show_draft(draft: DraftChoice, output: Output) -> None:
+    if draft.paths:
+        output.line(f"draft model {draft.name}, {human_bytes(draft.size_bytes)} of the total")
+    elif draft.reason and draft.name:
+        output.line(f"draft model {draft.name} not used: {draft.reason}")
 
 
 def show_settings(explanation: dict[str, Any], output: Output) -> None:

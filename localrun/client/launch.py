@@ -74,6 +74,7 @@ class FirstRequest:
     model: str
     num_ctx: int | None = None
     files: tuple[Path, ...] = ()
+    draft: str | None = None
 
 
 def ensure_server(settings: Settings, first: FirstRequest | None = None) -> LocalrunClient:
@@ -171,6 +172,8 @@ def _spawn(
         options.append(f"--load={first.model}")  # one word, which no name can leave
     if first is not None and first.num_ctx is not None:
         options.append(f"--load-ctx={first.num_ctx}")
+    if first is not None and first.draft is not None:
+        options.append(f"--load-draft={first.draft}")
     try:
         make_private_folder(log.parent)
         with open(log, "wb", opener=open_private) as out:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 50_000_000
-MAX_JPEG_PIXELS = 250_000_000  # decoded at a fraction of its size, unless it is progressive
+MAX_JPEG_PIXELS = 250_000_000  # decoded at a fraction of its size, unless it has several scans
+SCAN = b"\xff\xda"  # marker of a scan's header
+MAX_SEGMENTS = 1000  # before the first scan: phones write some dozens
 DRAFT_SIDE = 2048  # no side of a JPEG is decoded to less
 LOW_DETAIL_SIDE = 512  # OpenAI's
 FORMATS = ("PNG", "JPEG", "WebP", "GIF", "BMP", "TIFF", "AVIF")
@@ -65,7 +67,7 @@ def decode_image(data: bytes, name: str, *, is_low_detail: bool = False) -> Pixe
             with Image.open(
                 TimedBytes(data, Deadline(name)), formats=DECODERS.get(kind.format, (kind.format,))
             ) as image:
-                _check_size(image, name)
+                _check_size(image, data, name)
                 return _pixels(image, is_low_detail=is_low_detail)
     except UsageError:
         raise
@@ -80,7 +82,7 @@ def _other(data: bytes) -> str:
     return f"a file of the format {unread}, which is not read here" if unread else "no image"
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_size(image: Image.Image, data: bytes, name: str) -> None:
     """Check the size that the header promises, and make a large JPEG smaller while decoding.
 
     Raises:
@@ -88,8 +90,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     """
     width, height = image.size
     is_jpeg = image.format in DECODERS["JPEG"]
-    is_whole = "progressive" in image.info  # libjpeg keeps its coefficients, 6 bytes a pixel
-    most = MAX_JPEG_PIXELS if is_jpeg and not is_whole else MAX_PIXELS
+    most = MAX_JPEG_PIXELS if is_jpeg and _has_one_scan(image, data) else MAX_PIXELS
     if width * height > most or not width * height:
         raise UsageError(
             f"{name} has {width} x {height} pixels, an image at most {most // 1_000_000} million",
@@ -100,6 +101,30 @@ def _check_size(image: Image.Image, name: str) -> None:
         image.draft("RGB", (DRAFT_SIDE, DRAFT_SIDE))
         if image.size[0] * image.size[1] > MAX_PIXELS:
             raise UsageError(f"{name} has {width} x {height} pixels, too many", param=name)
+
+
+def _has_one_scan(image: Image.Image, data: bytes) -> bool:
+    """Return whether a JPEG is decoded row by row.
+
+    Otherwise libjpeg keeps all coefficients, 6 bytes a pixel: of a progressive JPEG, and of one
+    whose first scan lacks colours (ITU-T T.81, B.2.3).
+    """
+    num_colours: int = getattr(image, "layers", 0)
+    is_progressive = "progressive" in image.info
+    return not is_progressive and num_colours > 0 and _first_scan(data) == num_colours
+
+
+def _first_scan(jpeg: bytes) -> int:
+    """Return the number of colours in the first scan of a JPEG, or 0 if there is none nearby."""
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        marker, length = jpeg[place : place + 2], int.from_bytes(jpeg[place + 2 : place + 4], "big")
+        if marker == SCAN:
+            return jpeg[place + 4] if len(jpeg) > place + 4 else 0
+        if marker[:1] != SCAN[:1]:
+            return 0
+        place += 2 + length
+    return 0
 
 
 def _pixels(image: Image.Image, *, is_low_detail: bool) -> Pixels:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 LONGEST_S = 29.0  # libmtmd makes two chunks of 29.99 s
 SEARCHED_S = 5.0  # before that end
@@ -31,16 +31,22 @@ class Piece:
     samples: np.ndarray  # float32 of shape (num_samples,)
 
 
-def cut(samples: np.ndarray, rate: int) -> Iterator[Piece]:
-    """Yield the pieces of a sound, which cover it without gap or overlap."""
-    start, longest = 0, round(LONGEST_S * rate)
-    while start < len(samples):
-        end = len(samples)
-        if end - start > longest:
-            first = start + longest - round(SEARCHED_S * rate)
-            end = first + _quietest(samples[first : start + longest], round(WINDOW_S * rate))
-        yield Piece(start / rate, end / rate, samples[start:end])
-        start = end
+def cut(blocks: Iterable[np.ndarray], rate: int) -> Iterator[Piece]:
+    """Yield the pieces of a sound, which cover it without gap or overlap.
+
+    ``blocks`` are its samples in order; not much more of them than a piece is kept.
+    """
+    longest, searched = round(LONGEST_S * rate), round(SEARCHED_S * rate)
+    start, waiting = 0, np.empty(0, np.float32)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        while len(waiting) > longest:
+            first = longest - searched
+            length = first + _quietest(waiting[first:longest], round(WINDOW_S * rate))
+            yield Piece(start / rate, (start + length) / rate, waiting[:length])
+            start, waiting = start + length, waiting[length:]
+    if len(waiting):
+        yield Piece(start / rate, (start + len(waiting)) / rate, waiting)
 
 
 def wav_of(samples: np.ndarray, rate: int) -> bytes:

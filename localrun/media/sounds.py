@@ -34,31 +34,41 @@ def decode_sound(data: bytes, name: str, *, rate: int, ffmpeg: str = "") -> np.n
     ``ffmpeg`` is the program that reads other containers, "" if there is none. Blocks.
 
     Raises:
+        UsageError: as of `sound_blocks`.
+    """
+    return np.concatenate(list(sound_blocks(data, name, rate=rate, ffmpeg=ffmpeg)))
+
+
+def sound_blocks(data: bytes, name: str, *, rate: int, ffmpeg: str = "") -> Iterator[np.ndarray]:
+    """Yield the samples that `decode_sound` returns, in blocks of any length.
+
+    Raises:
         UsageError: the bytes are no sound of `FORMATS`, are damaged, exceed the limits or take too
             long; the error begins with ``name``.
     """
-    deadline = Deadline(name)
-    kind = kind_of(data)
+    deadline, kind, num_samples = Deadline(name), kind_of(data), 0
     if kind is None or kind.kind != "sound":
-        samples = _by_ffmpeg(data, name, deadline, rate=rate, program=ffmpeg)
+        blocks = iter([_by_ffmpeg(data, name, deadline, rate=rate, program=ffmpeg)])
     else:
-        samples = _by_libsndfile(data, kind.format, name, deadline, rate=rate)
-    if not len(samples):
+        blocks = _by_libsndfile(data, kind.format, name, deadline, rate=rate)
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise UsageError(f"{name} has samples that are no numbers", param=name)
+        num_samples += len(block)
+        yield block
+    if not num_samples:
         raise UsageError(f"{name} has no samples", param=name)
-    if not np.isfinite(samples).all():
-        raise UsageError(f"{name} has samples that are no numbers", param=name)
-    return samples
 
 
 def _by_libsndfile(
     data: bytes, form: str, name: str, deadline: Deadline, *, rate: int
-) -> np.ndarray:
+) -> Iterator[np.ndarray]:
     import soundfile
 
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check(file, name)
-            return np.concatenate(list(_resampled(file, name, deadline, rate)))
+            yield from _resampled(file, name, deadline, rate)
     except UsageError:
         raise
     except soundfile.LibsndfileError as error:  # its whole text names an object of ours

@@ -10,6 +10,7 @@ One table is one family of models:
     about = "Qwen3: chat and reasoning models of Alibaba"
     licence = "Apache-2.0"
     default = "8b"                             # the size that the bare name means
+    draft = "qwen3:0.6b"                       # drafts tokens for the larger sizes, if there is one
 
     [[qwen3.sizes]]
     tag = "0.6b"
@@ -17,6 +18,9 @@ One table is one family of models:
     modelscope = "Qwen/Qwen3-0.6B-GGUF"        # the mirror, if there is one
     quantization = "Q8_0"                      # which file of the repository to take
     size = "640 MB"                            # approximate size of that file; kB, MB or GB
+
+A size may have a ``draft`` of its own. It is a name of the catalog with its tag; whether it has the
+model's vocabulary is checked when it is used.
 
 Files are merged in order, and a later file wins size by size. A file may add sizes to a family of
 an earlier file, or change its default: about, licence and default are required only for a new
@@ -47,6 +51,7 @@ LONGEST_LINE = 2000  # tomllib takes quadratic time for a key of many parts
 UNIT_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) (kB|MB|GB)", re.ASCII)
 QUANTIZATION = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+DRAFT = re.compile(r"[A-Za-z0-9][\w.-]*:[A-Za-z0-9][\w.-]*", re.ASCII)
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -62,6 +67,7 @@ class CatalogEntry:
     modelscope: str | None
     quantization: str
     size_bytes: int
+    draft: str = ""  # name of the model that drafts tokens for this one; "" for the family's
 
 
 class Catalog:
@@ -80,6 +86,22 @@ class Catalog:
             return None
         size = (tag or DEFAULT_TAG).lower()
         return known.sizes.get(known.default.lower() if size == DEFAULT_TAG else size)
+
+    def find_repository(self, repo: str) -> CatalogEntry | None:
+        """Return the first entry of a repository of a hub, or None."""
+        wanted = repo.lower()
+        for family in self._families.values():
+            for entry in family.sizes.values():
+                if wanted in {entry.huggingface.lower(), (entry.modelscope or "").lower()}:
+                    return entry
+        return None
+
+    def draft_of(self, entry: CatalogEntry) -> CatalogEntry | None:
+        """Return the entry that drafts tokens for another one, None without one."""
+        family = self._families[entry.name.lower()]
+        name, _, tag = (entry.draft or family.draft).partition(":")
+        draft = self.find(name, tag) if name else None
+        return None if draft == entry else draft
 
     def near(self, text: str) -> list[str]:
         """Return at most three names similar to ``text``, such as qwen3:0.6b, the nearest first.
@@ -126,6 +148,7 @@ class _Family:
     licence: str
     default: str
     sizes: Mapping[str, CatalogEntry]
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +240,9 @@ def _family(name: str, table: _Table, known: _Family | None) -> _Family:
     about = table.optional_text("about") or known.about
     licence = table.optional_text("licence") or known.licence
     default = table.optional_text("default") or known.default
-    family = replace(known, about=about, licence=licence, default=default)
+    family = replace(
+        known, about=about, licence=licence, default=default, draft=_draft(table) or known.draft
+    )
     added = [_entry(family, size) for size in table.tables("sizes")]
     sizes = {
         entry.tag.lower(): replace(entry, about=about, licence=licence)
@@ -240,7 +265,12 @@ def _entry(family: _Family, size: _Table) -> CatalogEntry:
         modelscope=size.formed("modelscope", REPO, repo_example) if has_mirror else None,
         quantization=size.formed("quantization", QUANTIZATION, "Q4_K_M"),
         size_bytes=_size_bytes(size.formed("size", SIZE, "640 MB")),
+        draft=_draft(size),
     )
+
+
+def _draft(table: _Table) -> str:
+    return table.formed("draft", DRAFT, "qwen3:0.6b") if "draft" in table.values else ""
 
 
 def _size_bytes(text: str) -> int:

@@ -123,6 +123,11 @@ class Response:
         except _failures():
             self.raw.close()
 
+    def discard(self) -> None:
+        """Close the response and its connection, and read nothing more."""
+        with contextlib.suppress(*_failures()):
+            self.raw.close()
+
     def interrupt(self) -> None:
         """End a read that blocks another thread; that thread sees the end of the stream."""
         with contextlib.suppress(RuntimeError, *_failures()):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -27,10 +27,11 @@ from localrun.errors import PrivateAddressError
 from localrun.registry.origins import DEFAULT_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+MAX_TRIED = 4  # addresses of a host
 PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # names of private networks (RFC 6761, 6762, 8375, 9476), and names that clouds and offices use
@@ -42,9 +43,13 @@ PRIVATE_ENDINGS = (
 
 @dataclass(frozen=True, slots=True)
 class PublicOnly:
-    """Rule for hosts; ``named`` holds the exempt hosts as "host" or "host:port"."""
+    """Rule for hosts; ``named`` holds the exempt hosts as "host" or "host:port".
+
+    ``on_connect`` gets each new connection, before TLS, and may refuse it.
+    """
 
     named: frozenset[str] = frozenset()
+    on_connect: Callable[[socket.socket], None] | None = field(default=None, compare=False)
 
     @classmethod
     def except_for(cls, named: Iterable[str]) -> PublicOnly:
@@ -111,11 +116,11 @@ def pool_classes(rule: PublicOnly) -> Mapping[str, type[HTTPConnectionPool]]:
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _connected(self, rule) or super()._new_conn()
+            return _announced(_connected(self, rule) or super()._new_conn(), rule)
 
     class TlsConnection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _connected(self, rule) or super()._new_conn()
+            return _announced(_connected(self, rule) or super()._new_conn(), rule)
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
@@ -132,7 +137,7 @@ def _connected(connection: HTTPConnection, rule: PublicOnly) -> socket.socket | 
     if rule.is_named(host, port):
         return None
     problem: OSError | None = None
-    for address in rule.addresses(host, port):
+    for address in rule.addresses(host, port)[:MAX_TRIED]:
         try:
             return create_connection(
                 (address, port),
@@ -143,6 +148,16 @@ def _connected(connection: HTTPConnection, rule: PublicOnly) -> socket.socket | 
         except OSError as error:
             problem = error
     raise urllib3.exceptions.NewConnectionError(connection, str(problem)) from problem
+
+
+def _announced(connection: socket.socket, rule: PublicOnly) -> socket.socket:
+    if rule.on_connect is not None:
+        try:
+            rule.on_connect(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def _resolved(host: str, port: int) -> list[str]:

@@ -51,6 +51,7 @@ class Load:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     draft_paths: tuple[str, ...] = ()  # of the draft model, as model_paths
+    requires_draft: bool = True  # else the model is loaded without a draft model that fails
     has_mtp: bool = False  # the file has MTP layers that are used
     num_cells: int = 0  # of the cache; never fewer than num_ctx
     tensor_split: tuple[float, ...] = ()  # layers for each GPU; empty = llama.cpp divides them

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
+from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
+from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.mtp_context import MtpContext
 from localrun.engine.speculation.mtp_layers import MtpLayers
@@ -25,6 +27,8 @@ from localrun.engine.speculation.speculator import (
     Speculator,
 )
 from localrun.engine.threads import useful_threads
+from localrun.errors import LoadError
+from localrun.gguf.heads import EAGLE
 from localrun.hardware.mtp import MTP_ROLLBACK
 
 if TYPE_CHECKING:
@@ -68,6 +72,7 @@ class SpeculationSetup:
         self._model: Model | None = None
         self._context: LlamaContext | None = None
         self._mtp_context: MtpContext | None = None
+        self._head_context: EagleContext | None = None
         self.mtp: MtpLayers | None = None  # which get the hidden states of the model
         sources: list[DraftSource] = [
             ForcedTokens(),
@@ -79,7 +84,7 @@ class SpeculationSetup:
             _log.warning("the draft model is not used: this model cannot take tokens back")
         elif load.draft_paths:
             sources += self._open_draft_model(load, target, limits, native_log)
-        if load.has_mtp and limits.num_drafts:
+        if load.has_mtp and limits.num_drafts and self.mtp is None:
             self.mtp = self._open_mtp_layers(load, target, limits)
             sources.append(self.mtp)
         max_length = limits.num_rollback or MAX_DRAFTS
@@ -97,12 +102,9 @@ class SpeculationSetup:
 
     def close(self) -> None:
         """Free the draft model."""
-        if self._mtp_context is not None:
-            self._mtp_context.close()
-        if self._context is not None:
-            self._context.close()
-        if self._model is not None:
-            self._model.close()
+        for opened in (self._mtp_context, self._head_context, self._context, self._model):
+            if opened is not None:
+                opened.close()
 
     def _open_mtp_layers(self, load: Load, target: Model, limits: SchedulerLimits) -> MtpLayers:
         self._mtp_context = MtpContext(
@@ -114,21 +116,39 @@ class SpeculationSetup:
         )
         return MtpLayers(self._mtp_context, limits.num_slots)
 
+    def _open_head(
+        self, load: Load, target: Model, head: Model, limits: SchedulerLimits
+    ) -> MtpLayers:
+        self._model = head
+        num_threads = useful_threads(head.size_bytes, load.num_threads)
+        self._head_context = EagleContext(
+            head, target, limits, num_threads=num_threads, gauge=self._gauge
+        )
+        self.mtp = MtpLayers(self._head_context, limits.num_slots, "EAGLE-3 head")
+        return self.mtp
+
     def _open_draft_model(
         self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog
     ) -> list[DraftSource]:
-        """Load the draft model; return no source, after a warning, if it does not match."""
-        model = load_model(
-            [Path(path) for path in load.draft_paths],
-            native_log=native_log,
-            num_gpu_layers=0 if load.workers else load.num_gpu_layers,
-            on_progress=lambda _: None,
-        )
+        """Load the draft model; return no source, after a warning, if it does not match.
+
+        Raises:
+            LoadError: it does not load, and somebody named it.
+        """
+        try:
+            model = _load_draft_model(load, native_log)
+        except LoadError as error:
+            if load.requires_draft:
+                raise
+            _log.warning("the draft model is not used: %s", error.message)
+            return []
         reason = incompatibility(target, model)
         if reason is not None:
             _log.warning("the draft model is not used: %s", reason)
             model.close()
             return []
+        if model.metadata("general.architecture") == EAGLE:
+            return [self._open_head(load, target, model, limits)]
         draft_limits = SchedulerLimits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )
@@ -141,3 +161,18 @@ class SpeculationSetup:
         return [
             DraftModel(self._context, cache, draft_limits.step_tokens, num_vocab=model.num_vocab)
         ]
+
+
+def _load_draft_model(load: Load, native_log: NativeLog) -> Model:
+    """Load the draft model whole: on the first card that has layers of the model, or nowhere."""
+    has_cards = load.num_gpu_layers != 0 and not load.workers
+    devices = load.options.devices
+    return load_model(
+        [Path(path) for path in load.draft_paths],
+        native_log=native_log,
+        num_gpu_layers=-1 if has_cards else 0,
+        options=LoadOptions(
+            devices=None if devices is None else devices[:1], main_gpu=load.options.main_gpu
+        ),
+        on_progress=lambda _: None,
+    )

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from localrun.server.core.loads import load_signs
 from localrun.server.framing import ndjson_line
 from localrun.server.parsing.limits import LONGEST_NAME
-from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
+from localrun.server.parsing.options import DRAFT, KEEP_ALIVE, MODEL, NUM_CTX
 from localrun.server.parsing.requests import read
 from localrun.server.parsing.table import Table, flag, strings
 from localrun.server.routing.routes import Routes
@@ -40,7 +40,7 @@ MAX_NAMES = 1000  # of one `localrun rm`
 _PIN = flag("pin")
 _MODELS = strings("models", most=MAX_NAMES, longest=LONGEST_NAME)
 _SOURCE, _TARGET = (replace(MODEL, name=name) for name in ("source", "target"))
-LOAD = Table((MODEL, NUM_CTX, KEEP_ALIVE, _PIN))
+LOAD = Table((MODEL, NUM_CTX, DRAFT, KEEP_ALIVE, _PIN))
 REMOVED = Table((_MODELS,))
 RENAMED = Table((_SOURCE, _TARGET))
 
@@ -85,6 +85,7 @@ async def _load(completions: Completions, values: Values) -> AsyncGenerator[byte
         num_ctx=values[NUM_CTX],
         keep_alive=values[KEEP_ALIVE],
         pins=values[_PIN] or False,
+        draft=values[DRAFT] or None,
     )
     yield ndjson_line({"status": "ready", "load_s": load_s, "done": True})
 

@@ -87,7 +87,9 @@ def run_server(
             settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
         )
         create = partial(create_pool, device=device, start=start, warm=warm_path)
-        pool = DeferredPool(lambda: create(settings, workspace.models))
+        pool = DeferredPool(
+            lambda: create(settings, workspace.models, drafts=workspace.drafts.choose)
+        )
         preload = None
         if early is not None and early.is_kept:
             from localrun.server.core.preload import Preload  # imports messages of runners
@@ -95,7 +97,12 @@ def run_server(
             preload = Preload(workspace.models.find_model(early.name))
             preload.begin(pool.open)
         elif early is not None:
-            begin_early_load(early, pool.open, workspace.models.find_model)
+            begin_early_load(
+                early,
+                pool.open,
+                workspace.models.find_model,
+                workspace.drafts.with_draft if early.draft is not None else None,
+            )
         _import_uvicorn()
         from localrun.server.run import ServerOptions, serve
 

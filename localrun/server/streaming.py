@@ -7,6 +7,8 @@ next token.
 While a model loads or a long prompt is computed, a keep-alive is sent every `QUIET_S`, for
 proxies and clients that give up on silence. The first keep-alive sends the HTTP status. An error
 after it ends the stream by an event in the dialect of the request.
+
+Clients may ask for fewer, larger chunks: see `localrun.server.pacing`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -23,6 +26,7 @@ from starlette.responses import Response
 from localrun.errors import LocalrunError
 from localrun.server.dialect import dialect_of, report_of
 from localrun.server.errors import CLIENT_LEFT, bug_error
+from localrun.server.pacing import PacedSender, requested_interval_s
 from localrun.server.parsing.requests import unless_disconnected, until_disconnect
 
 if TYPE_CHECKING:
@@ -56,7 +60,11 @@ async def streamed(
     writes, or ``encode_error`` if it is given.
 
     Until the first chunk, ``progress`` is called every `PROGRESS_S` for bytes to send.
+
+    Raises:
+        UsageError: the interval that the client asks for is wrong.
     """
+    interval_s = requested_interval_s(request.headers)
     first = asyncio.ensure_future(anext(chunks))
     is_connected = False
     try:
@@ -72,7 +80,7 @@ async def streamed(
         first.result()  # raises the exception of a failed first chunk
     dialect = dialect_of(request.scope)
     ending = _Ending(dialect, request.scope, encode_error)
-    return ChunkResponse(first, chunks, ending, progress)
+    return ChunkResponse(first, chunks, ending, progress, interval_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ class ChunkResponse(Response):
         others: AsyncGenerator[bytes, None],
         ending: _Ending,
         progress: Progress | None,
+        interval_s: float,
     ) -> None:
         framing = ending.dialect.framing
         super().__init__(media_type=framing.media_type, headers={"Cache-Control": "no-cache"})
@@ -108,6 +117,7 @@ class ChunkResponse(Response):
         self._ending = ending
         self._keep_alive = framing.keep_alive
         self._progress = progress
+        self._interval_s = interval_s
         self._sent_at = 0.0  # time.monotonic() of the last chunk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,9 +153,13 @@ class ChunkResponse(Response):
             await _send_chunk(send, self._keep_alive)
         await _send_chunk(send, await self._first)
         self._sent_at = time.monotonic()
-        async for chunk in self._others:
-            await _send_chunk(send, chunk)
-            self._sent_at = time.monotonic()
+        sender = PacedSender(partial(_send_chunk, send), self._interval_s)
+        try:
+            async for chunk in self._others:
+                await sender.add(chunk)
+                self._sent_at = time.monotonic()
+        finally:
+            await sender.finish()
 
     async def _send_progress(self, send: Send, progress: Progress) -> None:
         """Send the bytes of ``progress`` until the first chunk arrives."""

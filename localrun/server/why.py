@@ -49,6 +49,7 @@ VARIABLES = {  # of settings that a load leaves to the server
     "worker": WORKERS,
     "cache type": KV_CACHE_TYPE,
     "flash attention": FLASH_ATTENTION,
+    "draft model": "LOCALRUN_DRAFT",
 }
 UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
 

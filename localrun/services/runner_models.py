@@ -51,6 +51,7 @@ def runner_model(model: StoredModel) -> RunnerModel:
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
         draft=model.draft,
+        origin=model.origin,
         projector=next(iter(model.projectors), None),
         projector_digest=next(iter(model.projector_digests), ""),
         weights=model.weights,

@@ -1,7 +1,8 @@
 """Job that cuts a sound into pieces for a transcription (``media/pieces.py``).
 
-A child process decodes, so that a hostile file costs neither the server nor a model's process. The
-sound follows the order; each piece is a wav file in base64:
+A child process decodes, so that a hostile file costs neither the server nor a model's process, and
+writes each piece once it is decoded. The sound follows the order; each piece is a wav file in
+base64:
 
     {"piece": base64, "start_s": 0.0, "end_s": 27.4}
     {"result": {"duration_s": 61.2}}
@@ -29,10 +30,11 @@ def cut_sound(
         UsageError: it is no sound, damaged, or too long; the error begins with ``order["name"]``.
     """
     from localrun.media.pieces import cut, wav_of  # imports numpy
-    from localrun.media.sounds import decode_sound
+    from localrun.media.sounds import sound_blocks
 
-    samples = decode_sound(order["data"], order["name"], rate=RATE, ffmpeg=ffmpeg)
-    for piece in cut(samples, RATE):
+    end_s = 0.0
+    for piece in cut(sound_blocks(order["data"], order["name"], rate=RATE, ffmpeg=ffmpeg), RATE):
         text = base64.b64encode(wav_of(piece.samples, RATE)).decode()
         write({"piece": text, "start_s": piece.start_s, "end_s": piece.end_s})
-    return {"duration_s": len(samples) / RATE}
+        end_s = piece.end_s
+    return {"duration_s": end_s}

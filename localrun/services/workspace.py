@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localrun.registry.hubs.huggingface import HuggingFace
     from localrun.registry.hubs.modelscope import ModelScope
     from localrun.registry.oci.registry import OciRegistry
+    from localrun.services.drafting.chooser import DraftChooser
     from localrun.services.models import Models
     from localrun.settings import Settings
     from localrun.store.store import Store
@@ -98,6 +99,13 @@ class Workspace:
         from localrun.registry.catalog import load_catalog
 
         return load_catalog(self.settings.catalogs)
+
+    @cached_property
+    def drafts(self) -> DraftChooser:
+        """Return the choice of draft models."""
+        from localrun.services.drafting.chooser import DraftChooser
+
+        return DraftChooser(self.models.find_model, lambda: self.catalog, self.settings)
 
     @cached_property
     def huggingface(self) -> HuggingFace:

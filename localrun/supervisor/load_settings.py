@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
     from localrun.load_rules import LoadRules
     from localrun.runner.messages import Load
+    from localrun.supervisor.draft_choice import DraftChoice
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.worker_offers import WorkerOffer
 
 DEFAULT_CACHE_TYPE = "f16"
+GIGABYTE = 1e9
 NO_PLAN = "the file does not tell enough for a plan"
 
 
@@ -142,7 +144,7 @@ def worker_settings(plan: LoadPlan | None, offers: Sequence[WorkerOffer]) -> lis
 
 def mtp_setting(shape: ModelShape, load: Load) -> LoadSetting:
     """Return whether the layers that predict further tokens are used, and the reason."""
-    problem = mtp_problem(shape, load.num_parallel)
+    problem = shape.unused_mtp or mtp_problem(shape, load.num_parallel)
     if load.workers:
         problem = "not with layers on workers"
     return LoadSetting(
@@ -151,6 +153,18 @@ def mtp_setting(shape: ModelShape, load: Load) -> LoadSetting:
         source="plan",
         reason=problem or "they draft tokens",
     )
+
+
+def draft_setting(draft: DraftChoice) -> tuple[LoadSetting, ...]:
+    """Return the draft model, or why none is used; nothing if there is nothing to say."""
+    if not (draft.paths or draft.reason):
+        return ()
+    value, reason = draft.name, draft.reason
+    if draft.paths and draft.size_bytes:
+        reason = f"{reason or 'it drafts tokens'}; {draft.size_bytes / GIGABYTE:.2f} GB"
+    elif not draft.paths:
+        value = f"not used: {draft.name}" if draft.name else "none"
+    return (LoadSetting(name="draft model", value=value, source=draft.source, reason=reason),)
 
 
 def _cache_type_problem(kind: str, options: LoadOptions, shape: ModelShape | None) -> str:

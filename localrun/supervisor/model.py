@@ -28,6 +28,10 @@ class RunnerModel:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     draft: tuple[Path, ...] = ()  # shards of a draft model for speculative decoding
+    draft_name: str = field(default="", compare=False)  # "" if the recipe names it
+    draft_source: str = field(default="recipe", compare=False)  # or "request"
+    draft_rule: str = ""  # "auto" or "none" if a request says so against the server's setting
+    origin: str | None = field(default=None, compare=False)  # see `StoredModel`
     projector: Path | None = None  # encoder of images and sounds
     projector_digest: str = ""  # if known
     weights: tuple[str, ...] = ()  # digests of the shards, if known

@@ -20,10 +20,12 @@ from localrun.hardware.reading import shape_of
 from localrun.hardware.worker_plan import plan_with_workers
 from localrun.load_rules import LoadRules
 from localrun.runner.messages import Load
+from localrun.supervisor.draft_choice import add_draft, recipe_draft
 from localrun.supervisor.load_settings import (
     DEFAULT_CACHE_TYPE,
     LoadSetting,
     describe_load,
+    draft_setting,
     fill_open_values,
     mtp_setting,
     tightness_setting,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.load_settings import OpenValues
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.worker_offers import WorkerOffer
@@ -76,7 +79,7 @@ def no_workers() -> Sequence[WorkerOffer]:
     return ()
 
 
-def plan_load(
+def plan_load(  # noqa: PLR0913 - keywords, but for three
     model: RunnerModel,
     num_ctx: int | None,
     devices: Devices,
@@ -84,12 +87,13 @@ def plan_load(
     tightness: float = 1.0,
     rules: LoadRules = DEFAULT_RULES,
     workers: Workers = no_workers,
+    drafts: Drafts = recipe_draft,
 ) -> PlannedLoad:
     """Return how to load a model for a request with a context of ``num_ctx``; blocks.
 
     The plan uses the share ``tightness`` of the free memory. The server's ``rules`` apply to
     what neither the request nor the recipe sets. ``workers`` are asked if the model does not fit
-    the devices.
+    the devices. ``drafts`` chooses the draft model.
     """
     shape = _shape(model)
     values = fill_open_values(model, num_ctx, rules, shape)
@@ -97,14 +101,24 @@ def plan_load(
     request = _request(model, load, rules) if shape is not None else None
     plan: LoadPlan | None = None
     offers: tuple[WorkerOffer, ...] = ()
+    draft = drafts(model)
+    if tightness < 1.0 and draft.paths:
+        draft = draft.refused("an earlier load ran out of memory")
     if shape is not None:
         load = replace(load, has_mtp=uses_mtp(shape, load.num_parallel))
     if shape is not None and request is not None:
         request = replace(request, tightness=tightness)
         plan, offers = plan_over_workers(shape, request, devices(), workers)
+        draft, plan = add_draft(draft, shape, request, plan, devices())
         load = _with_plan(load, plan, devices)
+    load = replace(
+        load,
+        draft_paths=tuple(map(str, draft.paths)),
+        requires_draft=draft.source in {"request", "recipe"},
+    )
     settings = (*describe_load(model, values, load, plan), *worker_settings(plan, offers))
-    if shape is not None and shape.num_mtp_layers:
+    settings += draft_setting(draft)
+    if shape is not None and (shape.num_mtp_layers or shape.unused_mtp):
         settings = (*settings, mtp_setting(shape, load))
     if tightness < 1.0:
         settings = (*settings, tightness_setting(tightness))
@@ -182,6 +196,7 @@ def smaller_load(  # noqa: PLR0913 - keywords, but for five
     *,
     rules: LoadRules = DEFAULT_RULES,
     workers: Workers = no_workers,
+    drafts: Drafts = recipe_draft,
 ) -> PlannedLoad | None:
     """Return a smaller load for a second try after a load that ran out of memory.
 
@@ -192,7 +207,13 @@ def smaller_load(  # noqa: PLR0913 - keywords, but for five
     if CACHE_TYPE_PARAMETER in error.message:  # a type that the recipe names is kept
         rules = replace(rules, cache_type=None)
     smaller = plan_load(
-        model, num_ctx, devices, tightness=RETRY_TIGHTNESS, rules=rules, workers=workers
+        model,
+        num_ctx,
+        devices,
+        tightness=RETRY_TIGHTNESS,
+        rules=rules,
+        workers=workers,
+        drafts=drafts,
     )
     if replace(smaller.load, host_cache_bytes=failed.load.host_cache_bytes) == failed.load:
         return None
@@ -219,7 +240,6 @@ def _unplanned_load(model: RunnerModel, values: OpenValues, rules: LoadRules) ->
         num_threads=model.num_threads,
         num_gpu_layers=model.num_gpu_layers,
         options=values.options,
-        draft_paths=tuple(str(path) for path in model.draft),
         reading_speed=rules.reading_speed,
         projector_path=str(model.projector) if model.projector else None,
         media_cache_bytes=rules.media_cache_bytes,
@@ -235,7 +255,7 @@ def _request(model: RunnerModel, load: Load, rules: LoadRules) -> PlanRequest | 
             num_ctx=load.num_ctx,
             num_slots=load.num_parallel,
             num_gpu_layers=model.num_gpu_layers,
-            others=[*(Path(path) for path, _ in model.adapters), *model.draft],
+            others=[Path(path) for path, _ in model.adapters],
             projector=model.projector,
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Detokenize, Generate, Tokenize
 from localrun.supervisor.devices import available_bytes, only_processor
+from localrun.supervisor.draft_choice import recipe_draft
 from localrun.supervisor.health import CrashBackoff, HealthMonitor
 from localrun.supervisor.load_queue import LoadQueue
 from localrun.supervisor.loader import PoolContext
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from localrun.load_rules import LoadRules
     from localrun.runner.messages import Submitted
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink
@@ -65,6 +67,7 @@ class RunnerPool:
         max_waiting: int = MAX_WAITING,
         rules: LoadRules = DEFAULT_RULES,
         workers: ServerWorkers | None = None,
+        drafts: Drafts = recipe_draft,
         health_timeout_scale: float = 1.0,  # of the timeouts for runners that hang
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s, source="default")
@@ -83,6 +86,7 @@ class RunnerPool:
             history=memory_history or MemoryHistory(),
             free_bytes=free_bytes,
             invalidate=invalidate_devices,
+            drafts=drafts,
         )
         self._workers = workers or ServerWorkers()
         self._context = PoolContext(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from localrun.supervisor.devices import available_bytes
+from localrun.supervisor.draft_choice import recipe_draft
 from localrun.supervisor.model_memory import beside_models, without_models
 from localrun.supervisor.planning import (
     DEFAULT_RULES,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.load_rules import LoadRules
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices, PlannedLoad
@@ -44,6 +46,7 @@ class DeviceMemory:
     history: MemoryHistory
     free_bytes: Callable[[], int] = available_bytes  # for models without a plan
     invalidate: Callable[[], None] = lambda: None  # drops what was measured of free memory
+    drafts: Drafts = recipe_draft  # chooses the draft model of a load
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,6 +83,7 @@ class Reservation:
             error,
             rules=owner.rules,
             workers=functools.partial(owner.workers, self.offers),
+            drafts=owner.drafts,
         )
         if smaller is None:
             return False
@@ -117,6 +121,7 @@ class Reservations:
         self.rules = rules
         self._memory = memory
         self.history = memory.history
+        self.drafts = memory.drafts
         self._slots = slots
         self._changed = changed
         self._active: list[Reservation] = []
@@ -146,7 +151,7 @@ class Reservations:
             return self.workers(offers)
 
         return Reservation(
-            planned=plan(self.devices, workers=workers),
+            planned=plan(self.devices, workers=workers, drafts=self.drafts),
             model=model,
             num_ctx=num_ctx,
             owner=self,

@@ -59,6 +59,20 @@ KEYS = {
     "ArrowDown": "\ue015", "Home": "\ue011", "End": "\ue010", "Backspace": "\ue003",
     "Shift": "\ue008", "Control": "\ue009", "Alt": "\ue00a", "PageUp": "\ue00e",
 }  # fmt: skip
+# looks after each change of the document, and now and then for what is no part of it
+UNTIL_TRUE = """
+    const look = async () => { const value = %s; return value instanceof Node || value; };
+    const end = performance.now() + 2000;
+    let wake = () => {};
+    const observer = new MutationObserver(() => wake());
+    const all = { subtree: true, childList: true, attributes: true, characterData: true };
+    observer.observe(document, all);
+    for (;;) {
+        const value = await look().catch(() => null);
+        if (value || performance.now() > end) { observer.disconnect(); return value; }
+        await new Promise((resolve) => { wake = resolve; setTimeout(resolve, 25); });
+    }
+"""
 EVENTS = ["network.beforeRequestSent", "log.entryAdded"]
 
 
@@ -118,6 +132,16 @@ class Browser:
         self.origins.add(url.partition("/#")[0].removesuffix("/") + "/")
         self.command("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
+    @contextlib.contextmanager
+    def running_first(self, body: str) -> Iterator[None]:
+        """Run the body of a function in each page before its own scripts."""
+        declared = {"functionDeclaration": f"() => {{{body}}}", "contexts": [self._context]}
+        script = self.command("script.addPreloadScript", **declared)["script"]
+        try:
+            yield
+        finally:
+            self.command("script.removePreloadScript", script=script)
+
     def run(self, body: str) -> Any:
         """Return the JSON value that the body of an asynchronous function returns in the page."""
         expression = f"(async () => JSON.stringify((await (async () => {{{body}}})()) ?? null))()"
@@ -137,8 +161,7 @@ class Browser:
 
         def has_come() -> bool:
             with contextlib.suppress(PageError):  # while the page loads
-                value = f"const value = {expression}; return value instanceof Node || value;"
-                found[:] = [self.run(value)]
+                found[:] = [self.run(UNTIL_TRUE % expression)]
             return bool(found and found[0])
 
         try:

@@ -273,6 +273,24 @@ def test_chats_of_other_programs_appear_while_the_page_is_open(page: Browser, si
     )
 
 
+def test_a_chat_that_begins_while_the_page_loads_appears(page: Browser, site: Served) -> None:
+    hold = (
+        "window.real = fetch; window.fetch = async (path, options) => {"
+        " if (path.includes('/changes')) await new Promise((go) => { window.release = go; });"
+        " return real(path, options); };"
+    )
+    page.open("about:blank")
+    with page.running_first(hold):
+        page.open(f"{site.url}/")
+    page.wait("window.release && document.querySelector('.picker')?.value")
+    page.run("await (await fetch('/healthz')).text();")  # by then an earlier list has come
+    chat = new_chat(site, ("user", "meanwhile"))
+
+    page.run("window.release(); window.fetch = window.real;")
+
+    page.wait(f"document.querySelector(\".chat-entry[href='#/chat/{chat}']\")")
+
+
 def test_chats_are_searched_and_the_message_is_shown(page: Browser, site: Served) -> None:
     chat = new_chat(site, ("user", "hello"), ("assistant", "the zymurgy of beer"))
 

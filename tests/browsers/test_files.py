@@ -92,6 +92,34 @@ def test_dropped_and_pasted_files_are_sent_as_text(page: Browser, site: Served, 
     assert contents(site, chat_id(page))[0] == "File b:\n```\nbee\n```\n\nsay read"
 
 
+@pytest.mark.parametrize("length", [4000, 4001])
+def test_a_long_text_is_pasted_as_a_file(page: Browser, length: int) -> None:
+    page.click("#input")
+    taken = page.run(
+        "const files = new DataTransfer();"
+        f"files.setData('text/plain', 'a'.repeat({length}));"
+        "const event = new Event('paste', { bubbles: true, cancelable: true });"
+        "Object.defineProperty(event, 'clipboardData', { value: files });"
+        "return !document.querySelector('#input').dispatchEvent(event);"
+    )
+
+    assert taken is (length > 4000)
+    if taken:
+        page.wait(f"{CHIPS} === 'pasted.txt'")
+
+
+def test_a_chat_is_duplicated_with_all_it_has(page: Browser, site: Served) -> None:
+    chat = ask_about_image(page, site)
+
+    choose(page, 4)
+
+    page.wait(f"!location.hash.includes('{chat}') && document.querySelector('.message')")
+    copy = kept(site, chat_id(page))
+    assert contents(site, copy["id"]) == contents(site, chat)
+    assert copy["title"] == kept(site, chat)["title"]
+    assert images_of(site, copy["id"], copy["messages"][0]["id"]) == [DOT]
+
+
 def test_files_that_no_model_reads_are_refused_by_name(page: Browser) -> None:
     page.click("#input")
     give(page, "drop", ("a.bin", "", base64.b64encode(b"\xff\x00\x80").decode()))
@@ -172,7 +200,7 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     assert exported.headers["content-disposition"] == f'attachment; filename="chat-{chat}.json"'
     (tmp_path / "chat.json").write_bytes(exported.content)
 
-    choose(page, 4)
+    choose(page, 5)
     page.choose_files("#import", tmp_path / "chat.json")
 
     page.wait(f"!location.hash.includes('{chat}') && document.querySelector('.message')")
@@ -226,6 +254,74 @@ def test_user_messages_in_a_row_are_sent_as_one_with_all_images(page: Browser) -
 
     content = "x\n\nx\n\nx\n\nx"
     assert sent == [{"role": "user", "content": content, "images": ["a", "b", "c"]}]
+
+
+def test_the_oldest_media_of_a_large_chat_are_left_out_and_counted(page: Browser) -> None:
+    found = page.run(
+        "const { Conversation } = await import('/web/conversation.js');"
+        "const chat = new Conversation(); chat.isKept = false; let end = null;"
+        "const large = 'a'.repeat(14 << 20);"
+        "for (const images of [['b'], [large, large], undefined, [large, 'c']]) {"
+        " end = chat.add({ role: 'user', content: 'x', images }, end);"
+        " end = chat.add({ role: 'assistant', content: 'y' }, end); }"
+        "const sent = await chat.request(end);"
+        "return [sent.map((one) => one.images?.map((data) => data[0]).join('')), chat.numLeftOut];"
+    )
+
+    assert found == [[None, None, "a", None, None, None, "ac", None], 2]
+
+
+def test_files_that_are_too_large_together_are_refused_by_name(page: Browser) -> None:
+    choose_model(page, "other:latest")
+    page.run(
+        "const files = new DataTransfer(); for (const name of ['a.png', 'b.png', 'c.pdf'])"
+        " files.items.add(new File([new Uint8Array(name === 'c.pdf' ? 9 : 12 << 20)], name,"
+        " { type: name === 'c.pdf' ? 'application/pdf' : 'image/png' }));"
+        "const event = new Event('drop', { bubbles: true, cancelable: true });"
+        "Object.defineProperty(event, 'dataTransfer', { value: files });"
+        "document.querySelector('#input').dispatchEvent(event);"
+    )
+
+    page.wait(f"{CHIPS} === 'a.png,c.pdf'")
+    page.wait("document.querySelector('.notice.error')?.innerText.startsWith('b.png: with the')")
+
+
+def test_a_drawing_is_text(page: Browser, site: Served) -> None:
+    give(page, "drop", ("a.svg", "image/svg+xml", encoded("<svg/>")))
+    page.wait(f"{CHIPS} === 'a.svg'")
+
+    say(page, "say drawn")
+
+    last_kept(page, site, 2)
+    assert contents(site, chat_id(page))[0].startswith("File a.svg:\n```\n<svg/>\n")
+
+
+def test_images_are_loaded_once_the_server_is_back(page: Browser, site: Served) -> None:
+    chat = new_chat(site, ("user", "hello"))
+    url = f"{site.url}/api/localrun/chats/{chat}/messages"
+    httpx.post(url, json={"role": "user", "content": "look", "images": [DOT]})
+    page.run(
+        "window.real = fetch; window.fetch = async (path, options) => {"
+        " if (!path.endsWith('/images')) return real(path, options);"
+        " window.fetch = real; throw new TypeError('away'); };"
+    )
+
+    go_to(page, chat)
+
+    page.wait(IMAGE_OF)
+
+
+def test_an_import_that_fails_shows_its_first_error(page: Browser) -> None:
+    reason = page.run(
+        "const { Conversation } = await import('/web/conversation.js');"
+        "const real = fetch; window.fetch = async (path, options) => {"
+        " return options.method === 'DELETE' ? new Response('no', { status: 500 })"
+        " : real(path, options); };"
+        "try { await Conversation.keepCopy({ messages: [{ role: 'odd' }] }, 'fake'); }"
+        "catch (error) { return error.message; }"
+    )
+
+    assert reason.startswith("role must be one of")
 
 
 @pytest.mark.parametrize("file", ["", "x", "a\n```\n\n\n", "````\n\n"])

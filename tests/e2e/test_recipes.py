@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.modelfile.parse import parse_modelfile
+from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
+from tests.engine.tiny import eagle3, full_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,14 +58,58 @@ def test_a_recipe_is_created_and_answers(home: Home, file: str) -> None:
 
 
 def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
-    (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT guide\n")
+    full_attention(tmp_path / "tiny.gguf", embedded_models()["guide:latest"])
+    (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./tiny.gguf\n")
+    (tmp_path / "Tiny").write_text("FROM ./tiny.gguf\n")
     home.run("create", "drafted", "-f", str(tmp_path / "Modelfile"))
+    home.run("create", "tiny", "-f", str(tmp_path / "Tiny"))
+
+    def used(model: str) -> tuple[str, str]:
+        settings = json.loads(home.run("why", model, "--json").stdout)["settings"]
+        found = next(each for each in settings if each["name"] == "draft model")
+        return found["value"], found["source"]
 
     plain = home.run("run", "guide", QUESTION, *GREEDY)
     drafted = home.run("run", "drafted", QUESTION, *GREEDY)
+    by_recipe = used("drafted")
+    home.run("stop", "drafted")
+    by_flag = home.run("run", "drafted", QUESTION, *GREEDY, "--draft", "tiny")
 
-    assert drafted.returncode == 0, drafted.stderr
-    assert drafted.stdout == plain.stdout
+    assert drafted.returncode == by_flag.returncode == 0, drafted.stderr + by_flag.stderr
+    assert drafted.stdout == by_flag.stdout == plain.stdout
+    assert by_recipe == ("the recipe's", "recipe")
+    assert used("drafted") == ("tiny:latest", "request")
+
+
+def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
+    home: Home, tmp_path: Path
+) -> None:
+    guide = embedded_models()["guide:latest"]
+    eagle3(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
+    eagle3(tmp_path / "other.gguf", guide, (1, 3, 5))
+    (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./head.gguf\n")
+    (tmp_path / "Wrong").write_text("FROM guide\nDRAFT ./other.gguf\n")
+
+    created = home.run("create", "headed", "-f", str(tmp_path / "Modelfile"))
+    wrong = home.run("create", "wrong", "-f", str(tmp_path / "Wrong"))
+    answer = home.run("run", "headed", QUESTION, *GREEDY)
+    settings = json.loads(home.run("why", "headed", "--json").stdout)["settings"]
+
+    assert created.returncode == 0, created.stderr
+    assert wrong.returncode == 2
+    assert "it is an EAGLE-3 head for a model of width 64, not 256" in wrong.stderr
+    assert answer.stdout == home.run("run", "guide", QUESTION, *GREEDY).stdout
+    sources = next(each for each in settings if each["name"] == "draft tokens")
+    assert sources["value"].endswith("EAGLE-3 head")
+
+
+def test_a_draft_model_that_cannot_draft_is_refused_before_the_load(home: Home) -> None:
+    itself = home.run("run", "guide", QUESTION, "--draft", "guide")
+    nobody = home.run("load", "guide", "--draft", "nobody")
+
+    assert (itself.returncode, nobody.returncode) == (2, 3)
+    assert "guide:latest cannot draft tokens: it is the model itself" in itself.stderr
+    assert "'nobody' is not on this machine" in nobody.stderr
 
 
 def test_the_pirate_talks_like_one(home: Home) -> None:

@@ -89,6 +89,13 @@ def photo(width: int, height: int, **options: Any) -> bytes:
     return data.replace(size, b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big"))
 
 
+def one_colour_a_scan(jpeg: bytes) -> bytes:
+    """Return a JPEG whose first scan has one of three colours."""
+    together = bytes.fromhex("ffda 000c 03 0100 0211 0311 003f00")
+    assert jpeg.count(together) == 1
+    return jpeg.replace(together, bytes.fromhex("ffda 0008 01 0100 003f00"))
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -105,6 +112,7 @@ def photo(width: int, height: int, **options: Any) -> bytes:
         (promised(100, 100), "damaged PNG"),
         (photo(20_000, 13_000), "at most 250 million"),
         (photo(10_000, 6_000, progressive=True), "at most 50 million"),
+        (one_colour_a_scan(photo(10_000, 6_000)), "at most 50 million"),
         (encoded(Image.new("1", (MAX_PIXELS // 5000 + 1, 5000)), "PNG"), "pixels"),
     ],
 )

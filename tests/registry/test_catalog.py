@@ -246,3 +246,56 @@ def test_the_registry_knows_neither_store_nor_engine_nor_chat() -> None:
 
     parts = {name.split(".")[1] for name in done.stdout.split() if name.startswith("localrun.")}
     assert parts == {"addresses", "errors", "names", "registry"}
+
+
+def test_every_packaged_draft_model_is_known_and_much_smaller(packaged: Catalog) -> None:
+    drafts = {entry: packaged.draft_of(entry) for entry in packaged.entries()}
+
+    drafted = {f"{entry.name}:{entry.tag}" for entry, draft in drafts.items() if draft}
+    assert {"qwen3:8b", "qwen2.5:7b", "llama3.3:70b", "deepseek-r1:14b"} <= drafted
+    assert "qwen3:0.6b" not in drafted
+    for entry in packaged.entries():
+        if entry.draft:
+            assert drafts[entry] is not None, entry
+
+
+def test_a_draft_model_of_a_size_comes_before_that_of_its_family(tmp_path: Path) -> None:
+    family = FAMILY + 'draft = "house:1b"\n'
+    sizes = size_of("house") + size_of("house", tag='"2b"', draft='"qwen3:0.6b"')
+    catalog = load_catalog(
+        [write(tmp_path, HEADER + family + sizes + size_of("house", tag='"3b"'))]
+    )
+
+    found = {entry.tag: catalog.draft_of(entry) for entry in catalog.sizes("house")}
+
+    assert found["1b"] is None  # itself
+    assert found["2b"] == catalog.find("qwen3", "0.6b")
+    assert found["3b"] == catalog.find("house", "1b")
+
+
+def test_a_later_file_may_add_a_draft_model_to_a_family(tmp_path: Path) -> None:
+    first = write(tmp_path, HEADER + FAMILY + size_of("house"))
+    later = write(tmp_path, HEADER + '[house]\ndraft = "qwen3:0.6b"\n', "later.toml")
+    catalog = load_catalog([first, later])
+
+    entry = catalog.find("house", "1b")
+
+    assert entry is not None
+    assert catalog.draft_of(entry) == catalog.find("qwen3", "0.6b")
+
+
+@pytest.mark.parametrize("draft", ["house", "a/b:1b", "house:", 'x"'])
+def test_a_draft_model_must_be_a_name_with_a_tag(tmp_path: Path, draft: str) -> None:
+    text = HEADER + FAMILY + f"draft = '{draft}'\n" + size_of("house")
+
+    with pytest.raises(UsageError, match="draft must look like"):
+        load_catalog([write(tmp_path, text)])
+
+
+def test_an_entry_is_found_by_its_repository_or_mirror(tmp_path: Path) -> None:
+    mirror = size_of("house", modelscope='"Mirror/House-GGUF"')
+    catalog = load_catalog([write(tmp_path, HEADER + FAMILY + mirror)])
+
+    assert catalog.find_repository("Team/house-1B-gguf") == catalog.find("house", "1b")
+    assert catalog.find_repository("mirror/house-gguf") == catalog.find("house", "1b")
+    assert catalog.find_repository("team/other") is None

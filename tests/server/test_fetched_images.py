@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from localrun.registry import addressed
+from localrun.server.core import media
 from tests.registry.scripted import http, scripted
+from tests.registry.test_addressed import answering
 from tests.server import serving as module
 from tests.server.serving import FakeCatalogue, serving
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from tests.server.serving import Served
 
@@ -146,3 +153,80 @@ def test_a_model_that_does_not_see_has_nothing_fetched(monkeypatch: pytest.Monke
     assert answer.status_code == 400
     assert "no vision support" in answer.json()["error"]["message"]
     assert connected == []
+
+
+def sees(served: Served, **more: Any) -> httpx.Response:
+    body = bodies(URL)["/v1/chat/completions"]
+    return post(served, "/v1/chat/completions", {**body, **more})
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/v1/chat/completions", {"n": 64}), ("/v1/messages/count_tokens", {})],
+)
+def test_a_slow_address_keeps_no_other_request_waiting(
+    served: Served, patch: pytest.MonkeyPatch, path: str, more: dict[str, Any]
+) -> None:
+    with answering(repeat(b"")) as (url, asked, left):
+        connect_to(patch, url)
+        slow = bodies(URL)[path] | more
+        with socket.create_connection(("127.0.0.1", port_of(served))) as client:
+            client.sendall(raw(path, slow))
+            assert asked.wait(HANG_S)
+
+            text = {"messages": [{"role": "user", "content": "hello"}]}
+            answer = sees(served, **text)
+
+            assert answer.status_code == 200, answer.text
+            assert not left.is_set()
+        assert left.wait(HANG_S)
+
+
+@pytest.mark.parametrize(
+    ("limits", "name", "problem"),
+    [
+        (addressed, "LONGEST_S", "cannot be fetched: the file takes more than"),
+        (media, "LONGEST_TOGETHER_S", "and the media before it take more than"),
+    ],
+)
+def test_an_address_that_takes_too_long_is_an_error(
+    served: Served, patch: pytest.MonkeyPatch, limits: ModuleType, name: str, problem: str
+) -> None:
+    patch.setattr(limits, name, 0.2)
+    with answering(repeat(b"HTTP/1.1 100 Continue\r\n\r\n")) as (url, _, left):
+        connect_to(patch, url)
+
+        answer = sees(served)
+
+        assert answer.status_code == 400
+        assert problem in answer.json()["error"]["message"]
+        assert left.wait(HANG_S)
+
+
+@pytest.mark.parametrize(("num_answers", "limit"), [(1, "MAX_BODY_BYTES"), (4, "MAX_COPIED")])
+def test_what_is_fetched_together_is_bounded(
+    served: Served, patch: pytest.MonkeyPatch, num_answers: int, limit: str
+) -> None:
+    patch.setattr(media, limit, 3000 * num_answers)
+    part = bodies(URL)["/v1/chat/completions"]["messages"][0]["content"][0]
+    with scripted(http("200 OK", b"\x89PNG\r\n\x1a\n" + bytes(1000))) as images:
+        connect_to(patch, images.url)
+        two, three = (
+            sees(served, n=num_answers, messages=[{"role": "user", "content": [part] * count}])
+            for count in (2, 3)
+        )
+
+    assert two.status_code == 200, two.text
+    assert three.status_code == 400
+    assert three.json()["error"]["param"] == "messages[0].content[2].image_url.url"
+    assert "have more than" in three.json()["error"]["message"]
+
+
+def port_of(served: Served) -> int:
+    return int(served.url.rpartition(":")[2])
+
+
+def raw(path: str, body: dict[str, Any]) -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content

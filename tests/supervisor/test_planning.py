@@ -14,6 +14,7 @@ from localrun.hardware.shape import MAX_STRETCH
 from localrun.load_rules import LoadRules
 from localrun.store.store import embedded_models
 from localrun.supervisor.devices import only_processor
+from localrun.supervisor.draft_choice import NO_DRAFT, DraftChoice
 from localrun.supervisor.planning import (
     MAX_HOST_CACHE_BYTES,
     PlannedLoad,
@@ -276,3 +277,71 @@ def test_mtp_layers_in_the_file_are_loaded_and_named(tmp_path: Path) -> None:
     assert source(with_layers, "MTP layers") == "plan"
     assert not without.load.has_mtp
     assert all(setting.name != "MTP layers" for setting in without.settings)
+
+
+def drafted(path: Path, **changes: object) -> DraftChoice:
+    choice = DraftChoice(name="small", paths=(path,), source="catalog")
+    return replace(choice, **changes)  # type: ignore[arg-type]
+
+
+def setting(planned: PlannedLoad, name: str) -> tuple[str, str, str]:
+    found = next(each for each in planned.settings if each.name == name)
+    return found.value, found.source, found.reason
+
+
+def test_a_chosen_draft_model_is_loaded_and_counted(eight_billion: Path) -> None:
+    def load(choice: DraftChoice) -> PlannedLoad:
+        return plan_load(model(eight_billion), 1024, lambda: devices(24), drafts=lambda _: choice)
+
+    plain, planned = load(NO_DRAFT), load(drafted(GUIDE))
+
+    assert plain.load.draft_paths == ()
+    assert "draft model" not in {each.name for each in plain.settings}
+    assert planned.load.draft_paths == (str(GUIDE),)
+    assert not planned.load.requires_draft
+    assert plain.plan is not None
+    assert planned.plan is not None
+    assert planned.plan.total_bytes > plain.plan.total_bytes
+    assert setting(planned, "draft model")[:2] == ("small", "catalog")
+
+
+@pytest.mark.parametrize("name", ["request", "recipe"])
+def test_a_draft_model_that_somebody_named_must_load(eight_billion: Path, name: str) -> None:
+    choice = drafted(GUIDE, source=name)
+
+    planned = plan_load(model(eight_billion), 1024, lambda: devices(24), drafts=lambda _: choice)
+
+    assert planned.load.requires_draft
+
+
+@pytest.mark.parametrize(
+    ("size", "tightness", "file", "reason"),
+    [
+        (8.6, 1.0, "", "would cost"),
+        (24, 0.75, "", "an earlier load ran out of memory"),
+        (24, 1.0, "gone.gguf", "its file cannot be read"),
+    ],
+)
+def test_a_draft_model_that_cannot_be_had_is_left_out_with_the_reason(
+    tmp_path: Path, eight_billion: Path, size: float, tightness: float, file: str, reason: str
+) -> None:
+    SHAPES["qwen3 0.6B"](tmp_path / "small.gguf")
+    choice = drafted(tmp_path / (file or "small.gguf"))
+
+    planned = plan_load(
+        model(eight_billion), 1024, lambda: devices(size), tightness=tightness,
+        drafts=lambda _: choice, rules=LoadRules(num_parallel=1),
+    )  # fmt: skip
+
+    assert planned.load.draft_paths == ()
+    value, source_name, why = setting(planned, "draft model")
+    assert (value, source_name) == ("not used: small", "catalog")
+    assert reason in why
+
+
+def test_a_switched_off_draft_model_is_told(eight_billion: Path) -> None:
+    off = DraftChoice(reason="switched off")
+
+    planned = plan_load(model(eight_billion), 1024, lambda: devices(24), drafts=lambda _: off)
+
+    assert setting(planned, "draft model") == ("none", "default", "switched off")

@@ -78,6 +78,14 @@ def test_closing_says_that_the_model_was_unloaded_and_may_come_twice(runner: Run
     assert end.message.endswith("it was unloaded")
 
 
+def test_a_ping_while_the_runner_is_closed_raises_nothing(runner: Runner) -> None:
+    runner.close()
+
+    runner.ping()
+
+    assert not runner.is_alive
+
+
 def test_a_runner_that_cannot_be_started_leaves_no_socket_open() -> None:
     def spawn(child_end: socket.socket) -> subprocess.Popen[bytes]:
         raise LoadError(f"no process for socket {child_end.fileno()}")

@@ -22,7 +22,11 @@ def load(chat: Chat) -> None:
     """
     settings, client = chat.session.settings, chat.connect()
     model = settings.request_model
-    fields = {"num_ctx": settings.sampling.get("num_ctx"), "keep_alive": settings.keep_alive}
+    fields = {
+        "num_ctx": settings.sampling.get("num_ctx"),
+        "draft": settings.sampling.get("draft"),
+        "keep_alive": settings.keep_alive,
+    }
     body = {key: value for key, value in fields.items() if value is not None}
     for frame in client.load({"model": model, **body}):
         chat.transcript.status("" if frame["done"] else load_status(frame, model))

@@ -1,6 +1,7 @@
 """Hidden command of the background server, which other commands start.
 
-    serve --background [--device=DEVICE] [--load=MODEL] [--load-ctx=TOKENS] [--stay]
+    serve --background [--device=DEVICE] [--load=MODEL] [--load-ctx=TOKENS] [--load-draft=MODEL]
+                       [--stay]
 
 ``--stay``: the server does not leave when it is idle.
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BACKGROUND_SERVER = ["serve", "--background"]
-DEVICE, LOAD, LOAD_CTX, STAY = "--device", "--load", "--load-ctx", "--stay"
+DEVICE, LOAD, STAY = "--device", "--load", "--stay"
+LOAD_CTX, LOAD_DRAFT = "--load-ctx", "--load-draft"
 
 
 def serve_in_background(arguments: Sequence[str]) -> None:
@@ -43,7 +45,9 @@ def serve_in_background(arguments: Sequence[str]) -> None:
     )
     early = None
     if name is not None:
-        early = EarlyLoad(name=name, num_ctx=int(num_ctx) if num_ctx else None)
+        early = EarlyLoad(
+            name=name, num_ctx=int(num_ctx) if num_ctx else None, draft=options.get(LOAD_DRAFT)
+        )
     run_server(settings, background=True, start_warm=start, early=early)
 
 
@@ -52,7 +56,7 @@ def _read_options(arguments: Sequence[str]) -> dict[str, str]:
     options = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if argument != STAY and (not equals or name not in {DEVICE, LOAD, LOAD_CTX}):
+        if argument != STAY and (not equals or name not in {DEVICE, LOAD, LOAD_CTX, LOAD_DRAFT}):
             raise UsageError(f"{argument} is no option of the background server")
         options[name] = value
     if not options.get(LOAD_CTX, "0").isdecimal():

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson, ContextOption, WorkerOption
+from localrun.cli.options import AsJson, ContextOption, DraftOption, WorkerOption
 from localrun.cli.output import Output
 
 
@@ -20,6 +20,7 @@ def plan(
     parallel: Annotated[
         int | None, Option(min=1, max=256, help="Number of parallel sequences.")
     ] = None,
+    draft: DraftOption = None,
     worker: WorkerOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +41,7 @@ def plan(
     from localrun.supervisor.devices import ChosenDevices
     from localrun.supervisor.worker_offers import WorkerOffers
 
-    query = MemoryQuery(num_ctx=parse_context(ctx), num_parallel=parallel)
+    query = MemoryQuery(num_ctx=parse_context(ctx), num_parallel=parallel, draft=draft)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)

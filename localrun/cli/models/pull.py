@@ -100,6 +100,7 @@ def _pull_missing(
     workspace: Workspace, name: str, not_found: ModelNotFoundError, *, is_insecure: bool
 ) -> StoredModel:
     """Pull a model that is not here; raise the error if no hub and no registry has it either."""
+    from localrun.cli.models.pulling import note_draft
     from localrun.cli.offer import can_ask, check_accepted
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
@@ -125,4 +126,5 @@ def _pull_missing(
         check_accepted(name, plan)
     with shown_progress(output) as report:
         pulled = run_plan(workspace, plan, PullOptions(is_insecure=is_insecure), report)
+    note_draft(workspace, pulled.name, output)
     return workspace.models.find_model(pulled.name)

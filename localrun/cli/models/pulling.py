@@ -12,6 +12,7 @@ from localrun.terminal import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.hardware.device import Device
     from localrun.names.ref import ModelRef
     from localrun.services.pulling.outdated import Freshness
     from localrun.services.pulling.plan import PullPlan
@@ -104,6 +105,36 @@ def _run(
     with shown_progress(output) as report:
         pulled = run_plan(workspace, plan, options, report)
     show_pulled(pulled, output)
+    note_draft(workspace, pulled.name, output)
+
+
+def note_draft(workspace: Workspace, name: str, output: Output) -> None:
+    """Print which small model drafts tokens for a pulled model, or could; downloads nothing."""
+    import os
+
+    from localrun.services.drafting.offer import offer_draft
+    from localrun.services.machine.devices import check_choice
+    from localrun.supervisor.devices import ChosenDevices
+
+    settings = workspace.settings
+
+    def devices() -> Sequence[Device]:
+        chosen = check_choice(settings.device, os.environ)
+        return ChosenDevices(chosen, os.environ, most_bytes=settings.memory_bytes)()
+
+    offer = offer_draft(workspace, name, devices)
+    if offer is None:
+        return
+    if output.as_json:
+        output.event({"event": "draft", "model": name, **asdict(offer)})
+    elif offer.is_here:
+        output.note(f"{offer.name} drafts tokens for it, so that answers come faster")
+    else:
+        size = human_bytes(offer.size_bytes)
+        output.note(
+            f"{offer.name} ({size}) would draft tokens for it, so that answers come faster: "
+            f"localrun pull {offer.name}"
+        )
 
 
 def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:

@@ -15,6 +15,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from localrun.services.show import ModelFacts, TensorFacts
     from localrun.services.stored_model import StoredModel
+    from localrun.supervisor.draft_choice import DraftChoice
 
 LONGEST_SHOWN = 400  # characters of a system prompt or a license
 
@@ -116,7 +117,8 @@ def _show(facts: ModelFacts, output: Output) -> None:
         ("context length", _text(details.context_length)),
         ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
-        ("MTP layers", _text(facts.num_mtp_layers or None)),
+        ("MTP layers", _mtp_layers(facts)),
+        ("draft model", _draft(facts.draft)),
         ("capabilities", ", ".join(details.capabilities)),
         ("template", ", ".join(facts.template_features) or None),
         ("size", None if model.remote else f"{human_bytes(model.size_bytes)}{shards}{shared}"),
@@ -135,6 +137,25 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _mtp_layers(facts: ModelFacts) -> str | None:
+    if facts.unused_mtp:
+        return f"not used: {facts.unused_mtp}"
+    return _text(facts.num_mtp_layers or None)
+
+
+def _draft(draft: DraftChoice) -> str | None:
+    if draft.paths:
+        return f"{draft.name} ({draft.source})"
+    return f"{draft.name} not used: {draft.reason}" if draft.name and draft.reason else None
+
+
+def _draft_as_json(draft: DraftChoice) -> dict[str, Any] | None:
+    if not draft.name:
+        return None
+    is_used = bool(draft.paths)
+    return {"name": draft.name, "is_used": is_used, "source": draft.source, "reason": draft.reason}
 
 
 def _projector(facts: ModelFacts) -> str | None:
@@ -193,6 +214,8 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "context_note": _context_note(model),
         "embedding_length": facts.embedding_length,
         "mtp_layers": facts.num_mtp_layers,
+        "unused_mtp_layers": facts.unused_mtp or None,
+        "draft": _draft_as_json(facts.draft),
         "capabilities": list(details.capabilities),
         "template": model.chat_template,
         "template_features": list(facts.template_features),

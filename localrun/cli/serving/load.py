@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import AsJson, ContextOption
+from localrun.cli.options import AsJson, ContextOption, DraftOption
 from localrun.cli.output import Output
 
 
@@ -21,6 +21,7 @@ def load(
         Option("--pin", help="Keep the model loaded until `localrun stop`; overrides keep_alive."),
     ] = False,
     ctx: ContextOption = None,
+    draft: DraftOption = None,
     keep_alive: Annotated[
         str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, -1 (never).")
     ] = None,
@@ -34,6 +35,7 @@ def load(
 
     from localrun.cli.options import check_keep_alive, parse_context
     from localrun.cli.serving.answer import interruptible, load_status
+    from localrun.cli.serving.run_options import check_draft
     from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.workspace import open_workspace
 
@@ -42,8 +44,16 @@ def load(
     workspace = open_workspace(os.environ)
     stored = workspace.models.find_model(model)
     name = stored.name
-    first = FirstRequest(model=name, num_ctx=num_ctx, files=(*stored.shards, *stored.draft))
-    fields = {"model": name, "pin": pin, "num_ctx": num_ctx, "keep_alive": keep_alive}
+    draft = check_draft(workspace, stored, draft)
+    files = (*stored.shards, *stored.draft)
+    first = FirstRequest(model=name, num_ctx=num_ctx, files=files, draft=draft)
+    fields = {
+        "model": name,
+        "pin": pin,
+        "num_ctx": num_ctx,
+        "keep_alive": keep_alive,
+        "draft": draft,
+    }
     body = {key: value for key, value in fields.items() if value is not None}
     output, load_s = Output(as_json=as_json), 0.0
     with interruptible():

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model, one_of
-from localrun.cli.options import AsJson, ContextOption, DeviceOption, McpOption, ToolsOption
+from localrun.cli.options import (
+    AsJson,
+    ContextOption,
+    DeviceOption,
+    DraftOption,
+    McpOption,
+    ToolsOption,
+)
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -92,6 +99,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, 0, -1 (never).")
     ] = None,
     device: DeviceOption = None,
+    draft: DraftOption = None,
     verbose: Annotated[
         bool, Option("--verbose", help="Print timings and token counts on stderr.")
     ] = False,
@@ -151,6 +159,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.serving.result_file import check_output
     from localrun.cli.serving.run_input import RunInput
     from localrun.cli.serving.run_options import (
+        check_draft,
         check_model,
         check_use,
         find_resumed,
@@ -192,6 +201,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
             "--system": system,
             "--format": output_format,
             "--think": think,
+            "--draft": draft,
         },
         of_vectors={"--dimensions": dimensions, "--truncate": truncate},
     )
@@ -204,6 +214,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         "seed": seed,
         "num_predict": num_predict,
         "num_ctx": num_ctx,
+        "draft": check_draft(workspace, stored, draft),
         "stop": [as_text(text, "--stop") for text in stop or ()] or None,
     }
     chat_options = ChatOptions(
@@ -220,7 +231,12 @@ def run(  # noqa: PLR0913 - one parameter a flag
         output_file=output_file,
     )
 
-    first = FirstRequest(model=stored.name, num_ctx=num_ctx, files=(*stored.shards, *stored.draft))
+    first = FirstRequest(
+        model=stored.name,
+        num_ctx=num_ctx,
+        files=(*stored.shards, *stored.draft),
+        draft=chat_options.sampling.get("draft"),
+    )
 
     def connect() -> LocalrunClient:
         return ensure_server(settings, first)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from localrun.conversations.message import ChatSummary
     from localrun.services.stored_model import StoredModel
+    from localrun.services.workspace import Workspace
     from localrun.settings import Settings
 
 LEVELS = ("low", "medium", "high", "max")
@@ -95,6 +96,24 @@ def check_model(
     else:
         check_can_answer(stored)
         _check_unused(of_vectors, "an embedding model")
+
+
+def check_draft(workspace: Workspace, stored: StoredModel, name: str | None) -> str | None:
+    """Return the draft model of ``--draft`` for a request, None without one.
+
+    Raises:
+        LocalrunError: there is no such model, or it cannot draft tokens for this one.
+    """
+    if name is None:
+        return None
+    from localrun.services.remotes.stored import NO_NAMES, refuse_draft
+
+    refuse_draft(stored, name)
+    if name.lower() in NO_NAMES:
+        return name.lower() if stored.remote is None else None
+    from localrun.services.drafting.named import named_draft
+
+    return named_draft(workspace.models.find_model, name, stored.shards).name
 
 
 def find_resumed(chat_id: str | None, *, is_last: bool) -> ChatSummary | None:

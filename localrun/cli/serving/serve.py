@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from localrun.cli.completion import complete_model
-from localrun.cli.options import DeviceOption, WorkerOption
+from localrun.cli.options import DeviceOption, DraftOption, WorkerOption
 
 
 def serve(  # noqa: PLR0913 - one parameter a flag
@@ -17,6 +17,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         Option(help="Address to listen on, such as 127.0.0.1:8080 (env: LOCALRUN_HOST)."),
     ] = None,
     device: DeviceOption = None,
+    draft: DraftOption = None,
     worker: WorkerOption = None,
     api_key_file: Annotated[
         str | None,
@@ -65,11 +66,13 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.internal.warm import start
     from localrun.server.core.early_load import EarlyLoad
     from localrun.server.start import run_server
+    from localrun.services.drafting.setting import check_setting
     from localrun.settings import load_settings
 
     flags = {
         "LOCALRUN_HOST": host,
         "LOCALRUN_DEVICE": device,
+        "LOCALRUN_DRAFT": draft,
         "LOCALRUN_WORKERS": "\n".join(worker or ()),
         "LOCALRUN_API_KEY_FILE": api_key_file,
         "LOCALRUN_TLS_CERT": tls_cert,
@@ -78,5 +81,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_NO_WEB": "1" if no_web else None,
     }
     settings = load_settings(os.environ, flags)
+    if draft is not None:
+        check_setting(settings, os.environ)
     early = None if load is None else EarlyLoad(name=load, is_kept=True)
     run_server(settings, background=False, insecure=insecure, start_warm=start, early=early)

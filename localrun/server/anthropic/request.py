@@ -31,6 +31,7 @@ from localrun.server.parsing.json_schema import (
 )
 from localrun.server.parsing.media import NO_IMAGES, refuse_images
 from localrun.server.parsing.options import (
+    DRAFT,
     KEEP_ALIVE,
     MODEL,
     NUM_CTX,
@@ -127,6 +128,7 @@ def _request(values: Values, max_tokens: int | None) -> CompletionRequest:
         sampling=sampling_of(values),
         num_predict=max_tokens,
         num_ctx=values[NUM_CTX],
+        draft=values[DRAFT] or None,
         stop=values[_STOP_SEQUENCES] or None,
         keep_alive=values[KEEP_ALIVE],
         overflow=values[OVERFLOW],
@@ -240,6 +242,7 @@ _ROWS = (
     ANTHROPIC_OLD_FORMAT,
     *SAMPLING_TABLE.rows,
     NUM_CTX,
+    DRAFT,
     _STOP_SEQUENCES,
     KEEP_ALIVE,
     OVERFLOW,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest, Reply
@@ -33,9 +35,15 @@ def stream_choices(
     return stream_each(completions, choices_of(request, count))
 
 
-def choices_of(request: CompletionRequest, count: int) -> list[CompletionRequest]:
-    """Return ``count`` copies of a request with consecutive choice indices."""
-    return [replace(request, choice=choice) for choice in range(count)]
+def choices_of(
+    request: CompletionRequest, count: int, num_prompts: int = 1
+) -> list[CompletionRequest]:
+    """Return ``count`` copies of a request with consecutive choice indices.
+
+    ``num_prompts`` is the number of such requests that are answered together.
+    """
+    num_answers = count * num_prompts
+    return [replace(request, choice=choice, num_answers=num_answers) for choice in range(count)]
 
 
 async def stream_each(
@@ -73,29 +81,35 @@ async def stream_each(
 
 
 async def stream_in_order(
-    completions: Completions, requests: Sequence[CompletionRequest], num_together: int
+    completions: Completions, requests: Iterable[CompletionRequest], num_together: int
 ) -> AsyncGenerator[tuple[int, Reply], None]:
     """Yield the events of each request after those of the one before it.
 
     ``num_together`` requests are answered at the same time, with the one whose events are due.
+    Each is taken from ``requests`` when it begins, and dropped when it has been answered.
 
     Raises:
         LocalrunError: an answer failed; the others are cancelled.
     """
-    queues: list[_Queue] = [asyncio.Queue() for _ in requests]
-    tasks: list[asyncio.Task[None]] = []
+    waiting = iter(enumerate(requests))
+    queues: deque[_Queue] = deque()
+    tasks: deque[asyncio.Task[None]] = deque()
     try:
-        for place, queue in enumerate(queues):
-            for begun in range(len(tasks), min(place + num_together, len(requests))):
-                feeding = _feed(queues[begun], completions, begun, requests[begun])
-                tasks.append(asyncio.create_task(feeding))
+        while True:
+            for place, request in islice(waiting, num_together - len(tasks)):
+                queues.append(asyncio.Queue())
+                tasks.append(asyncio.create_task(_feed(queues[-1], completions, place, request)))
+            if not tasks:
+                return
             while True:
-                _, item = await queue.get()
+                place, item = await queues[0].get()
                 if isinstance(item, Exception):
                     raise item
                 if item is None:
                     break
                 yield place, item
+            queues.popleft()
+            tasks.popleft()
     finally:
         for task in tasks:
             task.cancel()

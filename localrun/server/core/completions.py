@@ -29,6 +29,7 @@ from localrun.server.core.media import check_media
 from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
+from localrun.services.remotes.stored import refuse_draft
 from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
@@ -37,13 +38,20 @@ if TYPE_CHECKING:
 
     from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
-    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import Event
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.model import KeepAlive
+    from localrun.supervisor.model import KeepAlive, RunnerModel
+
+    WithDraft = Callable[[RunnerModel, str | None], RunnerModel]
+
+
+def without_drafts(order: RunnerModel, _name: str | None) -> RunnerModel:
+    """Return what to load, whatever draft model a request names."""
+    return order
 
 
 class Completions:
@@ -54,10 +62,12 @@ class Completions:
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
-        files: AddressedFiles,
+        media: AddressedMedia,
+        with_draft: WithDraft = without_drafts,
     ) -> None:
-        """``files`` fetches what a prompt names by its address."""
-        self._files = files
+        """``media`` fetches what a prompt names by its address."""
+        self._media = media
+        self._with_draft = with_draft
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -70,7 +80,11 @@ class Completions:
                 before `AnswerStarted`), or the runner or the engine of a remote model fails.
         """
         begun = time.monotonic()
-        async with self._bridge.submitted(partial(self._prepare, request)) as events:
+        prompt, num_answers = request.generation.prompt, request.num_answers
+        async with (
+            self._media.fetched(prompt, request.model, num_answers),
+            self._bridge.submitted(partial(self._prepare, request)) as events,
+        ):
             found_s = time.monotonic() - begun
             if isinstance(events, RemoteCompletion):
                 async with contextlib.aclosing(self._remotes.stream(events, found_s)) as replies:
@@ -98,7 +112,13 @@ class Completions:
             )
 
     async def load(
-        self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None, pins: bool = False
+        self,
+        name: str,
+        *,
+        num_ctx: int | None,
+        keep_alive: KeepAlive | None,
+        pins: bool = False,
+        draft: str | None = None,
     ) -> float:
         """Load a model without generating; return the seconds that took.
 
@@ -110,10 +130,12 @@ class Completions:
             model = self._find_model(name)
             check_can_answer(model)
             if model.remote is not None:
+                refuse_draft(model, draft)
                 return self._remotes.target(model)
             stays = keep_alive_of(model.recipe, keep_alive)
             options = RequestOptions(num_ctx=num_ctx, keep_alive=stays, pins=pins)
-            return PoolRequest(model=runner_model(model), message=None, options=options)
+            order = self._with_draft(runner_model(model), draft)
+            return PoolRequest(model=order, message=None, options=options)
 
         async with self._bridge.submitted(prepare) as events:
             if isinstance(events, EventStream):
@@ -137,8 +159,9 @@ class Completions:
     def _prepare(self, request: CompletionRequest) -> PoolRequest | RemoteCompletion:
         model = self._find_model(request.model)
         check_can_answer(model)
-        check_media(request.generation.prompt, model, self._files)
+        check_media(request.generation.prompt, model)
         if model.remote is not None:
+            refuse_draft(model, request.draft)
             return self._remotes.prepare(model, request)
         recipe = model.recipe
         generate = Generate(
@@ -154,7 +177,7 @@ class Completions:
             model_name=model.name,
         )
         return PoolRequest(
-            model=runner_model(model),
+            model=self._with_draft(runner_model(model), request.draft),
             message=generate,
             options=RequestOptions(
                 num_ctx=request.num_ctx, keep_alive=keep_alive_of(recipe, request.keep_alive)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from localrun.services.models import Models
     from localrun.settings import Settings
+    from localrun.supervisor.draft_choice import Drafts
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.runner_process import StartProcess
 
@@ -57,13 +58,15 @@ def create_pool(
     settings: Settings,
     models: Models,
     *,
+    drafts: Drafts,
     device: str,
     start: StartProcess | None,
     warm: str | None,
 ) -> RunnerPool:
     """Return the runner pool of the settings, with a watch on the names of its models.
 
-    ``start`` replaces the start of runners; ``warm`` is the socket of the warm process.
+    ``drafts`` chooses the draft model of each load, ``start`` replaces the start of runners;
+    ``warm`` is the socket of the warm process.
     """
     from localrun.server.core.loaded_names import LoadedNames
     from localrun.supervisor.devices import ChosenDevices
@@ -83,6 +86,7 @@ def create_pool(
         max_waiting=settings.max_queue,
         rules=settings.loads,
         workers=ServerWorkers(parse_commands(settings.workers)),
+        drafts=drafts,
     )
     LoadedNames(pool, models).start_watch()
     return pool

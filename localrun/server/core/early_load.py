@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Event
+    from localrun.server.core.completions import WithDraft
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool
 
@@ -30,14 +31,19 @@ class EarlyLoad:
 
     name: str
     num_ctx: int | None = None  # as in the request that follows
+    draft: str | None = None
     is_kept: bool = False  # see `preload.py`
 
 
 def begin_early_load(
-    early: EarlyLoad, open_pool: Callable[[], RunnerPool], find_model: Callable[[str], StoredModel]
+    early: EarlyLoad,
+    open_pool: Callable[[], RunnerPool],
+    find_model: Callable[[str], StoredModel],
+    with_draft: WithDraft | None = None,
 ) -> None:
     """Submit the load of a model; does not wait for it.
 
+    ``with_draft`` adds the draft model that the request will name.
     Imports what a load needs: a server without an early load answers before it imports that.
     """
     from localrun.services.capabilities import check_can_answer
@@ -50,7 +56,10 @@ def begin_early_load(
         check_can_answer(model)
         if model.remote is not None:
             return
-        load = open_pool().submit_load(runner_model(model), _forget, options)
+        order = runner_model(model)
+        if with_draft is not None:
+            order = with_draft(order, early.draft)
+        load = open_pool().submit_load(order, _forget, options)
     except Exception as error:  # noqa: BLE001 - whatever the name is, the server starts
         _log.debug("no early load of %s: %s", early.name, error)
         return

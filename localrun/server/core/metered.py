@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.core.completions import Completions
+from localrun.server.core.completions import Completions, without_drafts
 from localrun.server.core.labels import ModelLabels
 from localrun.server.core.request import (
     AnswerFinished,
@@ -21,9 +21,10 @@ from localrun.server.core.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.registry.addressed import AddressedFiles
     from localrun.runner.messages import Finished
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.completions import WithDraft
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.metrics import Metrics
     from localrun.server.core.remotes import Remotes
     from localrun.services.stored_model import StoredModel
@@ -32,18 +33,19 @@ if TYPE_CHECKING:
 class MeteredCompletions(Completions):
     """Completions that record their figures in a `Metrics`, by model."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, but for five
         self,
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
-        files: AddressedFiles,
+        media: AddressedMedia,
         metrics: Metrics,
         *,
         logs_prompts: bool = False,
+        with_draft: WithDraft = without_drafts,
     ) -> None:
         self._labels = ModelLabels(find_model)
-        super().__init__(bridge, self._labels.find, remotes, files)
+        super().__init__(bridge, self._labels.find, remotes, media, with_draft)
         self._metrics = metrics
         self._logs_prompts = logs_prompts
 

@@ -24,11 +24,13 @@ class CompletionRequest:
     num_predict: int | None = None  # most tokens; negative = until the context is full
     default_num_predict: int | None = None  # in place of None if the recipe sets none either
     num_ctx: int | None = None
+    draft: str | None = None  # draft model: a name, "auto" or "none"
     stop: tuple[str, ...] | None = None
     keep_alive: KeepAlive | None = None
     overflow: OverflowPolicy | None = None
     default_overflow: OverflowPolicy | None = None  # if the recipe sets none either
     num_keep: int | None = None  # in place of the policy's
+    num_answers: int = 1  # to the same request, this one included
     choice: int = 0  # index among the answers to one request: each has its own seed
     keeps_thoughts: bool = False  # in the text of the answer, with their tags
 

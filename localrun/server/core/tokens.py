@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.media_marks import media_of
 from localrun.errors import UsageError
 from localrun.remote.model import RemoteTokens
-from localrun.runner.messages import Detokenize, Tokenize, Tokens
+from localrun.runner.messages import Detokenize, PromptSpec, Tokenize, Tokens
 from localrun.server.core.bridge import EventStream, PoolRequest, end_of
 from localrun.server.core.defaults import keep_alive_of, messages_of, prompt_of
 from localrun.server.core.media import check_media
@@ -23,8 +23,8 @@ from localrun.supervisor.model import RequestOptions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.registry.addressed import AddressedFiles
     from localrun.server.core.bridge import Bridge
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.remotes import Remotes
     from localrun.server.core.request import CompletionRequest
     from localrun.services.stored_model import StoredModel
@@ -48,10 +48,10 @@ class TokenService:
         bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         remotes: Remotes,
-        files: AddressedFiles,
+        media: AddressedMedia,
     ) -> None:
-        """``files`` fetches what a prompt names by its address."""
-        self._files = files
+        """``media`` fetches what a prompt names by its address."""
+        self._media = media
         self._bridge = bridge
         self._find_model = find_model
         self._remotes = remotes
@@ -62,8 +62,11 @@ class TokenService:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
-        answer, _ = await self._bridge.answer(partial(self._prepare, request), Tokens)
-        return answer
+        message = request.message
+        prompt = message.prompt if isinstance(message, Tokenize) else PromptSpec()
+        async with self._media.fetched(prompt, request.model):
+            answer, _ = await self._bridge.answer(partial(self._prepare, request), Tokens)
+            return answer
 
     async def count(self, request: CompletionRequest) -> int:
         """Return the number of tokens of a request's prompt.
@@ -72,7 +75,10 @@ class TokenService:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
         prepare = partial(self._prepare_count, request)
-        async with self._bridge.submitted(prepare) as events:
+        async with (
+            self._media.fetched(request.generation.prompt, request.model),
+            self._bridge.submitted(prepare) as events,
+        ):
             if isinstance(events, RemoteTokens):
                 return await self._remotes.count(events)
             if not isinstance(events, EventStream):
@@ -104,7 +110,7 @@ class TokenService:
         refuse_remote(model, "its tokens are not counted")
         message = request.message
         if isinstance(message, Tokenize):
-            check_media(message.prompt, model, self._files)
+            check_media(message.prompt, model)
             message = replace(message, prompt=prompt_of(model, message.prompt))
         return PoolRequest(
             model=runner_model(model),

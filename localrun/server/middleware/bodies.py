@@ -34,8 +34,10 @@ LARGE_PIECE_BYTES = 1024 * 1024  # decompressed in a thread
 class OpenBodies:
     """Total size of the large bodies of all open requests; used on the event loop only."""
 
-    def __init__(self, most_bytes: int = MAX_OPEN_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_OPEN_BYTES, what: str = "bodies") -> None:
+        """Take the limit; ``what`` names the bytes in the error."""
         self._most_bytes = most_bytes
+        self._what = what
         self.num_bytes = 0
 
     def add(self, num_bytes: int) -> None:
@@ -45,9 +47,9 @@ class OpenBodies:
             OverloadedError: the total would exceed the limit; the bytes are not counted.
         """
         if self.num_bytes + num_bytes > self._most_bytes:
+            most = self._most_bytes // 1024 // 1024
             raise OverloadedError(
-                f"open requests have {self._most_bytes // 1024 // 1024} MiB of bodies already",
-                retry_after_s=RETRY_S,
+                f"open requests have {most} MiB of {self._what} already", retry_after_s=RETRY_S
             )
         self.num_bytes += num_bytes
 

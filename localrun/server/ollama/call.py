@@ -28,6 +28,7 @@ from localrun.server.parsing.json_schema import OBJECT, TEXT, TOKEN, WHOLE, is_t
 from localrun.server.parsing.limits import LONGEST_TEMPLATE
 from localrun.server.parsing.media import MAX_MEDIA, NO_IMAGES, images_of, refuse_images
 from localrun.server.parsing.options import (
+    DRAFT,
     KEEP_ALIVE,
     LOGPROBS,
     MANY,
@@ -108,6 +109,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         sampling=sampling_of(options),
         num_predict=options[_NUM_PREDICT],
         num_ctx=options[_NUM_CTX],
+        draft=options[DRAFT] or None,
         stop=options[STOP],
         keep_alive=values[KEEP_ALIVE],
         overflow=ollama_overflow(values, options),
@@ -173,7 +175,8 @@ def _num_predict(options: Fields, name: str) -> int | None:
 _NUM_PREDICT = Field("num_predict", _num_predict, WHOLE)
 _NUM_CTX = context_length(0)
 OPTIONS = Table(
-    (*SAMPLING_TABLE.rows, _NUM_PREDICT, _NUM_CTX, STOP, OVERFLOW, NUM_KEEP), component="Options"
+    (*SAMPLING_TABLE.rows, _NUM_PREDICT, _NUM_CTX, DRAFT, STOP, OVERFLOW, NUM_KEEP),
+    component="Options",
 )
 _OPTIONS = group("options", OPTIONS)
 _MESSAGES = Field("messages", _messages, MESSAGES_SCHEMA)

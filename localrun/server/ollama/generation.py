@@ -37,7 +37,10 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
         await completions.unload(call.request.model)
         return _frame(call, "", done_reason="unload")
     load_s = await completions.load(
-        call.request.model, num_ctx=call.request.num_ctx, keep_alive=call.request.keep_alive
+        call.request.model,
+        num_ctx=call.request.num_ctx,
+        keep_alive=call.request.keep_alive,
+        draft=call.request.draft,
     )
     return _frame(call, "", done_reason="load") | {"load_duration": int(load_s * NANOSECONDS)}
 

@@ -23,6 +23,7 @@ from localrun.server.parsing.conversation import (
 )
 from localrun.server.parsing.media import NO_IMAGES, refuse_images
 from localrun.server.parsing.options import (
+    DRAFT,
     KEEP_ALIVE,
     LOGPROBS,
     MODEL,
@@ -93,6 +94,7 @@ CHAT = Table(
         *common.SAMPLING,
         *common.LENGTHS,
         NUM_CTX,
+        DRAFT,
         STOP,
         *CONSTRAINTS.rows,
         KEEP_ALIVE,
@@ -144,6 +146,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         sampling=common.openai_sampling(values),
         num_predict=common.num_predict(values),
         num_ctx=values[NUM_CTX],
+        draft=values[DRAFT] or None,
         stop=values[STOP],
         keep_alive=values[KEEP_ALIVE],
         overflow=values[OVERFLOW],

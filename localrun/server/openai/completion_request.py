@@ -21,6 +21,7 @@ from localrun.server.parsing.json_schema import TEXT, TOKEN, either, is_token, l
 from localrun.server.parsing.limits import refuse_many_copies
 from localrun.server.parsing.media import MAX_MEDIA, raw_media
 from localrun.server.parsing.options import (
+    DRAFT,
     KEEP_ALIVE,
     MANY,
     MODEL,
@@ -76,6 +77,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
         num_predict=common.num_predict(values),
         default_num_predict=DEFAULT_TOKENS,
         num_ctx=values[NUM_CTX],
+        draft=values[DRAFT] or None,
         stop=values[STOP],
         keep_alive=values[KEEP_ALIVE],
         overflow=values[OVERFLOW],
@@ -84,7 +86,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
     requests = [
         choice
         for prompt in prompts
-        for choice in choices_of(_with_prompt(fields, request, prompt), count)
+        for choice in choices_of(_with_prompt(fields, request, prompt), count, len(prompts))
     ]
     return CompletionCall(requests=tuple(requests), streaming=streaming, num_choices=count)
 
@@ -154,6 +156,7 @@ COMPLETION = Table(
         *common.SAMPLING,
         *common.LENGTHS_FROM_ZERO,
         NUM_CTX,
+        DRAFT,
         STOP,
         *CONSTRAINTS.rows,
         KEEP_ALIVE,

@@ -15,7 +15,7 @@ from localrun.modelfile.known import KNOWN, OVERFLOWS, ParameterSpec
 from localrun.server.parsing import limits
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_schema import MODEL_NAME, NUMBER, TEXT, bounded, either
-from localrun.server.parsing.table import Field, Table, choice, flag, integer, strings
+from localrun.server.parsing.table import Field, Table, choice, flag, integer, strings, text
 from localrun.supervisor.model import KeepAlive
 from localrun.variables import parse_duration
 
@@ -154,6 +154,7 @@ MODEL = Field(
 )
 STOP = stop_strings()
 NUM_CTX = context_length()
+DRAFT = text("draft", longest=limits.LONGEST_NAME)  # draft model: a name, "auto" or "none"
 KEEP_ALIVE = Field("keep_alive", keep_alive, either(TEXT, NUMBER))
 OVERFLOW = Field("overflow", overflow, _OVERFLOW_NAME.schema)
 NUM_KEEP = integer("num_keep", -1)  # tokens kept on overflow; -1 is the whole prompt

@@ -13,7 +13,6 @@ from localrun.server.middleware.activity import Activity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.registry.addressed import AddressedFiles
     from localrun.server.batches.own_requests import OwnRequests
     from localrun.server.batches.service import BatchService
     from localrun.server.core.bridge import Bridge
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from localrun.server.core.deferred_pool import DeferredPool
     from localrun.server.core.embedding import Embedding
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
+    from localrun.server.core.media import AddressedMedia
     from localrun.server.core.metrics import Metrics
     from localrun.server.core.preload import Preload
     from localrun.server.core.remotes import Remotes
@@ -96,9 +96,10 @@ class Parts:
             self.bridge,
             self.catalogue.find_model,
             self.remotes,
-            self.addressed_files,
+            self.addressed_media,
             self.metrics,
             logs_prompts=self.settings.access.logs_prompts,
+            with_draft=self.workspace.drafts.with_draft,
         )
 
     @cached_property
@@ -109,12 +110,14 @@ class Parts:
         return Remotes(self.settings, self.workspace.environ)
 
     @cached_property
-    def addressed_files(self) -> AddressedFiles:
-        """Return the files that clients may name by their addresses."""
+    def addressed_media(self) -> AddressedMedia:
+        """Return the media that prompts name by their addresses."""
         from localrun.registry.addressed import AddressedFiles
+        from localrun.server.core.media import AddressedMedia
 
         settings = self.settings
-        return AddressedFiles(settings.fetched_hosts, is_offline=settings.is_offline)
+        files = AddressedFiles(settings.fetched_hosts, is_offline=settings.is_offline)
+        return AddressedMedia(files, self.catalogue.find_model)
 
     @cached_property
     def tokens(self) -> TokenService:
@@ -122,7 +125,7 @@ class Parts:
         from localrun.server.core.tokens import TokenService
 
         return TokenService(
-            self.bridge, self.catalogue.find_model, self.remotes, self.addressed_files
+            self.bridge, self.catalogue.find_model, self.remotes, self.addressed_media
         )
 
     @cached_property

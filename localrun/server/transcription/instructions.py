@@ -12,7 +12,6 @@ from localrun.chat.media_marks import joined
 
 if TYPE_CHECKING:
     from localrun.server.transcription.fields import TranscriptionCall
-    from localrun.server.transcription.sound import SoundPiece
     from localrun.services.stored_model import StoredModel
 
 TRANSCRIBE = "Transcribe audio to text"
@@ -22,10 +21,10 @@ LFM_SYSTEM = {"role": "system", "content": "Perform ASR."}
 
 
 def messages_of(
-    call: TranscriptionCall, piece: SoundPiece, model: StoredModel
+    call: TranscriptionCall, wav: bytes, model: StoredModel
 ) -> tuple[dict[str, Any], ...]:
-    """Return the conversation that asks for the text of a piece."""
-    sound = {"expected": "sound", "place": "file", "data": piece.wav}
+    """Return the conversation that asks for the text of a wav file."""
+    sound = {"expected": "sound", "place": "file", "data": wav}
     if model.details.family.startswith(LFM) and not (call.translates or call.prompt):
         return LFM_SYSTEM, {"role": "user", **joined([sound], "")}
     return ({"role": "user", **joined([_instruction(call), sound], "")},)

@@ -13,7 +13,7 @@ from localrun.server.core.request import CompletionRequest
 from localrun.server.framing import sse_event
 from localrun.server.transcription.formats import response_of
 from localrun.server.transcription.instructions import messages_of
-from localrun.server.transcription.sound import cut_in_child
+from localrun.server.transcription.sound import Sounds
 from localrun.server.transcription.transcript import SoundTranscript
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from localrun.server.core.request import Reply
     from localrun.server.jobs import Jobs
     from localrun.server.transcription.fields import TranscriptionCall
-    from localrun.server.transcription.sound import Sound, SoundPiece
     from localrun.services.stored_model import StoredModel
 
 NUM_TOGETHER = 4  # pieces that are answered at the same time
@@ -40,7 +39,7 @@ class Transcriber:
     ) -> None:
         self._completions = completions
         self._find_model = find_model
-        self._jobs = jobs
+        self._sounds = Sounds(jobs)
 
     async def transcribe(self, call: TranscriptionCall, file: bytes) -> Response:
         """Return the response with the whole transcript.
@@ -48,9 +47,7 @@ class Transcriber:
         Raises:
             LocalrunError: the model does not hear, the sound cannot be read, or an answer fails.
         """
-        sound, requests = await self._prepare(call, file)
-        transcript = SoundTranscript(sound)
-        async with self._answers(requests) as replies:
+        async with self._answered(call, file) as (transcript, replies):
             async for place, reply in replies:
                 transcript.add(place, reply)
         return response_of(call, transcript)
@@ -61,9 +58,7 @@ class Transcriber:
         Raises:
             LocalrunError: as of `transcribe`.
         """
-        sound, requests = await self._prepare(call, file)
-        transcript = SoundTranscript(sound)
-        async with self._answers(requests) as replies:
+        async with self._answered(call, file) as (transcript, replies):
             async for place, reply in replies:
                 if delta := transcript.add(place, reply):
                     yield sse_event({"type": "transcript.text.delta", "delta": delta})
@@ -71,24 +66,23 @@ class Transcriber:
         scores = {"logprobs": transcript.logprobs()} if call.scores else {}
         yield sse_event({**done, **scores, "usage": transcript.usage()})
 
-    async def _prepare(
+    @contextlib.asynccontextmanager
+    async def _answered(
         self, call: TranscriptionCall, file: bytes
-    ) -> tuple[Sound, list[CompletionRequest]]:
-        """Return the sound in pieces, and the request of each."""
+    ) -> AsyncGenerator[tuple[SoundTranscript, AsyncGenerator[tuple[int, Reply], None]], None]:
+        """Yield an empty transcript, and the events that fill it."""
         model = await asyncio.to_thread(self._find_model, call.model)
         check_hears(model)
-        sound = await cut_in_child(file, self._jobs)
-        return sound, [_request(call, piece, model) for piece in sound.pieces]
-
-    def _answers(
-        self, requests: list[CompletionRequest]
-    ) -> contextlib.aclosing[AsyncGenerator[tuple[int, Reply], None]]:
-        return contextlib.aclosing(stream_in_order(self._completions, requests, NUM_TOGETHER))
+        async with self._sounds.cut(file) as sound:
+            requests = (_request(call, wav, model) for wav in sound.take_wavs())
+            answers = stream_in_order(self._completions, requests, NUM_TOGETHER)
+            async with contextlib.aclosing(answers) as replies:
+                yield SoundTranscript(sound), replies
 
 
-def _request(call: TranscriptionCall, piece: SoundPiece, model: StoredModel) -> CompletionRequest:
+def _request(call: TranscriptionCall, wav: bytes, model: StoredModel) -> CompletionRequest:
     prompt = PromptSpec(
-        messages=messages_of(call, piece, model),
+        messages=messages_of(call, wav, model),
         template_options={} if model.remote else {"enable_thinking": False},
     )
     generation = Generation(

@@ -1,9 +1,10 @@
 // The view of one chat: its messages, the answers that arrive, and what the buttons do. A view
 // lives on while an answer arrives, also if another chat is shown.
 
-import { ApiError, lines, query } from "./api.js";
-import { button, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
+import { get, lines, link, query } from "./api.js";
+import { button, bytes, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
 import { Composer } from "./composer.js";
+import { Conversation, MAX_MEDIA } from "./conversation.js";
 import { MessageView, renderEnd } from "./message.js";
 import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
@@ -12,6 +13,7 @@ const NEAR_END = 80;  // pixels
 const NUM_AT_ONCE = 60;  // messages that are rendered before somebody scrolls to them
 const RATE_MS = 2000;  // between two looks at the speed of an answer
 const TOP = 5;  // alternatives of a token
+const STREAM = { "X-Localrun-Progress": "1", "X-Localrun-Interval-Ms": "50" };
 
 export class ChatView {
   /** `page` has `models`, `removeChat(id)`, `importChat()` and `changed()`. */
@@ -226,7 +228,8 @@ export class ChatView {
     const isKept = Boolean(this.conversation.id);
     const ofKept = (...entries) => (isKept ? entries : []);
     return [["Settings", () => this.settings.toggle(true)],
-      ...ofKept(["Rename…", () => this.rename()], ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")]),
+      ...ofKept(["Rename…", () => this.rename()], ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")],
+        ["Duplicate", () => this.duplicate()]),
       ["Import a chat…", () => this.page.importChat()],
       ...ofKept(["Delete…", () => this.remove(), "danger"])];
   }
@@ -234,14 +237,22 @@ export class ChatView {
   async rename() {
     const title = await asked("Rename the chat", "Title", this.conversation.title);
     if (title === null) return;
-    await this.conversation.rename(title).catch((error) => notify(error.message, "error"));
+    await this.conversation.rename(title);
     this.title.textContent = title;
     this.page.changed();
   }
 
+  exportPath(format) {
+    return `/api/localrun/chats/${this.conversation.id}/export${query({ format })}`;
+  }
+
+  async duplicate() {
+    const exported = await get(this.exportPath("json"));
+    this.page.goTo(await Conversation.keepCopy(exported, this.model()));
+  }
+
   export(format) {
-    const path = `/api/localrun/chats/${this.conversation.id}/export${query({ format })}`;
-    const anchor = h("a", { href: path, download: "" });
+    const anchor = h("a", { href: this.exportPath(format), download: "" });
     this.element.append(anchor);
     anchor.click();
     anchor.remove();
@@ -261,7 +272,7 @@ export class ChatView {
   act(name, message, value) {
     const { conversation } = this;
     if (name === "redraw") this.drawActions(message);
-    else if (name === "images") conversation.loadImages([message]).then(() => this.viewOf(message).show(), (error) => notify(error.message, "error"));
+    else if (name === "images") this.loadImages(message);
     else if (name === "choose") {
       conversation.choose(message);
       this.draw();
@@ -271,6 +282,17 @@ export class ChatView {
     else if (name === "edit") {
       conversation.add({ role: "assistant", model: message.model, content: value }, message.parent);
       this.draw();
+    }
+  }
+
+  /** Load the images of a message; if the server does not answer, again once it does. */
+  async loadImages(message) {
+    try {
+      await this.conversation.loadImages([message]);
+      this.viewOf(message).show();
+    } catch (error) {
+      if (error.status !== 0) throw error;
+      link.addEventListener("change", () => this.loadImages(message), { once: true });
     }
   }
 
@@ -287,12 +309,8 @@ export class ChatView {
 
   /** Ask with another text, and the same files. */
   async askAgain(content, message) {
-    try {
-      await this.conversation.loadImages([message]);
-      this.ask(content, message.attachments, message.images, message.parent);
-    } catch (error) {
-      notify(error.message, "error");
-    }
+    await this.conversation.loadImages([message]);
+    this.ask(content, message.attachments, message.images, message.parent);
   }
 
   ask(content, attachments, images, parent) {
@@ -333,7 +351,7 @@ export class ChatView {
     view.begin(() => this.follow());
     if (begun) view.growing.add(begun.content);
     try {
-      for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: { "X-Localrun-Progress": "1" } })) {
+      for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: STREAM })) {
         if (part.status) view.showState(loadText(part, message.model));
         else this.take(message, view, part);
       }
@@ -382,6 +400,8 @@ export class ChatView {
   async body(message, parent, begun) {
     const { settings } = this.conversation;
     const messages = await this.conversation.request(parent);
+    const { numLeftOut } = this.conversation;
+    if (numLeftOut) notify(`The oldest images of this chat are left out (${numLeftOut}): a request takes ${bytes(MAX_MEDIA)}.`);
     if (begun) messages.push({ role: "assistant", content: begun.content });
     const body = { model: message.model, messages, stream: true, options: settings.sampling ?? {} };
     if (settings.output_format) body.format = settings.output_format;
@@ -392,12 +412,7 @@ export class ChatView {
 
   /** Save what has come of answers when the page is closed. */
   leave() {
-    for (const message of this.running.keys()) {
-      const { id } = this.conversation;
-      if (!id || !message.content || !message.parent?.id) continue;
-      const body = { role: "assistant", content: message.content, thinking: message.thinking, model: message.model, parent: message.parent.id };
-      fetch(`/api/localrun/chats/${id}/messages`, { method: "POST", keepalive: true, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }).catch(() => {});
-    }
+    for (const message of this.running.keys()) this.conversation.keepAtOnce(message);
   }
 
   /** Take what others wrote to this chat: the terminal, or another window. */
@@ -424,15 +439,3 @@ function loadText({ status, progress }, model) {
   if (status !== "loading") return `Waiting for memory for ${shortName(model)}…`;
   return `Loading ${shortName(model)}: ${Math.round(100 * progress)} %`;
 }
-
-/** Return the view of a kept chat. */
-export async function openChat(page, id) {
-  const { Conversation } = await import("./conversation.js");
-  try {
-    return new ChatView(page, await Conversation.open(id));
-  } catch (error) {
-    if (error instanceof ApiError) notify(error.message, "error");
-    throw error;
-  }
-}
-

@@ -2,12 +2,13 @@
 
 import { post } from "./api.js";
 import { asked, bytes, fill, h, icon, iconButton, menuButton, notify, number } from "./dom.js";
-import { fileBlock } from "./conversation.js";
-import { stored, store } from "./storage.js";
+import { fileBlock, MAX_MEDIA, mediumBytes } from "./conversation.js";
+import { stored, storeText } from "./storage.js";
 
 const MAX_TEXT = 2 << 20;  // bytes of a text file
 const MAX_MEDIUM = 20 << 20;  // of an image, a sound or a PDF file
 const MAX_FILES = 50;
+const LONG_PASTE = 4000;  // characters from which a pasted text is a file
 
 export class Composer {
   /** `chat` has `model()`, `takes(capability)`, `send(text, files)`, `stop()` and `editLast()`. */
@@ -100,9 +101,12 @@ export class Composer {
   }
 
   paste(event) {
-    if (!event.clipboardData.files.length) return;
+    const { files } = event.clipboardData;
+    const text = event.clipboardData.getData("text/plain");
+    const isLong = !files.length && text.length > LONG_PASTE;
+    if (!files.length && !isLong) return;
     event.preventDefault();
-    this.take(event.clipboardData.files);
+    this.take(isLong ? [new File([text], "pasted.txt", { type: "text/plain" })] : files);
   }
 
   pick(accept) {
@@ -118,7 +122,7 @@ export class Composer {
   async take(list) {
     for (const file of [...list].slice(0, MAX_FILES - this.files.length)) {
       try {
-        const isMedium = /^(image|audio)\/|^video\/(mp4|webm)$|^application\/pdf$/.test(file.type);
+        const isMedium = /^(image(?!\/svg)|audio)\/|^video\/(mp4|webm)$|^application\/pdf$/.test(file.type);
         this.files.push(isMedium ? await this.medium(file) : await this.text(file));
       } catch (error) {
         notify(`${file.name}: ${error.message}`, "error");
@@ -147,7 +151,9 @@ export class Composer {
       reader.onerror = () => reject(new Error("it cannot be read"));
       reader.readAsDataURL(file);
     });
-    return this.withChip({ name: file.name, medium: url.slice(url.indexOf(",") + 1) });
+    const media = [...this.files.map((one) => one.medium ?? ""), url.slice(url.indexOf(",") + 1)];
+    if (media.reduce((sum, one) => sum + mediumBytes(one), 0) > MAX_MEDIA) throw new Error(`with the files before it, it is larger than ${bytes(MAX_MEDIA)}`);
+    return this.withChip({ name: file.name, medium: media.at(-1) });
   }
 
   showFiles() {
@@ -186,12 +192,12 @@ export class Composer {
     const text = this.input.value;
     if (!text.trim()) return notify("Write the text of the template first; {{gaps}} are selected when it is used.");
     const name = await asked("Save a template", "Name", text.trim().slice(0, 40));
-    if (name) store("templates", [...stored("templates", []).filter((one) => one.name !== name), { name, text }]);
+    if (name) storeText("templates", name, text);
   }
 
   async deleteTemplate() {
     const name = await asked("Delete a template", "Name");
-    if (name) store("templates", stored("templates", []).filter((one) => one.name !== name));
+    if (name) storeText("templates", name);
   }
 }
 

@@ -8,6 +8,7 @@ const CHATS = "/api/localrun/chats";
 const SUMMARY = "Summary of the conversation so far:\n";
 const SETTINGS_MS = 300;
 const SENT = ["thinking", "tool_calls", "tool_name", "images"];
+export const MAX_MEDIA = 22 << 20;  // bytes of all media of a request, whose body has a limit
 
 export class Conversation extends EventTarget {
   constructor(model = "", settings = {}) {
@@ -28,10 +29,9 @@ export class Conversation extends EventTarget {
   }
 
   /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
-  static async import(text, otherModel) {
-    const { title, model = otherModel, settings = {}, messages, head } = JSON.parse(text);
+  static async keepCopy({ title, model, settings = {}, messages, head }, otherModel) {
     if (!Array.isArray(messages)) throw new Error("it is no exported chat");
-    const { id } = await post(CHATS, { model, settings, title });
+    const { id } = await post(CHATS, { model: model ?? otherModel, settings, title });
     try {
       const ids = new Map();  // of the export, to those here
       let last = 0;
@@ -41,7 +41,7 @@ export class Conversation extends EventTarget {
       }
       if (ids.has(head)) await post(`${CHATS}/${id}/head`, { message: ids.get(head) });
     } catch (error) {
-      await remove(`${CHATS}/${id}`);
+      await remove(`${CHATS}/${id}`).catch(() => {});  // the first error says what went wrong
       throw error;
     }
     return id;
@@ -132,11 +132,18 @@ export class Conversation extends EventTarget {
         this.id = (await post(CHATS, { model: this.model, settings, title: this.title })).id;
         this.dispatchEvent(new Event("named"));
       }
-      await this.loadImages([message]);  // of a branch of a message that was not shown
-      const { role, content, thinking, tool_calls: calls, attachments, images, model } = message;
-      const body = { role, content, thinking, tool_calls: calls, attachments, images, model, parent: message.parent?.id ?? 0 };
-      message.id = (await post(`${CHATS}/${this.id}/messages`, body)).id;
+      message.id = (await this.#append(message)).id;
     });
+  }
+
+  /** Keep what has come of an answer, while the page is closed. */
+  keepAtOnce(message) {
+    if (this.id && message.content && message.parent?.id) this.#append(message, { keepalive: true, isQuiet: true }).catch(() => {});
+  }
+
+  #append({ role, content, thinking, tool_calls: calls, attachments, images, model, parent }, options = {}) {
+    const body = { role, content, thinking, tool_calls: calls, attachments, images, model, parent: parent?.id ?? 0 };
+    return post(`${CHATS}/${this.id}/messages`, body, options);
   }
 
   /** Load the images of kept messages. */
@@ -189,7 +196,8 @@ export class Conversation extends EventTarget {
     }
   }
 
-  /** Return the messages of a request that ends with a message; a summary replaces those above. */
+  /** Return the messages of a request that ends with a message; a summary replaces those above. If
+   * their media are too large together, the oldest are left out, and counted in `numLeftOut`. */
   async request(end) {
     const path = this.path(end).filter((one) => one.role !== "system");
     const start = path.findLastIndex((one) => one.role === "summary");
@@ -206,9 +214,20 @@ export class Conversation extends EventTarget {
         if (body.images) last.images = [...last.images ?? [], ...body.images];
       } else sent.push(body);
     }
+    let room = MAX_MEDIA;
+    this.numLeftOut = 0;
+    for (const body of sent.toReversed().filter((one) => one.images)) {
+      const { length } = body.images;
+      body.images = body.images.toReversed().filter((data) => (room -= mediumBytes(data)) >= 0).toReversed();
+      this.numLeftOut += length - body.images.length;
+      if (!body.images.length) delete body.images;
+    }
     return sent;
   }
 }
+
+/** Return the bytes of a medium in base64. */
+export const mediumBytes = (data) => Math.floor(data.length * 3 / 4);
 
 /** Return a text file as the model gets it, as the chat in the terminal writes it. */
 export function fileBlock(name, text) {

@@ -6,7 +6,7 @@ import { copyText, h, icon } from "./dom.js";
 
 const MIN_PAUSE_MS = 100;
 const COST_FACTOR = 6;  // pauses are so much longer than a rendering, of which code may be slow
-const CHARACTERS_A_MS = 64;  // and longer for a long block, which is drawn anew
+const CHARACTERS_A_MS = 128;  // and longer for a long block, which is drawn anew
 const LONGEST = 250000;  // characters that the server takes
 const BATCH = 24;
 

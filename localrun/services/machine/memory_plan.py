@@ -19,6 +19,7 @@ from localrun.services.runner_models import runner_model
 from localrun.services.translating.notes import cannot_load
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
+from localrun.supervisor.draft_choice import NO_DRAFT, DraftChoice, add_draft
 from localrun.supervisor.load_settings import fill_open_values, fill_options
 from localrun.supervisor.planning import no_workers, plan_over_workers, plan_request
 
@@ -47,6 +48,7 @@ class MemoryPlan:
     plan: LoadPlan
     projector_bytes: int = 0  # of the plan: the file, and the buffer of its largest image
     away: tuple[str, ...] = ()  # why workers that were asked cannot be used
+    draft: DraftChoice = NO_DRAFT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class MemoryQuery:
 
     num_ctx: int | None = None
     num_parallel: int | None = None
+    draft: str | None = None  # a name, "auto" or "none"
 
 
 def plan_memory(
@@ -102,7 +105,7 @@ def plan_memory(
             projector_bytes=needed_bytes,
             away=_away(offers),
         )
-    order = runner_model(model)
+    order = workspace.drafts.with_draft(runner_model(model), query.draft)
     shape = shape_of(order.shards, order.array_ends)
     values = fill_open_values(order, query.num_ctx, rules, shape)
     request = plan_request(
@@ -110,11 +113,12 @@ def plan_memory(
         num_ctx=values.num_ctx,
         num_slots=num_slots,
         num_gpu_layers=order.num_gpu_layers,
-        others=[*(Path(path) for path, _ in order.adapters), *order.draft],
+        others=[Path(path) for path, _ in order.adapters],
         projector=order.projector,
         gpu_reserve_bytes=rules.gpu_reserve_bytes,
     )
     plan, offers = plan_over_workers(shape, request, devices(), workers)
+    draft, plan = add_draft(workspace.drafts.choose(order), shape, request, plan, devices())
     return MemoryPlan(
         name=order.name,
         is_here=True,
@@ -123,6 +127,7 @@ def plan_memory(
         plan=plan,
         projector_bytes=0 if order.projector is None else projector_bytes(order.projector),
         away=_away(offers),
+        draft=draft,
     )
 
 

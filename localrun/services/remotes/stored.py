@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = "remote"  # in place of gguf
 MAX_LAYER = 1 << 20
+NO_NAMES = frozenset({"auto", "none"})  # of a draft model
 
 
 def remote_of(manifest: Manifest, blobs: BlobStore) -> RemoteModel | None:
@@ -107,6 +108,21 @@ def refuse_adapters(model: StoredModel) -> None:
         UsageError: the model is remote.
     """
     refuse_remote(model, "adapters cannot be applied")
+
+
+def refuse_draft(model: StoredModel, draft: str | None) -> None:
+    """Refuse a draft model for a remote model, whose engine chooses how it computes.
+
+    Raises:
+        UsageError: the model is remote, and ``draft`` names a draft model.
+    """
+    if model.remote is not None and draft is not None and draft.lower() not in NO_NAMES:
+        raise UsageError(
+            f"{model.name} is a remote model, answered by {model.remote.first.host}: "
+            f"{draft[:100]} cannot draft tokens for it here",
+            hint="leave draft out: its engine decides",
+            param="draft",
+        )
 
 
 def short_name(name: str) -> str:

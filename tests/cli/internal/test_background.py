@@ -47,6 +47,14 @@ def test_a_name_may_be_any_text(served: list[dict[str, object]], name: str) -> N
     assert served == [{"device": "cpu", "early": EarlyLoad(name=name, num_ctx=512)}]
 
 
+def test_the_draft_model_of_the_first_request_is_loaded_with_it(
+    served: list[dict[str, object]],
+) -> None:
+    serve_in_background(["--load=a", "--load-draft=b"])
+
+    assert served == [{"device": "auto", "early": EarlyLoad(name="a", draft="b")}]
+
+
 def test_a_server_may_load_nothing(served: list[dict[str, object]]) -> None:
     serve_in_background([])
 

@@ -68,7 +68,7 @@ def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
         "name", "is_here", "cannot_load", "context", "asked_context", "context_note", "cells",
         "parallel",
         "cache_type", "fits", "reason",
-        "projector_bytes", "workers_away",
+        "projector_bytes", "workers_away", "draft",
         "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip
     assert set(told["devices"][0]) == {*DEVICE, "worker"}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.chat.stream_parser import TextPart
-from localrun.errors import RunnerDiedError
+from localrun.errors import RunnerDiedError, UsageError
 from localrun.registry.addressed import AddressedFiles
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.bridge import Bridge
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
+from localrun.server.core.media import AddressedMedia
 from localrun.server.core.remotes import Remotes
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
 from localrun.settings import Settings
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.server.core.request import Reply
+    from localrun.supervisor.model import RunnerModel
 
 
 @pytest.fixture
 def completions() -> Iterator[Completions]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     remotes = Remotes(Settings(log_dir=Path("/nowhere")), {})
-    yield Completions(Bridge(pool), FakeCatalogue().find_model, remotes, AddressedFiles(()))
+    find_model = FakeCatalogue().find_model
+    media = AddressedMedia(AddressedFiles(()), find_model)
+    yield Completions(Bridge(pool), find_model, remotes, media)
     pool.close()
 
 
@@ -87,3 +92,36 @@ def test_a_client_that_leaves_takes_all_choices_along(completions: Completions) 
         return len(asyncio.all_tasks())
 
     assert asyncio.run(ask()) == 1
+
+
+def test_the_draft_model_of_a_request_and_of_a_load_reaches_the_pool() -> None:
+    named: list[str | None] = []
+
+    def with_draft(order: RunnerModel, name: str | None) -> RunnerModel:
+        named.append(name)
+        if name == "bad":
+            raise UsageError("bad cannot draft tokens")
+        return replace(order, draft_rule=name or "")
+
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+    remotes = Remotes(Settings(log_dir=Path("/nowhere")), {})
+    found = Completions(
+        Bridge(pool),
+        FakeCatalogue().find_model,
+        remotes,
+        AddressedMedia(AddressedFiles(()), FakeCatalogue().find_model),
+        with_draft,
+    )
+
+    async def ask() -> None:
+        await replies(found, replace(asking("say a"), draft="none"))
+        await replies(found, asking("say a"))
+        await found.load("fake", num_ctx=None, keep_alive=None, draft="none")
+        with pytest.raises(UsageError, match="bad cannot"):
+            await replies(found, replace(asking("say a"), draft="bad"))
+
+    asyncio.run(ask())
+
+    assert named == ["none", None, "none", "bad"]
+    assert len(pool.running()) == 2  # the model with another draft model is loaded beside it
+    pool.close()

@@ -14,20 +14,24 @@ from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
 from localrun.server.core.choices import stream_in_order
 from localrun.server.core.request import CompletionRequest
+from localrun.server.middleware.bodies import OpenBodies
 from localrun.server.transcription.formats import srt, vtt
 from localrun.server.transcription.sound import Sound, SoundPiece
 from localrun.server.transcription.transcript import SoundTranscript
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
 
 
 def sound(count: int) -> Sound:
-    pieces = (SoundPiece(place * 25.0, place * 25.0 + 25, b"") for place in range(count))
-    return Sound(count * 25.0, tuple(pieces))
+    found = Sound(OpenBodies())
+    for place in range(count):
+        found.add(SoundPiece(place * 25.0, place * 25.0 + 25), b"")
+    found.duration_s = count * 25.0
+    return found
 
 
 @given(st.lists(st.lists(st.text(" \n\tab", max_size=4), max_size=5), min_size=1, max_size=4))
@@ -85,6 +89,25 @@ class Answering:
     def in_order(self, *names: str) -> AsyncGenerator[tuple[int, Reply], None]:
         requests = [CompletionRequest(model=name) for name in names]
         return stream_in_order(cast("Completions", self), requests, 2)
+
+
+def test_a_request_is_taken_when_it_begins_and_not_before() -> None:
+    taken = list[str]()
+
+    def requests() -> Iterator[CompletionRequest]:
+        for name in "abcd":
+            taken.append(name)
+            yield CompletionRequest(model=name)
+
+    async def act() -> None:
+        answering = Answering()
+        answering.allow(*"abcd")
+        answers = stream_in_order(cast("Completions", answering), requests(), 2)
+        assert await anext(answers) == (0, TextPart("a"))
+        assert taken == ["a", "b"]
+        assert [place async for place, _ in answers] == [1, 2, 3]
+
+    asyncio.run(act())
 
 
 def test_pieces_come_in_order_two_at_a_time() -> None:

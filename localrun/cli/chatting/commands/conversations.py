@@ -51,14 +51,19 @@ def save(chat: Chat, argument: str) -> None:
         return
     session, settings = chat.session, chat.session.settings
     keep_alive = {} if settings.keep_alive is None else {"keep_alive": settings.keep_alive}
-    others = {"format": settings.output_format, "think": settings.think}
+    sampling = dict(settings.sampling)
+    others = {
+        "format": settings.output_format,
+        "think": settings.think,
+        "draft": sampling.pop("draft", None),
+    }
     saved = save_chat(
         chat.workspace,
         argument,
         ChatToSave(
             model=settings.request_model,
             system=settings.system,
-            parameters={**settings.sampling, **keep_alive},
+            parameters={**sampling, **keep_alive},
             messages=sent_messages(session.messages),
             other_settings=[name for name, value in others.items() if value is not None],
         ),

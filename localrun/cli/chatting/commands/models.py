@@ -147,7 +147,9 @@ def use_model(chat: Chat, model: str, adapters: tuple[str, ...] = ()) -> None:
         LocalrunError: it does not load; the chat keeps the model that it had.
     """
     settings = chat.session.settings
-    before = settings.model, settings.adapters
+    before = settings.model, settings.adapters, settings.sampling
+    if model != settings.model:  # a draft model fits one vocabulary
+        settings.sampling = {n: v for n, v in settings.sampling.items() if n != "draft"}
     settings.model, settings.adapters = model, adapters
     is_loaded = False
     try:
@@ -155,7 +157,7 @@ def use_model(chat: Chat, model: str, adapters: tuple[str, ...] = ()) -> None:
         is_loaded = True
     finally:
         if not is_loaded:
-            settings.model, settings.adapters = before
+            settings.model, settings.adapters, settings.sampling = before
 
 
 def _shown(chat: Chat, argument: str) -> StoredModel:

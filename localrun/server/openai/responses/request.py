@@ -30,6 +30,7 @@ from localrun.server.parsing.json_parser import is_larger
 from localrun.server.parsing.json_schema import TEXT, listed, mapped, one_of
 from localrun.server.parsing.limits import MAX_MESSAGES
 from localrun.server.parsing.options import (
+    DRAFT,
     KEEP_ALIVE,
     MODEL,
     NUM_CTX,
@@ -153,6 +154,7 @@ def _request(values: Values, messages: tuple[JsonObject, ...], tools: ToolSet) -
         sampling=common.openai_sampling(values),
         num_predict=values[_MAX_OUTPUT_TOKENS],
         num_ctx=values[NUM_CTX],
+        draft=values[DRAFT] or None,
         stop=values[STOP],
         keep_alive=values[KEEP_ALIVE],
         overflow=values[OVERFLOW] or values[_TRUNCATION],
@@ -278,6 +280,7 @@ RESPONSE = Table(
         _MAX_OUTPUT_TOKENS,
         _MAX_TOOL_CALLS,
         NUM_CTX,
+        DRAFT,
         STOP,
         *CONSTRAINTS.rows,
         KEEP_ALIVE,

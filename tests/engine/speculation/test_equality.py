@@ -30,7 +30,7 @@ from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator
 from tests.engine.speculation.running import drafts_of, generate, loaded
 from tests.engine.tiny import eagle3, full_attention
-from tests.translation.more_models import qwen35
+from tests.translation.more_models import deepseek_mtp, hunyuan_mtp, qwen35
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,22 +60,30 @@ class Kind:
     mtp: MtpContext | EagleContext | None = None
 
 
-@pytest.fixture(
-    scope="module", params=["full attention", "hybrid with MTP layers", "an EAGLE-3 head"]
-)
+WITH_MTP = {
+    "a hybrid with an MTP layer": qwen35,
+    "latent attention with an MTP layer": deepseek_mtp,
+    "full attention with an MTP layer": hunyuan_mtp,
+}
+
+
+@pytest.fixture(scope="module", params=["full attention", "an EAGLE-3 head", *WITH_MTP])
 def kind(
     request: pytest.FixtureRequest, guide_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    is_hybrid = request.param.startswith("hybrid")
-    (qwen35 if is_hybrid else full_attention)(path, guide_path)
-    model = loaded(path, has_mtp=is_hybrid)
+    has_mtp = request.param in WITH_MTP
+    WITH_MTP.get(request.param, full_attention)(path, guide_path)
+    model = loaded(path, has_mtp=has_mtp)
     limits = SchedulerLimits(
-        num_slots=SLOTS, num_cells=CELLS, num_drafts=16, num_rollback=2 if is_hybrid else 0
+        num_slots=SLOTS,
+        num_cells=CELLS,
+        num_drafts=16,
+        num_rollback=2 if model.memory.has_state else 0,
     )
     mtp: MtpContext | EagleContext | None = None
     head: Model | None = None
-    if is_hybrid:
+    if has_mtp:
         mtp = MtpContext(model, limits, num_threads=1, options=EXACT)
     elif request.param == "an EAGLE-3 head":
         eagle3(path.with_name("head.gguf"), guide_path, (1, 2, 3))

@@ -35,7 +35,6 @@ from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
-from localrun.engine.speculation.mtp_context import hidden_states, keep_hidden_states
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError
 from localrun.hardware.cpu import free_host_bytes
@@ -85,7 +84,7 @@ class LlamaContext:
         with lazy_buffers() as lazy:
             self._unified = NativeContext(open_context(model, limits, num_threads, options))
         if mtp is not None:
-            keep_hidden_states(self._unified.handle)
+            mtp.features.keep(self._unified.handle)
         self._streams: NativeContext | None = None
         self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
         self.stream_cells = self._longest_stream()
@@ -177,7 +176,7 @@ class LlamaContext:
         if handle is None:
             return None
         if self._mtp is not None:
-            keep_hidden_states(handle)
+            self._mtp.features.keep(handle)
         self._streams = NativeContext(handle, num_streams=self._limits.num_slots)
         self._abort.attach(handle)
         self._threads = self._open_threads(handle)
@@ -220,7 +219,7 @@ class LlamaContext:
     def _pass_hidden_states(self, mtp: MtpLayers, chunks: list[ScheduledChunk]) -> None:
         """Let the MTP layers keep the hidden states of a step."""
         total = sum(chunk.num_cells for chunk in chunks)
-        states, start = hidden_states(self._active.handle, total, mtp.width), 0
+        states, start = mtp.features.read(self._active.handle, total), 0
         for chunk in self._batch.in_order(chunks):
             mtp.observe(chunk, states[start : start + chunk.num_cells])
             start += chunk.num_cells

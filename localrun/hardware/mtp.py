@@ -15,23 +15,58 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
 
 # those whose MTP layers llama.cpp computes in a context of their own, one layer at a time
-ARCHITECTURES = frozenset({"glm4moe", "qwen35", "qwen35moe"})
+ARCHITECTURES = frozenset({"deepseek2", "glm4moe", "hy_v3", "qwen35", "qwen35moe"})
+NO_ROLLBACK = "llama.cpp cannot take rejected tokens back from its states"
+WINDOWS = "its sliding windows cannot take rejected tokens back"
+UNUSED = {  # those that have MTP layers in llama.cpp, and why they are not used
+    "qwen3next": NO_ROLLBACK,
+    "cohere2moe": WINDOWS,
+    "mimo2": WINDOWS,
+    "step35": WINDOWS,
+}
 MTP_ROLLBACK = 2  # draft tokens of a sequence
 MAX_ROLLBACK_BYTES = 768 * 1024 * 1024
 MAX_ROLLBACK_SHARE = 1 / 8
 
 
 def num_mtp_layers(header: Header) -> int:
-    """Return the number of MTP layers that llama.cpp can use: 1, or 0.
+    """Return the number of MTP layers that llama.cpp can use: 1, or 0."""
+    return int(bool(_declared(header)) and not unused_layers(header))
+
+
+def unused_layers(header: Header) -> str:
+    """Return why MTP layers that a file declares cannot be used, "" if they can or if it has none.
 
     Quantizers leave them out sometimes, and keep their number in the metadata.
     """
-    name = header.architecture
-    count = header.metadata.get(f"{name}.nextn_predict_layers")
+    name, count = header.architecture, _declared(header)
     total = header.metadata.get(f"{name}.block_count")
-    if name not in ARCHITECTURES or count != 1 or not isinstance(total, int):
-        return 0
-    return int(f"blk.{total - 1}.nextn.eh_proj.weight" in header.tensors)
+    if not count or not isinstance(total, int):
+        return ""
+    if f"blk.{total - count}.nextn.eh_proj.weight" not in header.tensors:
+        return "its file was made without them"
+    if name not in ARCHITECTURES:
+        return UNUSED.get(name, f"localrun does not know how llama.cpp computes those of {name}")
+    if count != 1:
+        return f"llama.cpp computes one after another, and it has {count}"
+    if name == "deepseek2" and not _has_latent_queries(header):
+        return "llama.cpp computes them with latent attention alone"
+    return ""
+
+
+def _declared(header: Header) -> int:
+    count = header.metadata.get(f"{header.architecture}.nextn_predict_layers")
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+def _has_latent_queries(header: Header) -> bool:
+    """Return whether a DeepSeek has what llama.cpp demands, which would end the process else."""
+
+    def number(key: str) -> bool:
+        return bool(header.metadata.get(f"{header.architecture}.attention.{key}"))
+
+    is_latent = number("q_lora_rank") and number("key_length_mla")
+    return is_latent and not number("temperature_scale")
 
 
 def uses_mtp(shape: ModelShape, num_slots: int) -> bool:

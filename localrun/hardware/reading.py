@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError
 from localrun.gguf.data import tensor_bytes
 from localrun.gguf.header import read_headers
-from localrun.hardware.mtp import num_mtp_layers
+from localrun.hardware.mtp import num_mtp_layers, unused_layers
 from localrun.hardware.shape import LayerShape, ModelShape
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class _Reading:
             head_sizes=(*self._head_sizes(""), *self._head_sizes("_swa")),
             has_flash_attention=self._name not in WITHOUT_FLASH_ATTENTION,
             num_mtp_layers=num_mtp_layers(self._header),
+            unused_mtp=unused_layers(self._header),
             extra_widths=EXTRA_WIDTHS.get(self._name, 0),
         )
 

@@ -45,6 +45,7 @@ class ModelShape:
     head_sizes: tuple[int, ...] = ()  # elements of one head's keys and of its values
     has_flash_attention: bool = True  # llama.cpp has it for the architecture
     num_mtp_layers: int = 0  # the last layers, which draft tokens
+    unused_mtp: str = ""  # why layers that the file declares cannot draft tokens
     extra_widths: int = 0  # further vectors per token that an architecture keeps
 
     @property

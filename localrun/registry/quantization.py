@@ -6,6 +6,7 @@ model: one ``.gguf`` file, or all shards of a split model in order.
     Qwen3-8B-Q4_K_M.gguf                                       Q4_K_M
     UD-Q4_K_XL/model-UD-Q4_K_XL-00001-of-00002.gguf            UD-Q4_K_XL, with its 00002
     mmproj-F16.gguf, imatrix.gguf, ggml-vocab-x.gguf, lora-x.gguf   no variant
+    eagle3-Qwen3-8B-Q8_0.gguf, dflash-x.gguf, mtp-x.gguf       no variant: they draft for one
 
 A tag that the user gives is taken exactly: another quantization never replaces it silently.
 """
@@ -57,6 +58,8 @@ QUANTIZATION = re.compile(
 SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.gguf", IGNORE)
 PROJECTOR = re.compile(r"(?<![A-Za-z])mmproj(?![A-Za-z])", IGNORE)
 NO_MODEL = re.compile(r"(?<![A-Za-z])(?:mmproj|imatrix|vocab|loras?|adapters?)(?![A-Za-z])", IGNORE)
+HEAD = re.compile(r"(?:mtp|eagle3|dflash)-", IGNORE)  # at the start: drafts for the model beside it
+EAGLE_HEAD = re.compile(r"eagle3-", IGNORE)
 LICENCE = re.compile(r"(?:licen[cs]e|copying|notice|use_policy)(?:[.-][\w.-]+)?", IGNORE)
 TEMPLATE = "chat_template.jinja"
 PROJECTORS = ("F16", "BF16", "Q8_0")  # small next to the model, and needs the precision
@@ -86,6 +89,7 @@ class Companions:
     projector: RemoteFile | None  # first of F16, BF16, Q8_0, others; then by name
     template: RemoteFile | None
     licences: tuple[RemoteFile, ...]
+    heads: tuple[RemoteFile, ...] = ()  # EAGLE-3 heads, which draft tokens
 
 
 def quantization_of(file_name: str) -> str | None:
@@ -174,6 +178,7 @@ def companions(repository: Repository) -> Companions:
         projector=min(projectors, key=_projector_rank, default=None),
         template=next(iter(templates), None),
         licences=tuple(file for file in files if LICENCE.fullmatch(_base(file))),
+        heads=tuple(f for f in files if _is_gguf(f) and EAGLE_HEAD.match(_base(f))),
     )
 
 
@@ -295,7 +300,7 @@ def _projector_rank(file: RemoteFile) -> int:
 
 
 def _is_model(file: RemoteFile) -> bool:
-    return _is_gguf(file) and not NO_MODEL.search(_base(file))
+    return _is_gguf(file) and not (NO_MODEL.search(_base(file)) or HEAD.match(_base(file)))
 
 
 def _is_gguf(file: RemoteFile) -> bool:

@@ -14,6 +14,7 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
+from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.mtp_context import MtpContext
 from localrun.engine.speculation.mtp_layers import MtpLayers
@@ -27,6 +28,7 @@ from localrun.engine.speculation.speculator import (
 )
 from localrun.engine.threads import useful_threads
 from localrun.errors import LoadError
+from localrun.gguf.heads import EAGLE
 from localrun.hardware.mtp import MTP_ROLLBACK
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class SpeculationSetup:
         self._model: Model | None = None
         self._context: LlamaContext | None = None
         self._mtp_context: MtpContext | None = None
+        self._head_context: EagleContext | None = None
         self.mtp: MtpLayers | None = None  # which get the hidden states of the model
         sources: list[DraftSource] = [
             ForcedTokens(),
@@ -81,7 +84,7 @@ class SpeculationSetup:
             _log.warning("the draft model is not used: this model cannot take tokens back")
         elif load.draft_paths:
             sources += self._open_draft_model(load, target, limits, native_log)
-        if load.has_mtp and limits.num_drafts:
+        if load.has_mtp and limits.num_drafts and self.mtp is None:
             self.mtp = self._open_mtp_layers(load, target, limits)
             sources.append(self.mtp)
         max_length = limits.num_rollback or MAX_DRAFTS
@@ -99,12 +102,9 @@ class SpeculationSetup:
 
     def close(self) -> None:
         """Free the draft model."""
-        if self._mtp_context is not None:
-            self._mtp_context.close()
-        if self._context is not None:
-            self._context.close()
-        if self._model is not None:
-            self._model.close()
+        for opened in (self._mtp_context, self._head_context, self._context, self._model):
+            if opened is not None:
+                opened.close()
 
     def _open_mtp_layers(self, load: Load, target: Model, limits: SchedulerLimits) -> MtpLayers:
         self._mtp_context = MtpContext(
@@ -115,6 +115,17 @@ class SpeculationSetup:
             gauge=self._gauge,
         )
         return MtpLayers(self._mtp_context, limits.num_slots)
+
+    def _open_head(
+        self, load: Load, target: Model, head: Model, limits: SchedulerLimits
+    ) -> MtpLayers:
+        self._model = head
+        num_threads = useful_threads(head.size_bytes, load.num_threads)
+        self._head_context = EagleContext(
+            head, target, limits, num_threads=num_threads, gauge=self._gauge
+        )
+        self.mtp = MtpLayers(self._head_context, limits.num_slots, "EAGLE-3 head")
+        return self.mtp
 
     def _open_draft_model(
         self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog
@@ -136,6 +147,8 @@ class SpeculationSetup:
             _log.warning("the draft model is not used: %s", reason)
             model.close()
             return []
+        if model.metadata("general.architecture") == EAGLE:
+            return [self._open_head(load, target, model, limits)]
         draft_limits = SchedulerLimits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )

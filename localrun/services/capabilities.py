@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError, UsageError
+from localrun.gguf.heads import HEADS
 from localrun.gguf.role import only_embeds, role_of
 from localrun.hardware.architectures import unknown_architecture
 
@@ -28,7 +29,7 @@ GAP_TOKENS = (  # tokens before and after the gap; the second pair is the older 
 
 def weights_capabilities(weights: Header) -> tuple[str, ...]:
     """Return the capabilities of the weights alone; empty for a file without weights."""
-    if role_of(weights) != "weights":
+    if role_of(weights) != "weights" or weights.architecture in HEADS:
         return ()
     if _is_encoder(weights):
         return ("embedding",)
@@ -81,6 +82,12 @@ def check_is_model(model: StoredModel) -> None:
     if model.remote is not None:
         return
     role = model.details.role
+    head = HEADS.get(model.details.family)
+    if head is not None:
+        raise UsageError(
+            f"{model.name} is {head}, which drafts tokens for another model",
+            hint=f"localrun run MODEL --draft {model.name}   or DRAFT in the recipe of the model",
+        )
     unknown = unknown_architecture(model.details.family) if role == "weights" else None
     if unknown is not None:
         raise LoadError(f"{model.name} cannot be loaded: {unknown}", hint=_unknown_hint(model))

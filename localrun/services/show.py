@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import read_header, read_headers
-from localrun.hardware.mtp import num_mtp_layers
+from localrun.hardware.mtp import num_mtp_layers, unused_layers
 from localrun.modelfile.known import KNOWN
 from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.engine.quantizing.kept import KeptTensors
+    from localrun.gguf.header import Header
     from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -79,6 +80,7 @@ class ModelFacts:
     layout: str | None  # a sentence about weights that were written for another program
     published: str | None  # digest of the manifest that its source has, if it was translated
     num_mtp_layers: int  # those that draft tokens
+    unused_mtp: str  # why those that the file declares cannot
     draft: DraftChoice  # draft model of its loads, if there is memory for it
 
 
@@ -105,6 +107,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
     for shard in model.shards:
         workspace.models.headers.facts(shard)  # raises if it is damaged
     blobs = [] if entry is None else entry.manifest.blobs
+    header = _header(model)
     others = set() if entry is None else workspace.models.blobs_of_others(entry.ref.name)
     return ModelFacts(
         model=model,
@@ -127,7 +130,8 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         projector_types=tuple(read_header(path).file_type for path in model.projectors),
         layout=None if model.remote else _layout(model, entry),
         published=entry.manifest.published if entry is not None else None,
-        num_mtp_layers=_num_mtp_layers(model),
+        num_mtp_layers=num_mtp_layers(header) if header else 0,
+        unused_mtp=unused_layers(header) if header else "",
         draft=_draft(workspace, model),
     )
 
@@ -138,10 +142,11 @@ def _draft(workspace: Workspace, model: StoredModel) -> DraftChoice:
     return workspace.drafts.choose(runner_model(model))
 
 
-def _num_mtp_layers(model: StoredModel) -> int:
+def _header(model: StoredModel) -> Header | None:
+    """Return the header of all shards, None of a remote model."""
     if not model.shards:
-        return 0
-    return num_mtp_layers(read_headers(model.shards, array_ends=dict(model.array_ends)))
+        return None
+    return read_headers(model.shards, array_ends=dict(model.array_ends))
 
 
 def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:

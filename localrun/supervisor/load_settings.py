@@ -144,7 +144,7 @@ def worker_settings(plan: LoadPlan | None, offers: Sequence[WorkerOffer]) -> lis
 
 def mtp_setting(shape: ModelShape, load: Load) -> LoadSetting:
     """Return whether the layers that predict further tokens are used, and the reason."""
-    problem = mtp_problem(shape, load.num_parallel)
+    problem = shape.unused_mtp or mtp_problem(shape, load.num_parallel)
     if load.workers:
         problem = "not with layers on workers"
     return LoadSetting(

@@ -118,7 +118,7 @@ def plan_load(  # noqa: PLR0913 - keywords, but for three
     )
     settings = (*describe_load(model, values, load, plan), *worker_settings(plan, offers))
     settings += draft_setting(draft)
-    if shape is not None and shape.num_mtp_layers:
+    if shape is not None and (shape.num_mtp_layers or shape.unused_mtp):
         settings = (*settings, mtp_setting(shape, load))
     if tightness < 1.0:
         settings = (*settings, tightness_setting(tightness))

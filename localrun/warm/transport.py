@@ -13,6 +13,7 @@ command line and no environment. The runner's stdin stays open as long as the se
 from __future__ import annotations
 
 import contextlib
+import errno
 import hmac
 import os
 import selectors
@@ -109,7 +110,10 @@ def send_at_once(connection: socket.socket, frame: bytes) -> None:
         OSError: the connection is closed.
     """
     with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_WRITE)
+        try:
+            selector.register(connection, selectors.EVENT_WRITE)
+        except ValueError as error:  # another thread has closed it: it has no descriptor
+            raise OSError(errno.EBADF, "the connection is closed") from error
         if selector.select(0):
             connection.sendall(frame)  # the system has buffers of kilobytes
 

@@ -92,6 +92,34 @@ def test_dropped_and_pasted_files_are_sent_as_text(page: Browser, site: Served, 
     assert contents(site, chat_id(page))[0] == "File b:\n```\nbee\n```\n\nsay read"
 
 
+@pytest.mark.parametrize("length", [4000, 4001])
+def test_a_long_text_is_pasted_as_a_file(page: Browser, length: int) -> None:
+    page.click("#input")
+    taken = page.run(
+        "const files = new DataTransfer();"
+        f"files.setData('text/plain', 'a'.repeat({length}));"
+        "const event = new Event('paste', { bubbles: true, cancelable: true });"
+        "Object.defineProperty(event, 'clipboardData', { value: files });"
+        "return !document.querySelector('#input').dispatchEvent(event);"
+    )
+
+    assert taken is (length > 4000)
+    if taken:
+        page.wait(f"{CHIPS} === 'pasted.txt'")
+
+
+def test_a_chat_is_duplicated_with_all_it_has(page: Browser, site: Served) -> None:
+    chat = ask_about_image(page, site)
+
+    choose(page, 4)
+
+    page.wait(f"!location.hash.includes('{chat}') && document.querySelector('.message')")
+    copy = kept(site, chat_id(page))
+    assert contents(site, copy["id"]) == contents(site, chat)
+    assert copy["title"] == kept(site, chat)["title"]
+    assert images_of(site, copy["id"], copy["messages"][0]["id"]) == [DOT]
+
+
 def test_files_that_no_model_reads_are_refused_by_name(page: Browser) -> None:
     page.click("#input")
     give(page, "drop", ("a.bin", "", base64.b64encode(b"\xff\x00\x80").decode()))
@@ -172,7 +200,7 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     assert exported.headers["content-disposition"] == f'attachment; filename="chat-{chat}.json"'
     (tmp_path / "chat.json").write_bytes(exported.content)
 
-    choose(page, 4)
+    choose(page, 5)
     page.choose_files("#import", tmp_path / "chat.json")
 
     page.wait(f"!location.hash.includes('{chat}') && document.querySelector('.message')")
@@ -289,7 +317,7 @@ def test_an_import_that_fails_shows_its_first_error(page: Browser) -> None:
         "const real = fetch; window.fetch = async (path, options) => {"
         " return options.method === 'DELETE' ? new Response('no', { status: 500 })"
         " : real(path, options); };"
-        'try { await Conversation.import(\'{"messages": [{"role": "odd"}]}\', \'fake\'); }'
+        "try { await Conversation.keepCopy({ messages: [{ role: 'odd' }] }, 'fake'); }"
         "catch (error) { return error.message; }"
     )
 

@@ -11,7 +11,7 @@ import pytest
 from localrun.modelfile.parse import parse_modelfile
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
-from tests.engine.tiny import full_attention
+from tests.engine.tiny import eagle3, full_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +79,28 @@ def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
     assert drafted.stdout == by_flag.stdout == plain.stdout
     assert by_recipe == ("the recipe's", "recipe")
     assert used("drafted") == ("tiny:latest", "request")
+
+
+def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
+    home: Home, tmp_path: Path
+) -> None:
+    guide = embedded_models()["guide:latest"]
+    eagle3(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
+    eagle3(tmp_path / "other.gguf", guide, (1, 3, 5))
+    (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./head.gguf\n")
+    (tmp_path / "Wrong").write_text("FROM guide\nDRAFT ./other.gguf\n")
+
+    created = home.run("create", "headed", "-f", str(tmp_path / "Modelfile"))
+    wrong = home.run("create", "wrong", "-f", str(tmp_path / "Wrong"))
+    answer = home.run("run", "headed", QUESTION, *GREEDY)
+    settings = json.loads(home.run("why", "headed", "--json").stdout)["settings"]
+
+    assert created.returncode == 0, created.stderr
+    assert wrong.returncode == 2
+    assert "it is an EAGLE-3 head for a model of width 64, not 256" in wrong.stderr
+    assert answer.stdout == home.run("run", "guide", QUESTION, *GREEDY).stdout
+    sources = next(each for each in settings if each["name"] == "draft tokens")
+    assert sources["value"].endswith("EAGLE-3 head")
 
 
 def test_a_draft_model_that_cannot_draft_is_refused_before_the_load(home: Home) -> None:

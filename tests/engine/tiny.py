@@ -13,7 +13,7 @@ import numpy as np
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 WIDTH, INNER, HEADS, LAYERS, CONTEXT = 64, 128, 4, 4, 2048
@@ -26,14 +26,20 @@ class TinyModel:
     """A file being made: metadata, then tensors."""
 
     def __init__(
-        self, path: Path, architecture: str, vocabulary: Path, *, context: int = CONTEXT
+        self,
+        path: Path,
+        architecture: str,
+        vocabulary: Path,
+        *,
+        context: int = CONTEXT,
+        layers: int = LAYERS,
     ) -> None:
         self.writer = GGUFWriter(path, architecture)
         self._random = np.random.default_rng(7)
         self.num_vocab = _copy_vocabulary(self.writer, vocabulary)
         self.writer.add_context_length(context)
         self.writer.add_embedding_length(WIDTH)
-        self.writer.add_block_count(LAYERS)
+        self.writer.add_block_count(layers)
         self.writer.add_vocab_size(self.num_vocab)
         self.writer.add_layer_norm_rms_eps(1e-5)
 
@@ -75,6 +81,33 @@ def full_attention(path: Path, vocabulary: Path, *, is_causal: bool = True) -> N
         model.ones(f"{prefix}attn_norm.weight", WIDTH)
         model.attention(prefix)
         model.feed_forward(prefix)
+    model.save()
+
+
+def eagle3(
+    path: Path,
+    vocabulary: Path,
+    layers: Sequence[int],
+    *,
+    has_ends: bool = True,
+    target_width: int = WIDTH,
+) -> None:
+    """Make an EAGLE-3 head, with embeddings and output of its own or without."""
+    model = TinyModel(path, "eagle3", vocabulary, layers=1)
+    _with_heads(model, HEADS)
+    model.writer.add_array("eagle3.target_layers", list(layers))
+    model.writer.add_uint32("eagle3.target_hidden_size", target_width)
+    model.random("fc.weight", WIDTH, target_width * len(layers))
+    model.ones("output_norm.weight", WIDTH)
+    if has_ends:
+        model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
+        model.random("output.weight", model.num_vocab, WIDTH)
+    model.ones("blk.0.attn_norm.weight", WIDTH)
+    model.ones("blk.0.attn_norm_2.weight", WIDTH)
+    for part in ("q", "k", "v"):
+        model.random(f"blk.0.attn_{part}.weight", WIDTH, 2 * WIDTH)
+    model.random("blk.0.attn_output.weight", WIDTH, WIDTH)
+    model.feed_forward("blk.0.")
     model.save()
 
 

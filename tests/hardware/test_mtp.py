@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from localrun.gguf.header import read_header
-from localrun.hardware.mtp import MTP_ROLLBACK, mtp_problem, num_mtp_layers, uses_mtp
+from localrun.hardware.mtp import (
+    MTP_ROLLBACK,
+    mtp_problem,
+    num_mtp_layers,
+    unused_layers,
+    uses_mtp,
+)
 from localrun.hardware.need import Setup, cell_bytes
 from localrun.hardware.shape import LayerShape, ModelShape
+from localrun.store.store import embedded_models
 from tests.gguf.builder import STRING, U32, header, pair, tensor
+from tests.translation.more_models import deepseek_mtp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +37,8 @@ GB = 10**9
         ("qwen35", 0, HEAD, 0),
         ("qwen35", 2, HEAD, 0),
         ("llama", 1, HEAD, 0),
+        ("hy_v3", 1, HEAD, 1),
+        ("deepseek2", 1, HEAD, 0),  # without latent attention
     ],
 )
 def test_layers_are_found_that_llama_cpp_can_use(
@@ -41,6 +52,47 @@ def test_layers_are_found_that_llama_cpp_can_use(
     (tmp_path / "model.gguf").write_bytes(header(pairs, [tensor(name, [8, 8])]))
 
     assert num_mtp_layers(read_header(tmp_path / "model.gguf")) == found
+
+
+@pytest.mark.parametrize(
+    ("architecture", "count", "name", "reason"),
+    [
+        ("qwen35", 1, HEAD, ""),
+        ("qwen35", 0, HEAD, ""),
+        ("llama", 0, HEAD, ""),
+        ("qwen35", 1, "blk.4.attn_q.weight", "its file was made without them"),
+        ("hy_v3", 2, "blk.3.nextn.eh_proj.weight", "one after another, and it has 2"),
+        ("qwen3next", 1, HEAD, "cannot take rejected tokens back from its states"),
+        ("step35", 1, HEAD, "its sliding windows cannot take rejected tokens back"),
+        ("glm-dsa", 1, HEAD, "does not know how llama.cpp computes those of glm-dsa"),
+        ("deepseek2", 1, HEAD, "with latent attention alone"),
+    ],
+)
+def test_layers_that_cannot_be_used_have_a_reason(
+    tmp_path: Path, architecture: str, count: int, name: str, reason: str
+) -> None:
+    pairs = [
+        pair("general.architecture", STRING, architecture),
+        pair(f"{architecture}.block_count", U32, 5),
+        pair(f"{architecture}.nextn_predict_layers", U32, count),
+    ]
+    (tmp_path / "model.gguf").write_bytes(header(pairs, [tensor(name, [8, 8])]))
+
+    found = unused_layers(read_header(tmp_path / "model.gguf"))
+
+    assert found.endswith(reason)
+    assert bool(found) is bool(reason)
+
+
+@pytest.mark.parametrize(("scale", "found"), [(0, 1), (1, 0)])
+def test_layers_of_a_deepseek_need_latent_attention_without_a_temperature(
+    tmp_path: Path, scale: int, found: int
+) -> None:
+    deepseek_mtp(tmp_path / "model.gguf", embedded_models()["guide:latest"])
+    whole = read_header(tmp_path / "model.gguf")
+    scaled = {**whole.metadata, "deepseek2.attention.temperature_scale": scale}
+
+    assert num_mtp_layers(replace(whole, metadata=scaled)) == found
 
 
 def shape(*, state_bytes: int = 0, num_mtp_layers: int = 1, weights: int = GB) -> ModelShape:

@@ -391,3 +391,22 @@ def test_no_companions_are_none() -> None:
     found = companions(repository(THEBLOKE))
 
     assert (found.projector, found.template, found.licences) == (None, None, ())
+
+
+def test_draft_heads_beside_a_model_are_no_variants_of_it() -> None:
+    found = repository(
+        [
+            "Qwen3-8B-Q4_K_M.gguf",
+            "Qwen3-8B-MTP-Q8_0.gguf",
+            "eagle3-Qwen3-8B-Q4_K_M.gguf",
+            "heads/EAGLE3-Qwen3-8B-F16.gguf",
+            "dflash-Qwen3-8B-Q4_K_M.gguf",
+            "mtp-Qwen3-8B-Q4_K_M.gguf",
+        ]
+    )
+
+    assert [variant.quantization for variant in variants(found)] == ["Q4_K_M", "Q8_0"]
+    assert [head.name for head in companions(found).heads] == [
+        "eagle3-Qwen3-8B-Q4_K_M.gguf",
+        "heads/EAGLE3-Qwen3-8B-F16.gguf",
+    ]

@@ -13,7 +13,7 @@ from localrun.hardware.mtp import MTP_ROLLBACK
 from localrun.runner.messages import Load
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.store.store import embedded_models
-from tests.engine.tiny import full_attention, sliding_window
+from tests.engine.tiny import eagle3, full_attention, sliding_window
 from tests.translation.more_models import qwen35
 
 if TYPE_CHECKING:
@@ -112,3 +112,36 @@ def test_a_hybrid_model_without_mtp_layers_takes_nothing_back(tmp_path: Path) ->
 
     assert max_drafts(model, load) == 0
     model.close()
+
+
+def test_an_eagle3_head_is_a_draft_source_that_gets_inputs_of_layers(
+    target: Model, tmp_path: Path
+) -> None:
+    width = target.embedding_length
+    eagle3(tmp_path / "head.gguf", GUIDE, (1, 2, 3), target_width=width)
+
+    found = setup(target, tmp_path / "head.gguf")
+
+    assert found.source_names[-1] == "EAGLE-3 head"
+    assert found.mtp is not None
+    assert found.mtp.features.width == 3 * width
+    found.close()
+
+
+def test_a_draft_model_that_nobody_named_may_fail(
+    target: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "draft.gguf").write_bytes(b"GGUF")
+    load = Load(
+        model_paths=(str(GUIDE),),
+        draft_paths=(str(tmp_path / "draft.gguf"),),
+        requires_draft=False,
+        num_threads=1,
+        num_gpu_layers=0,
+    )
+
+    found = SpeculationSetup(load, target, LIMITS, native_log, None)
+
+    assert not found.has_draft_model
+    assert "the draft model is not used" in caplog.text
+    found.close()

@@ -166,8 +166,6 @@ def _qwen35(path: Path, vocabulary: Path, architecture: str) -> None:
     """Write a model with one layer more, which predicts the token after the next."""
     model = _hybrid(path, vocabulary, architecture)
     model.writer.add_array(f"{architecture}.rope.dimension_sections", [2, 3, 3, 0])
-    model.writer.add_block_count(LAYERS + 1)
-    model.writer.add_uint32(f"{architecture}.nextn_predict_layers", 1)
     if architecture == "qwen35moe":
         _with_experts(model, architecture)
     extra = f"blk.{LAYERS}."
@@ -183,8 +181,35 @@ def _qwen35(path: Path, vocabulary: Path, architecture: str) -> None:
             for part, rows, columns in (("gate", INNER, WIDTH), ("up", INNER, WIDTH)):
                 model.random(f"{prefix}ffn_{part}.weight", rows, columns)
             model.random(f"{prefix}ffn_down.weight", WIDTH, INNER)
+    _mtp_layer(model, architecture)
+    model.save()
+
+
+def _mtp_layer(model: TinyModel, architecture: str) -> None:
+    """Declare one layer more, which predicts the token after the next, and add its own tensors."""
+    model.writer.add_block_count(LAYERS + 1)
+    model.writer.add_uint32(f"{architecture}.nextn_predict_layers", 1)
+    extra = f"blk.{LAYERS}."
     model.random(f"{extra}nextn.eh_proj.weight", WIDTH, 2 * WIDTH)
     norms(model, extra, "nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm")
+
+
+def deepseek_mtp(path: Path, vocabulary: Path) -> None:
+    """Write a DeepSeek with latent attention and an MTP layer."""
+    glm47_flash(path, vocabulary, has_mtp=True)
+
+
+def hunyuan_mtp(path: Path, vocabulary: Path) -> None:
+    """Write a Hunyuan 3 with dense layers and an MTP layer."""
+    model = dense(path, vocabulary, "hy_v3")
+    model.writer.add_rope_dimension_count(HEAD)
+    model.writer.add_expert_feed_forward_length(MOE_INNER)
+    _mtp_layer(model, "hy_v3")
+    for prefix in (*layers(), f"blk.{LAYERS}."):
+        norms(model, prefix, "attn_norm")
+        norms(model, prefix, "attn_q_norm", "attn_k_norm", size=HEAD)
+        model.attention(prefix)
+        model.feed_forward(prefix)
     model.save()
 
 
@@ -221,9 +246,11 @@ def deepseek2_ocr(path: Path, vocabulary: Path) -> None:
     model.save()
 
 
-def glm47_flash(path: Path, vocabulary: Path) -> None:
+def glm47_flash(path: Path, vocabulary: Path, *, has_mtp: bool = False) -> None:
     """Write GLM-4.7-Flash, a DeepSeek-V2 with the absorbed matrices of latent attention."""
     model = dense(path, vocabulary, "deepseek2")
+    if has_mtp:
+        _mtp_layer(model, "deepseek2")
     model.writer.add_string("tokenizer.ggml.pre", "glm4")
     model.writer.add_head_count_kv(1)
     model.writer.add_key_length(LORA + ROTATED)
@@ -244,7 +271,8 @@ def glm47_flash(path: Path, vocabulary: Path) -> None:
         "expert_group_used_count": 1,
     }.items():
         model.writer.add_uint32(f"deepseek2.{name}", value)
-    for number, prefix in enumerate(layers()):
+    extra = [f"blk.{LAYERS}."] if has_mtp else []
+    for number, prefix in enumerate([*layers(), *extra]):
         norms(model, prefix, "attn_norm")
         norms(model, prefix, "attn_q_a_norm", "attn_kv_a_norm", size=LORA)
         model.random(f"{prefix}attn_q_a.weight", LORA, WIDTH)

@@ -117,7 +117,7 @@ def _show(facts: ModelFacts, output: Output) -> None:
         ("context length", _text(details.context_length)),
         ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
-        ("MTP layers", _text(facts.num_mtp_layers or None)),
+        ("MTP layers", _mtp_layers(facts)),
         ("draft model", _draft(facts.draft)),
         ("capabilities", ", ".join(details.capabilities)),
         ("template", ", ".join(facts.template_features) or None),
@@ -137,6 +137,12 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _mtp_layers(facts: ModelFacts) -> str | None:
+    if facts.unused_mtp:
+        return f"not used: {facts.unused_mtp}"
+    return _text(facts.num_mtp_layers or None)
 
 
 def _draft(draft: DraftChoice) -> str | None:
@@ -208,6 +214,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "context_note": _context_note(model),
         "embedding_length": facts.embedding_length,
         "mtp_layers": facts.num_mtp_layers,
+        "unused_mtp_layers": facts.unused_mtp or None,
         "draft": _draft_as_json(facts.draft),
         "capabilities": list(details.capabilities),
         "template": model.chat_template,

@@ -21,6 +21,7 @@ from llama_cpp import llama_cpp_ext as ext
 
 from localrun.engine.batch import BatchArrays
 from localrun.engine.context_params import set_attention, set_rope
+from localrun.engine.speculation.features import HiddenStates
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
@@ -77,13 +78,14 @@ class MtpContext:
         self._handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise LoadError("no memory for the context of the model's MTP layers")
-        keep_hidden_states(self._handle)  # of all inputs: masked, llama.cpp mixes up the rows
+        self.features = HiddenStates(model)
+        self.features.keep(self._handle)
         self._threads = ContextThreads(self._handle, num_threads, gauge)
         self._memory = llama_cpp.llama_get_memory(self._handle)
-        self.width = hidden_width(model)
+        self.width = self.features.width
         self.capacity = limits.step_tokens  # inputs of one call
         self._num_vocab = model.num_vocab
-        self._batch = _MtpBatch(self.capacity, self.width)
+        self._batch = MtpBatch(self.capacity, self.width)
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free.
@@ -100,6 +102,10 @@ class MtpContext:
         if code != 0:
             raise BackendError(f"llama.cpp failed to compute MTP layers (code {code})")
         return [self._output(end - 1) for end in ends]
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Return hidden states of the model as the layers take them: as they are."""
+        return rows
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Free the cells of a sequence id from a position on."""
@@ -118,29 +124,7 @@ class MtpContext:
         return MtpOutput(token, np.ctypeslib.as_array(hidden, (self.width,)).copy())
 
 
-def hidden_width(model: Model) -> int:
-    """Return the number of elements of a hidden state."""
-    return int(llama_cpp.llama_model_n_embd_out(model.handle))
-
-
-def keep_hidden_states(handle: object) -> None:
-    """Let a context output the hidden state of each token that it computes."""
-    ext.llama_set_embeddings_nextn(handle, True, False)  # noqa: FBT003 - a C function
-
-
-def hidden_states(handle: object, num_tokens: int, width: int) -> np.ndarray:
-    """Return a view of the hidden states of the last step, shape (num_tokens, width).
-
-    Raises:
-        BackendError: llama.cpp has none.
-    """
-    pointer = ext.llama_get_embeddings_nextn(handle)
-    if not pointer:
-        raise BackendError("llama.cpp has no hidden states for the MTP layers")
-    return np.ctypeslib.as_array(pointer, (num_tokens, width))
-
-
-class _MtpBatch:
+class MtpBatch:
     """A llama_batch of tokens with hidden states, on numpy arrays."""
 
     def __init__(self, capacity: int, width: int) -> None:
@@ -153,8 +137,11 @@ class _MtpBatch:
         """Return the llama_batch."""
         return self._arrays.native
 
-    def fill(self, inputs: list[MtpInputs]) -> list[int]:
-        """Write the inputs; return the index behind the last one of each sequence."""
+    def fill(self, inputs: list[MtpInputs], *, has_outputs: bool = True) -> list[int]:
+        """Write the inputs; return the index behind the last one of each sequence.
+
+        That one has logits unless ``has_outputs`` is false.
+        """
         total = sum(len(each.tokens) for each in inputs)
         if not 0 < total <= self._capacity:
             raise ValueError(f"{total} inputs of MTP layers; between 1 and {self._capacity} fit")
@@ -166,7 +153,7 @@ class _MtpBatch:
             self._hidden[start:end] = each.hidden
             arrays.positions[start:end] = np.arange(each.position, each.position + end - start)
             arrays.seq_ids[start:end] = each.seq_id
-            arrays.logits[end - 1] = 1
+            arrays.logits[end - 1] = has_outputs
             ends.append(end)
         arrays.native.n_tokens = total
         return ends

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
+    from localrun.engine.speculation.features import Features
 
 ACCEPTANCE = 0.9  # before the first results: the budget bounds what this costs
 MAX_HIDDEN_BYTES = 4 * 1024 * 1024  # of one sequence
@@ -36,8 +37,15 @@ FLOAT_BYTES = 4
 class MtpMemory(Protocol):
     """What computes the layers, see `MtpContext`."""
 
-    width: int
+    width: int  # elements of an input
     capacity: int
+
+    @property
+    def features(self) -> Features:
+        """Return the rows of the model that become inputs."""
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Return the inputs for rows of the model, shape (num_tokens, width)."""
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free."""
@@ -98,12 +106,12 @@ class _Follower:
 
 
 class MtpLayers:
-    """Draft source: greedy decoding of the model's MTP layers."""
+    """Draft source: greedy decoding of the model's MTP layers, or of a head that works alike."""
 
-    name = "MTP layers"
     estimates_by_text = False
 
-    def __init__(self, memory: MtpMemory, num_slots: int) -> None:
+    def __init__(self, memory: MtpMemory, num_slots: int, name: str = "MTP layers") -> None:
+        self.name = name
         self._memory = memory
         self._most_hidden = max(1, MAX_HIDDEN_BYTES // (FLOAT_BYTES * memory.width))
         self._most_hidden = min(self._most_hidden, memory.capacity - 1)
@@ -111,12 +119,12 @@ class MtpLayers:
         self._followers: dict[Sequence, _Follower] = {}
 
     @property
-    def width(self) -> int:
-        """Return the number of elements of a hidden state."""
-        return self._memory.width
+    def features(self) -> Features:
+        """Return what the model's context outputs of each token for the layers."""
+        return self._memory.features
 
     def observe(self, chunk: ScheduledChunk, hidden: np.ndarray) -> None:
-        """Keep the hidden states of a chunk and its drafts, shape (num_cells, width)."""
+        """Keep the rows of a chunk and its drafts, shape (num_cells, width of the features)."""
         seq = chunk.seq
         if seq.has_media or seq.is_prompt_only:
             return
@@ -172,7 +180,7 @@ class MtpLayers:
             self.retire(seq)
             follower = None
         if follower is None and self._free_ids:
-            hidden = _HiddenStates(self._memory.width, self._most_hidden)
+            hidden = _HiddenStates(self._memory.features.width, self._most_hidden)
             follower = _Follower(self._free_ids.pop(), seq.num_dropped, hidden)
             self._followers[seq] = follower
         return follower
@@ -186,5 +194,5 @@ class MtpLayers:
             self._memory.truncate(follower.seq_id, 0)
         else:
             self._memory.truncate(follower.seq_id, start)
-        rows = hidden.between(start - 1, last)
+        rows = self._memory.encode(hidden.between(start - 1, last))
         return MtpInputs(follower.seq_id, start, seq.tokens[start:], rows)

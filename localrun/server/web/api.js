@@ -9,6 +9,9 @@ export class ApiError extends Error {
 
 export const link = Object.assign(new EventTarget(), { isUp: true });
 const RETRY_MS = [300, 700, 1000, 2000];
+let isLeft = false;  // the page, whose requests the browser breaks off
+addEventListener("pagehide", () => { isLeft = true; });
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 function setUp(isUp) {
   if (link.isUp === isUp) return;
@@ -35,6 +38,7 @@ async function send(method, path, body, options) {
       signal: options.signal, keepalive: options.keepalive, credentials: "same-origin",
     });
   } catch (error) {
+    if (isLeft) return new Promise(() => {});
     if (error.name !== "AbortError" && !options.isQuiet) setUp(false);
     throw error.name === "AbortError" ? error : new ApiError("The server does not answer.", 0);
   }

@@ -1,21 +1,30 @@
 // The page: its views by address, what all of them share, the keys, and the link to the server.
 
-import { get, link, post, query, remove } from "./api.js";
-import { ChatView, openChat } from "./chat.js";
+import { ApiError, get, link, post, query, remove } from "./api.js";
+import { ChatView } from "./chat.js";
 import { Conversation } from "./conversation.js";
-import { fill, h, iconButton, notify, showDialog } from "./dom.js";
+import { fill, h, iconButton, notify, RATES_MS, showDialog } from "./dom.js";
 import { Sidebar } from "./sidebar.js";
 import { store, stored } from "./storage.js";
 
 const WAIT_S = 50;
-const SHOWN_MS = 300000;  // of the chart of tokens a second
 const PRESENCE_MS = 240000;
-const SHORTCUTS = [
-  ["Enter", "send the message"], ["Shift+Enter", "new line"], ["Esc", "stop the answer; close what is open"],
-  ["↑ in an empty message", "edit the last message"], ["Ctrl+K", "search chats"], ["Alt+N", "new chat"],
-  ["Alt+M", "choose the model"], ["Alt+S", "settings of the chat"], ["Alt+R", "regenerate the last answer"],
-  ["Alt+C", "copy the last answer"], ["Alt+1, 2, 3", "chat, models, machine"], ["Ctrl+/", "these shortcuts"],
+const KEYS_OF_MESSAGE = [
+  ["Enter", "send the message"], ["Shift+Enter", "new line"],
+  ["Esc", "stop the answer; close what is open"], ["↑ in an empty message", "edit the last message"],
 ];
+const KEYS = {
+  "ctrl+k": ["search chats", () => { page.toggleSidebar(true); sidebar.input.focus(); }],
+  "alt+n": ["new chat", () => page.newChat()],
+  "alt+m": ["choose the model", () => page.current.picker?.focus()],
+  "alt+s": ["settings of the chat", () => page.current.settings?.toggle()],
+  "alt+r": ["regenerate the last answer", () => lastAnswer("Regenerate the answer")],
+  "alt+c": ["copy the last answer", () => lastAnswer("Copy message")],
+  "alt+1": ["chat", () => page.newChat()],
+  "alt+2": ["models", () => { location.hash = "#/models"; }],
+  "alt+3": ["machine", () => { location.hash = "#/machine"; }],
+  "ctrl+/": ["these shortcuts", () => page.showShortcuts()],
+};
 
 const page = {
   models: [],
@@ -29,6 +38,9 @@ const page = {
   newChat() {
     if (location.hash === "#/") route();
     else location.hash = "#/";
+  },
+  goTo(id) {
+    location.hash = `#/chat/${id}`;
   },
   named(view) {
     const { id } = view.conversation;
@@ -50,14 +62,10 @@ const page = {
     importer.click();
   },
   async removeChat(id) {
-    try {
-      await remove(`/api/localrun/chats/${id}`);
-      this.running.delete(id);
-      this.newChat();
-      sidebar.load();
-    } catch (error) {
-      notify(error.message, "error");
-    }
+    await remove(`/api/localrun/chats/${id}`);
+    this.running.delete(id);
+    this.newChat();
+    sidebar.load();
   },
   toggleSidebar(isOpen = !document.body.classList.contains("with-sidebar")) {
     document.body.classList.toggle("with-sidebar", isOpen);
@@ -68,7 +76,9 @@ const page = {
     setTheme(now === "dark" ? "light" : "dark");
   },
   showShortcuts() {
-    showDialog("Keyboard shortcuts", h("dl", { class: "shortcuts" }, SHORTCUTS.flatMap(([keys, text]) => [h("dt", {}, h("kbd", { text: keys })), h("dd", { text })])));
+    const named = Object.entries(KEYS).map(([keys, [text]]) => [keys.replace(/\b[a-z]/g, (letter) => letter.toUpperCase()), text]);
+    showDialog("Keyboard shortcuts", h("dl", { class: "shortcuts" },
+      [...KEYS_OF_MESSAGE, ...named].flatMap(([keys, text]) => [h("dt", {}, h("kbd", { text: keys })), h("dd", { text })])));
   },
   async loadModels() {
     [{ models: this.models }, { models: this.loaded }] = await Promise.all([get("/api/tags"), get("/api/localrun/ps")]);
@@ -78,7 +88,7 @@ const page = {
     ({ models: this.loaded } = await get("/api/localrun/ps"));
     const rate = this.loaded.reduce((sum, one) => sum + (one.shared_with || !one.running ? 0 : one.tokens_per_s), 0);
     this.rates.push({ time: Date.now(), rate });
-    while (this.rates[0].time < Date.now() - SHOWN_MS) this.rates.shift();
+    while (this.rates[0].time < Date.now() - RATES_MS) this.rates.shift();
     if (this.current instanceof ChatView) this.current.showContext();
   },
 };
@@ -89,7 +99,7 @@ document.body.append(importer);
 async function importChosen() {
   const [file] = importer.files;
   try {
-    location.hash = `#/chat/${await Conversation.import(await file.text(), newConversation().model)}`;
+    page.goTo(await Conversation.keepCopy(JSON.parse(await file.text()), newConversation().model));
   } catch (error) {
     notify(`${file.name}: ${error.message}`, "error");
   }
@@ -125,13 +135,13 @@ async function route() {
     } else show(new ChatView(page, newConversation()));
   } catch (error) {
     if (error.status === 404) location.hash = "#/";
-    else if (error.status !== 0) throw error;
+    throw error;
   }
 }
 
 async function showChat(id, message) {
   if (page.current?.conversation?.id !== id) {
-    const view = page.isRunning(id) ? page.running.get(id) : await openChat(page, id);
+    const view = page.isRunning(id) ? page.running.get(id) : new ChatView(page, await Conversation.open(id));
     if (page.chatId !== id) return;
     page.running.set(id, view);
     for (const [other, one] of page.running) if (other !== id && !one.running.size) page.running.delete(other);
@@ -182,19 +192,6 @@ function showLink() {
   return Promise.all([page.loadModels(), sidebar.load()]);
 }
 
-const KEYS = {
-  "alt+n": () => page.newChat(),
-  "alt+m": () => page.current.picker?.focus(),
-  "alt+s": () => page.current.settings?.toggle(),
-  "alt+r": () => lastAnswer("Regenerate the answer"),
-  "alt+c": () => lastAnswer("Copy message"),
-  "alt+1": () => page.newChat(),
-  "alt+2": () => { location.hash = "#/models"; },
-  "alt+3": () => { location.hash = "#/machine"; },
-  "ctrl+/": () => page.showShortcuts(),
-  "ctrl+k": () => { page.toggleSidebar(true); sidebar.input.focus(); },
-};
-
 function lastAnswer(label) {
   [...main.querySelectorAll(".message.assistant")].at(-1)?.querySelector(`[aria-label="${label}"]`)?.click();
 }
@@ -210,7 +207,12 @@ document.addEventListener("keydown", (event) => {
   const name = `${event.ctrlKey || event.metaKey ? "ctrl+" : ""}${event.altKey ? "alt+" : ""}${code === "slash" ? "/" : code}`;
   if (!KEYS[name] || event.shiftKey) return;
   event.preventDefault();
-  KEYS[name]();
+  KEYS[name][1]();
+});
+addEventListener("unhandledrejection", (event) => {  // whatever asked the server, its error is shown
+  if (!(event.reason instanceof ApiError)) return;
+  event.preventDefault();
+  if (event.reason.status) notify(event.reason.message, "error");  // else `showLink` says it
 });
 addEventListener("hashchange", route);
 addEventListener("pagehide", () => {
@@ -225,5 +227,5 @@ const theme = stored("theme", null);
 if (theme) document.documentElement.dataset.theme = theme;
 const sidebar = new Sidebar(page);
 document.querySelector("#sidebar .brand").append(iconButton("close", "Close", () => page.toggleSidebar(false), { class: "quiet only-narrow end" }));
-page.loadModels().catch((error) => notify(error.message, "error")).then(route);
+page.loadModels().finally(route);
 followChanges();

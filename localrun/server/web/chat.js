@@ -1,10 +1,10 @@
 // The view of one chat: its messages, the answers that arrive, and what the buttons do. A view
 // lives on while an answer arrives, also if another chat is shown.
 
-import { ApiError, lines, link, query } from "./api.js";
+import { get, lines, link, query } from "./api.js";
 import { button, bytes, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
 import { Composer } from "./composer.js";
-import { MAX_MEDIA } from "./conversation.js";
+import { Conversation, MAX_MEDIA } from "./conversation.js";
 import { MessageView, renderEnd } from "./message.js";
 import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
@@ -228,7 +228,8 @@ export class ChatView {
     const isKept = Boolean(this.conversation.id);
     const ofKept = (...entries) => (isKept ? entries : []);
     return [["Settings", () => this.settings.toggle(true)],
-      ...ofKept(["Rename…", () => this.rename()], ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")]),
+      ...ofKept(["Rename…", () => this.rename()], ["Export as Markdown", () => this.export("md")], ["Export as JSON", () => this.export("json")],
+        ["Duplicate", () => this.duplicate()]),
       ["Import a chat…", () => this.page.importChat()],
       ...ofKept(["Delete…", () => this.remove(), "danger"])];
   }
@@ -236,14 +237,22 @@ export class ChatView {
   async rename() {
     const title = await asked("Rename the chat", "Title", this.conversation.title);
     if (title === null) return;
-    await this.conversation.rename(title).catch((error) => notify(error.message, "error"));
+    await this.conversation.rename(title);
     this.title.textContent = title;
     this.page.changed();
   }
 
+  exportPath(format) {
+    return `/api/localrun/chats/${this.conversation.id}/export${query({ format })}`;
+  }
+
+  async duplicate() {
+    const exported = await get(this.exportPath("json"));
+    this.page.goTo(await Conversation.keepCopy(exported, this.model()));
+  }
+
   export(format) {
-    const path = `/api/localrun/chats/${this.conversation.id}/export${query({ format })}`;
-    const anchor = h("a", { href: path, download: "" });
+    const anchor = h("a", { href: this.exportPath(format), download: "" });
     this.element.append(anchor);
     anchor.click();
     anchor.remove();
@@ -282,8 +291,8 @@ export class ChatView {
       await this.conversation.loadImages([message]);
       this.viewOf(message).show();
     } catch (error) {
-      if (error.status === 0) link.addEventListener("change", () => this.loadImages(message), { once: true });
-      else notify(error.message, "error");
+      if (error.status !== 0) throw error;
+      link.addEventListener("change", () => this.loadImages(message), { once: true });
     }
   }
 
@@ -300,12 +309,8 @@ export class ChatView {
 
   /** Ask with another text, and the same files. */
   async askAgain(content, message) {
-    try {
-      await this.conversation.loadImages([message]);
-      this.ask(content, message.attachments, message.images, message.parent);
-    } catch (error) {
-      notify(error.message, "error");
-    }
+    await this.conversation.loadImages([message]);
+    this.ask(content, message.attachments, message.images, message.parent);
   }
 
   ask(content, attachments, images, parent) {
@@ -407,12 +412,7 @@ export class ChatView {
 
   /** Save what has come of answers when the page is closed. */
   leave() {
-    for (const message of this.running.keys()) {
-      const { id } = this.conversation;
-      if (!id || !message.content || !message.parent?.id) continue;
-      const body = { role: "assistant", content: message.content, thinking: message.thinking, model: message.model, parent: message.parent.id };
-      fetch(`/api/localrun/chats/${id}/messages`, { method: "POST", keepalive: true, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }).catch(() => {});
-    }
+    for (const message of this.running.keys()) this.conversation.keepAtOnce(message);
   }
 
   /** Take what others wrote to this chat: the terminal, or another window. */
@@ -439,15 +439,3 @@ function loadText({ status, progress }, model) {
   if (status !== "loading") return `Waiting for memory for ${shortName(model)}…`;
   return `Loading ${shortName(model)}: ${Math.round(100 * progress)} %`;
 }
-
-/** Return the view of a kept chat. */
-export async function openChat(page, id) {
-  const { Conversation } = await import("./conversation.js");
-  try {
-    return new ChatView(page, await Conversation.open(id));
-  } catch (error) {
-    if (error instanceof ApiError) notify(error.message, "error");
-    throw error;
-  }
-}
-

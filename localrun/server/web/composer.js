@@ -3,11 +3,12 @@
 import { post } from "./api.js";
 import { asked, bytes, fill, h, icon, iconButton, menuButton, notify, number } from "./dom.js";
 import { fileBlock, MAX_MEDIA, mediumBytes } from "./conversation.js";
-import { stored, store } from "./storage.js";
+import { stored, storeText } from "./storage.js";
 
 const MAX_TEXT = 2 << 20;  // bytes of a text file
 const MAX_MEDIUM = 20 << 20;  // of an image, a sound or a PDF file
 const MAX_FILES = 50;
+const LONG_PASTE = 4000;  // characters from which a pasted text is a file
 
 export class Composer {
   /** `chat` has `model()`, `takes(capability)`, `send(text, files)`, `stop()` and `editLast()`. */
@@ -100,9 +101,12 @@ export class Composer {
   }
 
   paste(event) {
-    if (!event.clipboardData.files.length) return;
+    const { files } = event.clipboardData;
+    const text = event.clipboardData.getData("text/plain");
+    const isLong = !files.length && text.length > LONG_PASTE;
+    if (!files.length && !isLong) return;
     event.preventDefault();
-    this.take(event.clipboardData.files);
+    this.take(isLong ? [new File([text], "pasted.txt", { type: "text/plain" })] : files);
   }
 
   pick(accept) {
@@ -188,12 +192,12 @@ export class Composer {
     const text = this.input.value;
     if (!text.trim()) return notify("Write the text of the template first; {{gaps}} are selected when it is used.");
     const name = await asked("Save a template", "Name", text.trim().slice(0, 40));
-    if (name) store("templates", [...stored("templates", []).filter((one) => one.name !== name), { name, text }]);
+    if (name) storeText("templates", name, text);
   }
 
   async deleteTemplate() {
     const name = await asked("Delete a template", "Name");
-    if (name) store("templates", stored("templates", []).filter((one) => one.name !== name));
+    if (name) storeText("templates", name);
   }
 }
 

@@ -29,10 +29,9 @@ export class Conversation extends EventTarget {
   }
 
   /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
-  static async import(text, otherModel) {
-    const { title, model = otherModel, settings = {}, messages, head } = JSON.parse(text);
+  static async keepCopy({ title, model, settings = {}, messages, head }, otherModel) {
     if (!Array.isArray(messages)) throw new Error("it is no exported chat");
-    const { id } = await post(CHATS, { model, settings, title });
+    const { id } = await post(CHATS, { model: model ?? otherModel, settings, title });
     try {
       const ids = new Map();  // of the export, to those here
       let last = 0;
@@ -133,10 +132,18 @@ export class Conversation extends EventTarget {
         this.id = (await post(CHATS, { model: this.model, settings, title: this.title })).id;
         this.dispatchEvent(new Event("named"));
       }
-      const { role, content, thinking, tool_calls: calls, attachments, images, model } = message;
-      const body = { role, content, thinking, tool_calls: calls, attachments, images, model, parent: message.parent?.id ?? 0 };
-      message.id = (await post(`${CHATS}/${this.id}/messages`, body)).id;
+      message.id = (await this.#append(message)).id;
     });
+  }
+
+  /** Keep what has come of an answer, while the page is closed. */
+  keepAtOnce(message) {
+    if (this.id && message.content && message.parent?.id) this.#append(message, { keepalive: true, isQuiet: true }).catch(() => {});
+  }
+
+  #append({ role, content, thinking, tool_calls: calls, attachments, images, model, parent }, options = {}) {
+    const body = { role, content, thinking, tool_calls: calls, attachments, images, model, parent: parent?.id ?? 0 };
+    return post(`${CHATS}/${this.id}/messages`, body, options);
   }
 
   /** Load the images of kept messages. */

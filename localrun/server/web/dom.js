@@ -111,13 +111,10 @@ export function notify(text, kind = "note") {
 
 /** Show a dialog with a title; return it. It is removed when it closes. */
 export function showDialog(title, content, actions = []) {
-  const close = () => dialog.close();
-  const dialog = h("dialog", { class: "dialog", "aria-label": title },
-    h("header", {}, h("h2", { text: title }), iconButton("close", "Close", close)),
+  const dialog = h("dialog", { class: "dialog", "aria-label": title, closedby: "any", onclose: () => dialog.remove() },
+    h("header", {}, h("h2", { text: title }), iconButton("close", "Close", () => dialog.close())),
     h("div", { class: "dialog-body" }, content),
     actions.length ? h("footer", {}, actions) : null);
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
-  dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
   return dialog;
@@ -126,25 +123,38 @@ export function showDialog(title, content, actions = []) {
 /** Ask before something is lost; resolve to whether the user agrees. */
 export function confirmed(title, text, label) {
   return new Promise((resolve) => {
-    let agrees = false;
-    const accept = button(label, () => { agrees = true; dialog.close(); }, { class: "danger" });
+    const accept = button(label, () => dialog.close("accepted"), { class: "danger", autofocus: true });
     const dialog = showDialog(title, h("p", { text, dir: "auto" }), [button("Cancel", () => dialog.close()), accept]);
-    accept.focus();
-    dialog.addEventListener("close", () => resolve(agrees));
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "accepted"));
   });
 }
 
 /** Ask for one line of text; resolve to it, or to null. */
 export function asked(title, label, value = "") {
   return new Promise((resolve) => {
-    let answer = null;
     const input = h("input", { id: "asked", value, maxlength: 200, dir: "auto" });
-    const accept = (event) => { event.preventDefault(); answer = input.value; dialog.close(); };
+    const accept = (event) => { event.preventDefault(); dialog.close("accepted"); };
     const form = h("form", { class: "stack", onsubmit: accept }, h("label", { for: "asked", text: label }), input);
     const dialog = showDialog(title, form, [button("Cancel", () => dialog.close()), button("Save", accept, { class: "primary" })]);
     input.select();
-    dialog.addEventListener("close", () => resolve(answer));
+    dialog.addEventListener("close", () => resolve(dialog.returnValue ? input.value : null));
   });
+}
+
+/** Return the element of a view other than a chat, and its title. */
+export function viewOf(page, name, content, action = null) {
+  const title = h("h1", { class: "title view-title", text: name });
+  const element = h("section", { class: "view", "aria-label": name },
+    h("header", { class: "bar" }, iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }), title, h("span", { class: "space" }), action),
+    h("div", { class: "scroller" }, h("div", { class: "page-body" }, content)));
+  return { element, title };
+}
+
+/** Return a field to choose from pairs of a value and its text. */
+export function choice(options, value, properties) {
+  const field = h("select", properties, options.map(([name, text]) => h("option", { value: name, text })));
+  field.value = value;
+  return field;
 }
 
 /** Return a button that opens a menu; `entries` returns pairs of a label and what it does. */
@@ -195,5 +205,6 @@ export function bytes(count) {
   return `${value < 10 && power ? value.toFixed(1) : Math.round(value)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }
 
+export const RATES_MS = 300000;  // for so long tokens a second are remembered
 export const number = (value) => Math.round(value).toLocaleString("en");
 export const shortName = (name) => (name ?? "").replace(/:latest$/, "");

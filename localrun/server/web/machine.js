@@ -1,10 +1,9 @@
 // The machine: memory by device, requests, tokens a second over the last minutes, log, health.
 
 import { get } from "./api.js";
-import { button, bytes, drawing, fill, h, iconButton, number, renew, shortName } from "./dom.js";
+import { button, bytes, drawing, fill, h, number, RATES_MS, renew, shortName, viewOf } from "./dom.js";
 
 const EVERY_MS = 2000;
-const SHOWN_MS = 300000;
 const WIDTH = 600;
 const HEIGHT = 120;
 
@@ -17,13 +16,10 @@ export class View {
     this.now = h("p", { class: "dim" });
     this.log = h("pre", { class: "log", tabindex: "0", "aria-label": "Log of the server" });
     this.health = h("div", { class: "stack", role: "status" });
-    this.title = h("h1", { class: "title view-title", text: "Machine" });
     const check = button("Check this machine", () => this.doctor(check), {});
-    this.element = h("section", { class: "view", "aria-label": "Machine" },
-      h("header", { class: "bar" }, iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }), this.title),
-      h("div", { class: "scroller" }, h("div", { class: "page-body" },
-        card("Memory", this.memory), card("Tokens per second", this.now, this.chart), card("Requests", this.requests),
-        card("Health", check, this.health), card("Log", this.log))));
+    Object.assign(this, viewOf(page, "Machine", [
+      card("Memory", this.memory), card("Tokens per second", this.now, this.chart), card("Requests", this.requests),
+      card("Health", check, this.health), card("Log", this.log)]));
   }
 
   shown() {
@@ -62,7 +58,7 @@ export class View {
   drawChart() {
     const { rates } = this.page;
     const most = Math.max(1, ...rates.map(({ rate }) => rate));
-    const x = (time) => WIDTH - (Date.now() - time) * (WIDTH / SHOWN_MS);
+    const x = (time) => WIDTH - (Date.now() - time) * (WIDTH / RATES_MS);
     const y = (rate) => HEIGHT - 2 - (HEIGHT - 10) * (rate / most);
     const points = rates.map(({ time, rate }) => `${x(time).toFixed(1)},${y(rate).toFixed(1)}`);
     const label = `Tokens per second in the last minutes, ${most.toFixed(0)} at most`;

@@ -6,37 +6,25 @@ import { typedText } from "./conversation.js";
 
 const NAMES = { user: "You", assistant: "Assistant", tool: "Tool", system: "System", summary: "Summary of the messages above" };
 
-const pending = new Map();  // elements near the window whose text is not rendered yet
-let isScheduled = false;
 const observer = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) if (isIntersecting) render(target);
+  const near = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
+  for (const body of near) body.reveal?.();
+  render(near);
 }, { rootMargin: "1200px 0px", scrollMargin: "1200px 0px" });
 
-function render(element) {
-  observer.unobserve(element);
-  element.reveal?.();
-  if (!element.source) return;
-  pending.set(element, element.source);
-  if (isScheduled) return;
-  isScheduled = true;
-  queueMicrotask(() => {
-    isScheduled = false;
-    const pairs = [...pending];
-    pending.clear();
-    for (const [one] of pairs) one.source = null;
-    renderAll(pairs);
-  });
-}
-
-/** Render the last messages of a chat before it is shown, so that nothing moves afterwards. */
-export async function renderEnd(views, count = 6) {
-  const bodies = views.slice(-count).map((view) => view.body).filter((body) => body.source);
-  const pairs = bodies.map((body) => [body, body.source]);
+/** Render the texts of bodies that come near the window, once. */
+function render(bodies) {
+  const pairs = bodies.filter((body) => body.source).map((body) => [body, body.source]);
   for (const body of bodies) {
     observer.unobserve(body);
     body.source = null;
   }
-  await renderAll(pairs);
+  return renderAll(pairs);
+}
+
+/** Render the last messages of a chat before it is shown, so that nothing moves afterwards. */
+export function renderEnd(views, count = 6) {
+  return render(views.slice(-count).map((view) => view.body).filter((body) => body.source));
 }
 
 /** The view of one message; `act(name, message, value)` does what a button says. */

@@ -1,7 +1,8 @@
 // The models of this machine: what they can do, whether they fit, and all that is done with them.
 
-import { ApiError, get, lines, post, query, remove } from "./api.js";
-import { asked, button, bytes, confirmed, fill, h, iconButton, notify, number, renew, shortName, showDialog } from "./dom.js";
+import { get, lines, post, query, remove } from "./api.js";
+import { asked, button, bytes, confirmed, fill, h, notify, number, renew, shortName, showDialog, viewOf } from "./dom.js";
+import { store } from "./storage.js";
 
 const LINT_MS = 400;
 const NEW_RECIPE = "FROM guide\nSYSTEM You are brief.\nPARAMETER temperature 0.3\n";
@@ -19,17 +20,13 @@ export class View {
     const form = h("form", { class: "row pull", onsubmit: (event) => { event.preventDefault(); this.pull(this.input.value.trim()); } },
       this.input, button("Pull", () => this.pull(this.input.value.trim()), { class: "primary", icon: "down" }),
       button("Search", () => this.search(this.input.value.trim()), { icon: "search" }));
-    this.title = h("h1", { class: "title view-title", text: "Models" });
-    this.element = h("section", { class: "view", "aria-label": "Models" },
-      h("header", { class: "bar" }, iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }), this.title,
-        h("span", { class: "space" }), button("New recipe", () => this.edit(), { icon: "plus" })),
-      h("div", { class: "scroller" }, h("div", { class: "page-body" }, form, this.jobs, this.found, this.list)));
+    Object.assign(this, viewOf(page, "Models", [form, this.jobs, this.found, this.list], button("New recipe", () => this.edit(), { icon: "plus" })));
   }
 
   shown() {
     this.drawJobs();
     this.refresh();
-    this.timer = setInterval(() => { if (!document.hidden) this.page.loadRunning().then(() => this.drawStates()).catch(() => {}); }, 2000);
+    this.timer = setInterval(() => { if (!document.hidden) this.refreshStates().catch(() => {}); }, 2000);
   }
 
   hide() {
@@ -37,12 +34,12 @@ export class View {
   }
 
   async refresh() {
-    try {
-      await this.page.loadModels();
-    } catch (error) {
-      notify(error.message, "error");
-    }
-    this.draw();
+    await this.page.loadModels().finally(() => this.draw());
+  }
+
+  async refreshStates() {
+    await this.page.loadRunning();
+    this.drawStates();
   }
 
   draw() {
@@ -83,7 +80,7 @@ export class View {
   }
 
   chat(name) {
-    localStorage.setItem("localrun:model", JSON.stringify(name));
+    store("model", name);
     this.page.newChat();
   }
 
@@ -92,51 +89,37 @@ export class View {
       for await (const part of lines("/api/localrun/load", { model: name, pin })) {
         if (part.progress !== undefined) fill(this.states.get(name), h("progress", { value: part.progress, max: 1, "aria-label": `Load of ${name}` }));
       }
-    } catch (error) {
-      notify(error.message, "error");
+    } finally {
+      await this.refreshStates();
     }
-    await this.page.loadRunning();
-    this.drawStates();
   }
 
   async unload(name) {
-    await post("/api/generate", { model: name, keep_alive: 0, stream: false }).catch((error) => notify(error.message, "error"));
-    await this.page.loadRunning();
-    this.drawStates();
+    await post("/api/generate", { model: name, keep_alive: 0, stream: false }).finally(() => this.refreshStates());
   }
 
   async plan(name, element) {
     element.textContent = "Planning…";
-    try {
-      element.textContent = (await get(`/api/localrun/plan${query({ model: name })}`)).summary;
-    } catch (error) {
-      element.textContent = error.message;
-    }
+    element.textContent = await get(`/api/localrun/plan${query({ model: name })}`).then(({ summary }) => summary, (error) => error.message);
   }
 
   async details(name) {
-    try {
-      const shown = await post("/api/show", { model: name });
-      const info = Object.entries(shown.model_info).filter(([, value]) => value !== null && typeof value !== "object");
-      const part = (title, text) => (text ? h("details", {}, h("summary", { text: title }), h("pre", { class: "result", text, tabindex: "0" })) : null);
-      showDialog(shortName(name), h("div", { class: "stack" }, part("Recipe", shown.modelfile), part("Chat template", shown.template), part("Licence", shown.license),
-        part("Metadata", info.map(([key, value]) => `${key}: ${value}`).join("\n"))));
-    } catch (error) {
-      notify(error.message, "error");
-    }
+    const shown = await post("/api/show", { model: name });
+    const info = Object.entries(shown.model_info).filter(([, value]) => value !== null && typeof value !== "object");
+    const part = (title, text) => (text ? h("details", {}, h("summary", { text: title }), h("pre", { class: "result", text, tabindex: "0" })) : null);
+    showDialog(shortName(name), h("div", { class: "stack" }, part("Recipe", shown.modelfile), part("Chat template", shown.template), part("Licence", shown.license),
+      part("Metadata", info.map(([key, value]) => `${key}: ${value}`).join("\n"))));
   }
 
   async copy(name) {
     const destination = await asked("Copy the model", "New name");
     if (!destination) return;
-    await post("/api/copy", { source: name, destination }).catch((error) => notify(error.message, "error"));
-    this.refresh();
+    await post("/api/copy", { source: name, destination }).finally(() => this.refresh());
   }
 
   async remove(name) {
     if (!await confirmed("Delete this model?", `${shortName(name)} is removed from this machine.`, "Delete")) return;
-    await remove("/api/delete", { model: name }).catch((error) => notify(error.message, "error"));
-    this.refresh();
+    await remove("/api/delete", { model: name }).finally(() => this.refresh());
   }
 
   // --- pull and search
@@ -186,10 +169,10 @@ export class View {
   // --- recipes
 
   async edit(base = "") {
-    const shown = base ? (await post("/api/show", { model: base }).catch(() => null)) : null;
-    const start = base ? recipeText(base, shown) : NEW_RECIPE;
+    const start = base ? recipeText(base, await post("/api/show", { model: base })) : NEW_RECIPE;
     const name = h("input", { id: "recipe-name", placeholder: "Name of the model", value: base ? shortName(base) : "", maxlength: 200 });
-    const area = h("textarea", { class: "code-field recipe", rows: 12, spellcheck: "false", "aria-label": "Recipe", value: start, wrap: "off", oninput: () => later() });
+    const area = h("textarea", { class: "code-field recipe", rows: 12, spellcheck: "false", "aria-label": "Recipe", value: start, wrap: "off",
+      oninput: () => later(), onscroll: () => { gutter.scrollTop = area.scrollTop; } });
     const gutter = h("div", { class: "gutter", "aria-hidden": "true" });
     const marks = h("ul", { class: "marks", role: "status", "aria-label": "Problems" });
     const state = h("p", { class: "state" });
@@ -197,10 +180,9 @@ export class View {
     const lint = async () => {
       try {
         const { problems } = await post("/api/localrun/lint", { modelfile: area.value });
-        const lines_ = area.value.split("\n").length;
-        fill(gutter, Array.from({ length: lines_ }, (_, at) => {
+        fill(gutter, area.value.split("\n").map((_, at) => {
           const found = problems.find((one) => one.line === at + 1);
-          return h("div", { class: found?.severity ?? "", text: found ? `${at + 1} ●` : String(at + 1) });
+          return h("div", { class: found?.severity, text: found ? `${at + 1} ●` : `${at + 1}` });
         }));
         fill(marks, problems.map((one) => h("li", { class: one.severity }, h("button", { type: "button", class: "small", onclick: () => goTo(area, one) }, `${one.line}:${one.column}`),
           h("span", { text: one.message + (one.hint ? ` (${one.hint})` : ""), dir: "auto" }))));
@@ -209,19 +191,18 @@ export class View {
       }
     };
     const later = () => { clearTimeout(timer); timer = setTimeout(lint, LINT_MS); };
-    area.addEventListener("scroll", () => { gutter.scrollTop = area.scrollTop; });
     const create = async () => {
       if (!name.value.trim()) return name.focus();
       try {
         for await (const part of lines("/api/create", { model: name.value.trim(), modelfile: area.value })) state.textContent = part.status;
-        dialog.close();
-        notify(`${name.value} is created.`);
-        return this.refresh();
       } catch (error) {
         state.className = "state error";
-        state.textContent = error instanceof ApiError ? error.message : String(error);
+        state.textContent = error.message;
         return null;
       }
+      dialog.close();
+      notify(`${name.value} is created.`);
+      return this.refresh();
     };
     const dialog = showDialog(base ? `Recipe from ${shortName(base)}` : "New recipe",
       h("div", { class: "stack" }, h("label", { for: "recipe-name", text: "Name" }), name, h("div", { class: "recipe-frame" }, gutter, area), marks, state),
@@ -235,8 +216,8 @@ export class View {
 function recipeText(name, shown) {
   const quoted = (text) => (text.includes("\n") || text.includes('"') ? `"""${text}"""` : text);
   const rows = [`FROM ${shortName(name)}`];
-  if (shown?.system) rows.push(`SYSTEM ${quoted(shown.system)}`);
-  for (const line of shown?.parameters?.split("\n") ?? []) rows.push(`PARAMETER ${line.replace(/\s+/, " ")}`);
+  if (shown.system) rows.push(`SYSTEM ${quoted(shown.system)}`);
+  for (const line of shown.parameters?.split("\n") ?? []) rows.push(`PARAMETER ${line.replace(/\s+/, " ")}`);
   return `${rows.join("\n")}\n`;
 }
 

@@ -2,8 +2,8 @@
 // parameter shows its value and who set it: the recipe of the model, the default, or the user.
 
 import { get, query } from "./api.js";
-import { asked, button, fill, h, iconButton, notify, renew } from "./dom.js";
-import { store, stored } from "./storage.js";
+import { asked, button, choice, fill, h, iconButton, notify, renew } from "./dom.js";
+import { store, stored, storeText } from "./storage.js";
 
 const NUM_FIRST = 9;  // parameters that are shown at once
 const THINK = [["", "as the model does"], ["false", "off"], ["true", "on"], ["low", "low"], ["medium", "medium"], ["high", "high"]];
@@ -81,7 +81,7 @@ export class SettingsPanel {
       take(area.value);
     } });
     const forget = iconButton("trash", "Delete the persona", () => {
-      store("personas", personas().filter((one) => one.name !== picker.value));
+      storeText("personas", picker.value);
       show();
     });
     const show = () => {
@@ -97,7 +97,7 @@ export class SettingsPanel {
     const save = async () => {
       if (!area.value.trim()) return notify("Write a system prompt first.");
       const name = await asked("Save as a persona", "Name");
-      if (name) store("personas", [...personas().filter((one) => one.name !== name), { name, text: area.value }]);
+      if (name) storeText("personas", name, area.value);
       return show();
     };
     show();
@@ -107,9 +107,8 @@ export class SettingsPanel {
 
   answers() {
     const { settings } = this;
-    const think = h("select", { id: "think", onchange: () => this.keep("think", { true: true, false: false }[think.value] ?? think.value) },
-      THINK.map(([value, text]) => h("option", { value, text })));
-    think.value = String(settings.think ?? "");
+    const think = choice(THINK, String(settings.think ?? ""),
+      { id: "think", onchange: () => this.keep("think", { true: true, false: false }[think.value] ?? think.value) });
     const isSchema = settings.output_format !== null && typeof settings.output_format === "object";
     const note = h("p", { class: "state", role: "status" });
     const schema = h("textarea", {
@@ -126,12 +125,11 @@ export class SettingsPanel {
         note.textContent = error.message;
       }
     };
-    const format = h("select", { id: "format", onchange: () => {
+    const format = choice(FORMATS, isSchema ? "schema" : settings.output_format ?? "", { id: "format", onchange: () => {
       schema.hidden = format.value !== "schema";
       if (format.value === "schema") take();
       else this.keep("output_format", format.value);
-    } }, FORMATS.map(([value, text]) => h("option", { value, text })));
-    format.value = isSchema ? "schema" : settings.output_format ?? "";
+    } });
     const tokens = h("input", { type: "checkbox", id: "logprobs", onchange: () => store("logprobs", tokens.checked) });
     tokens.checked = stored("logprobs", false);
     return h("div", { class: "stack" },

@@ -1,7 +1,7 @@
 // The list of chats, the search in them, and the way to the other views.
 
 import { ApiError, get, query } from "./api.js";
-import { button, fill, h, icon, iconButton, notify, renew } from "./dom.js";
+import { button, fill, h, icon, iconButton, renew } from "./dom.js";
 
 const PAGE = 60;
 const SEARCH_MS = 200;
@@ -53,14 +53,7 @@ export class Sidebar {
 
   async search() {
     const text = this.input.value.trim();
-    if (!text) this.hits = null;
-    else {
-      try {
-        this.hits = (await get(`/api/localrun/chats/search${query({ text })}`)).hits;
-      } catch (error) {
-        notify(error.message, "error");
-      }
-    }
+    this.hits = text ? (await get(`/api/localrun/chats/search${query({ text })}`)).hits : null;
     this.draw();
   }
 
@@ -70,11 +63,7 @@ export class Sidebar {
         this.hits.map((hit) => this.entry(hit.chat, `#/chat/${hit.chat.id}/${hit.message}`, hit.excerpt)));
       return;
     }
-    const groups = new Map();
-    for (const chat of this.chats) {
-      const day = dayOf(chat.updated_s);
-      groups.set(day, [...groups.get(day) ?? [], chat]);
-    }
+    const groups = Map.groupBy(this.chats, (chat) => dayOf(chat.updated_s));
     renew(this.list, this.problem ? h("p", { class: "day", text: this.problem }) : null,
       [...groups].flatMap(([day, chats]) => [h("p", { class: "day", text: day }), ...chats.map((chat) => this.entry(chat, `#/chat/${chat.id}`))]),
       this.next ? button("More", () => this.loadMore(), { class: "small" }) : null);

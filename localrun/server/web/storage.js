@@ -9,6 +9,12 @@ export function stored(name, otherwise) {
   }
 }
 
+/** Remember a text by its name among those of a kind, or forget it. */
+export function storeText(kind, name, text = null) {
+  const others = stored(kind, []).filter((one) => one.name !== name);
+  store(kind, text === null ? others : [...others, { name, text }]);
+}
+
 /** Remember a value. */
 export function store(name, value) {
   try {

@@ -7,12 +7,13 @@ manifest.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.engine.quantizing.choices import NO_OPTIONS, QuantizeOptions
-from localrun.errors import UsageError
+from localrun.errors import IntegrityError, UsageError
 from localrun.gguf.header import read_header
 from localrun.hardware.architectures import unknown_architecture
 from localrun.hardware.shape import context_note
@@ -25,6 +26,7 @@ from localrun.services.creating.quantizing import quantize_weights
 from localrun.services.creating.recipe_files import check_template
 from localrun.services.creating.remote import refuse_instructions, refuse_parts_of_remote
 from localrun.services.creating.translating import translate_weights
+from localrun.services.drafting.named import draft_problem, head_error
 from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.store.adopt import AdoptMode
@@ -152,7 +154,29 @@ def gather_recipe(collector: PartCollector, recipe: Recipe) -> tuple[ModelParts,
     if recipe.draft is not None:
         draft = collector.gather((recipe.draft,))
         parts.files[Role.DRAFT] = draft.weights
+        _check_draft(collector, parts)
     return parts, _merged(parts.recipe, recipe, scales)
+
+
+def _check_draft(collector: PartCollector, parts: ModelParts) -> None:
+    """Report a draft model that will not be used.
+
+    Raises:
+        UsageError: it is a draft head that cannot draft for the model, and is no model itself.
+    """
+    path = collector.workspace.store.blobs.path
+    shards, draft = (
+        [path(part.digest) for part in found] for found in (parts.weights, parts.files[Role.DRAFT])
+    )
+    if not (shards and draft):
+        return
+    problem = head_error(shards[0], draft[0])
+    if problem:
+        raise UsageError(f"DRAFT cannot draft tokens for the model: {problem}")
+    with contextlib.suppress(IntegrityError):  # what is damaged is reported by other checks
+        problem = draft_problem(shards, draft)
+    if problem:
+        collector.report.note(f"DRAFT will not be used: {problem}")
 
 
 def _quantize_draft(collector: PartCollector, parts: ModelParts, chosen: CreateOptions) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.gguf.header import read_header
+from localrun.gguf.heads import HEADS, head_problem
 from localrun.gguf.vocabulary import vocabulary_problem
 from localrun.hardware.reading import shape_of
 from localrun.names.adapters import split_adapters
@@ -39,8 +41,9 @@ def named_draft(
     draft = find_model(name)
     if draft.remote is not None:
         raise UsageError(f"{draft.name} is remote, and cannot draft tokens", hint=NONE_HINT)
-    check_is_model(draft)
-    if "completion" not in draft.details.capabilities:
+    if draft.details.family not in HEADS:
+        check_is_model(draft)
+    if "completion" not in draft.details.capabilities and draft.details.family not in HEADS:
         raise UsageError(
             f"{draft.name} is an embedding model, and cannot draft tokens", hint=NONE_HINT
         )
@@ -60,7 +63,19 @@ def draft_problem(shards: Sequence[Path], draft: Sequence[Path]) -> str:
     if tuple(shards) == tuple(draft):
         return "it is the model itself"
     return (
-        rollback_problem(shape_of(shards), "the model")
+        head_error(shards[0], draft[0])
+        or rollback_problem(shape_of(shards), "the model")
         or rollback_problem(shape_of(draft), "the draft model")
         or vocabulary_problem(shards[0], draft[0])
     )
+
+
+def head_error(target: Path, draft: Path) -> str:
+    """Return why a draft head cannot draft tokens for a model, "" if it can or is no head.
+
+    Raises:
+        IntegrityError: a file is damaged.
+        OSError: a file cannot be opened.
+    """
+    head = read_header(draft)
+    return head_problem(read_header(target), head) if head.architecture in HEADS else ""

@@ -198,6 +198,12 @@ def _from_hub(
     mirrors = Mirrors(workspace, at_hub, mirror)
     planned = [PlannedFile(file=file, role=Role.WEIGHTS) for file in files]
     extras = companions(repository)
+    notes += tuple(
+        f"{head.name} beside it drafts tokens for it: "
+        f"localrun pull {at_hub.host}/{at_hub.repo}/{head.name}   then run --draft names it"
+        for head in extras.heads[:1]
+        if at_hub.file is None
+    )
     extra = [(extras.projector, Role.PROJECTOR), (extras.template, Role.TEMPLATE)]
     planned += [PlannedFile(file=file, role=role) for file, role in extra if file is not None]
     planned += [PlannedFile(file=file, role=Role.LICENSE) for file in extras.licences[:1]]

@@ -22,6 +22,7 @@ from localrun.engine.speculation.draft_model import DraftModel
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from tests.engine.cells import FakeBackend
+from tests.engine.speculation.sequences import FakeFeatures
 
 if TYPE_CHECKING:
     from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
@@ -211,6 +212,10 @@ class RecordedDrafts:
     """MTP layers that nothing computes."""
 
     width, capacity = 1, 16
+    features = FakeFeatures(1)
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        return rows
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         raise AssertionError(inputs)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def decoding(count: int) -> list[Sequence]:
@@ -24,3 +30,16 @@ def ended(tokens: list[int], *, model_name: str = "") -> Sequence:
     seq = answering(tokens, model_name=model_name)
     seq.finish = FinishReason.STOP
     return seq
+
+
+@dataclass
+class FakeFeatures:
+    """What a context outputs for a draft source that nothing computes."""
+
+    width: int
+
+    def keep(self, handle: object) -> None:
+        """Nothing is computed."""
+
+    def read(self, handle: object, num_tokens: int) -> np.ndarray:
+        raise NotImplementedError

@@ -22,14 +22,15 @@ from localrun.engine.params import LoadOptions as Options
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
+from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.mtp_context import MtpContext
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator
 from tests.engine.speculation.running import drafts_of, generate, loaded
-from tests.engine.tiny import full_attention
-from tests.translation.more_models import qwen35
+from tests.engine.tiny import eagle3, full_attention
+from tests.translation.more_models import deepseek_mtp, hunyuan_mtp, qwen35
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,25 +57,42 @@ class Kind:
 
     model: Model
     limits: SchedulerLimits
-    mtp: MtpContext | None = None
+    mtp: MtpContext | EagleContext | None = None
 
 
-@pytest.fixture(scope="module", params=["full attention", "hybrid with MTP layers"])
+WITH_MTP = {
+    "a hybrid with an MTP layer": qwen35,
+    "latent attention with an MTP layer": deepseek_mtp,
+    "full attention with an MTP layer": hunyuan_mtp,
+}
+
+
+@pytest.fixture(scope="module", params=["full attention", "an EAGLE-3 head", *WITH_MTP])
 def kind(
     request: pytest.FixtureRequest, guide_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
     path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    is_hybrid = request.param != "full attention"
-    (qwen35 if is_hybrid else full_attention)(path, guide_path)
-    model = loaded(path, has_mtp=is_hybrid)
+    has_mtp = request.param in WITH_MTP
+    WITH_MTP.get(request.param, full_attention)(path, guide_path)
+    model = loaded(path, has_mtp=has_mtp)
     limits = SchedulerLimits(
-        num_slots=SLOTS, num_cells=CELLS, num_drafts=16, num_rollback=2 if is_hybrid else 0
+        num_slots=SLOTS,
+        num_cells=CELLS,
+        num_drafts=16,
+        num_rollback=2 if model.memory.has_state else 0,
     )
-    mtp = MtpContext(model, limits, num_threads=1, options=EXACT) if is_hybrid else None
+    mtp: MtpContext | EagleContext | None = None
+    head: Model | None = None
+    if has_mtp:
+        mtp = MtpContext(model, limits, num_threads=1, options=EXACT)
+    elif request.param == "an EAGLE-3 head":
+        eagle3(path.with_name("head.gguf"), guide_path, (1, 2, 3))
+        head = loaded(path.with_name("head.gguf"))
+        mtp = EagleContext(head, model, limits, num_threads=1)
     yield Kind(model, limits, mtp)
-    if mtp is not None:
-        mtp.close()
-    model.close()
+    for opened in (mtp, head, model):
+        if opened is not None:
+            opened.close()
 
 
 class Oracle:

@@ -11,7 +11,7 @@ import pytest
 from localrun.engine.scheduler import ScheduledChunk
 from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
 from localrun.engine.speculation.mtp_layers import MtpLayers
-from tests.engine.speculation.sequences import answering
+from tests.engine.speculation.sequences import FakeFeatures, answering
 
 if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
@@ -31,6 +31,13 @@ class FakeLayers:
     cells: dict[int, dict[int, int]] = field(default_factory=dict)  # tokens by id and position
     is_full: bool = False
     num_inputs: list[int] = field(default_factory=list)  # of each call
+
+    @property
+    def features(self) -> FakeFeatures:
+        return FakeFeatures(self.width)
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        return rows
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         if self.is_full:

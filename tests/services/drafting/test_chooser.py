@@ -11,12 +11,13 @@ import pytest
 from localrun.errors import LocalrunError, ModelNotFoundError, UsageError
 from localrun.registry.catalog import load_catalog
 from localrun.remote.model import RemoteModel, remote_address
+from localrun.services.capabilities import check_can_answer
 from localrun.services.drafting.chooser import DraftChooser
 from localrun.services.runner_models import runner_model
 from localrun.services.stored_model import ModelDetails, StoredModel
 from localrun.settings import load_settings
 from localrun.store.store import embedded_models
-from tests.engine.tiny import full_attention, sliding_window
+from tests.engine.tiny import eagle3, full_attention, sliding_window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -291,3 +292,31 @@ def test_a_draft_model_of_the_recipe_is_checked_as_well(stored: Stored, tmp_path
         chooser.choose(replace(model, draft=(tmp_path / "cut.gguf",)))
     )
     assert "the model itself" in refused(chooser.choose(replace(model, draft=model.shards)))
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Path:
+    eagle3(tmp_path / "head.gguf", GUIDE, (1, 2, 3))
+    return tmp_path / "head.gguf"
+
+
+def test_a_draft_head_of_the_model_is_taken(stored: Stored, head: Path) -> None:
+    details = replace(DETAILS, family="eagle3", capabilities=())
+    stored.add("head:latest", shards=(head,), details=details)
+    chooser = stored.chooser()
+
+    requested = chooser.with_draft(order(stored), "head:latest")
+
+    assert names(chooser, requested) == ("head:latest", "request")
+    assert chooser.choose(replace(order(stored), draft=(head,))).paths == (head,)
+    with pytest.raises(UsageError, match="is an EAGLE-3 head, which drafts tokens for another"):
+        check_can_answer(stored.models["head:latest"])
+
+
+def test_a_draft_head_for_another_model_is_refused(stored: Stored, tmp_path: Path) -> None:
+    path = tmp_path / "far.gguf"
+    eagle3(path, GUIDE, (1, 2, 9))
+
+    reason = refused(stored.chooser().choose(replace(order(stored), draft=(path,))))
+
+    assert reason == "it is an EAGLE-3 head for a model of more than 4 layers"

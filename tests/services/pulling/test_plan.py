@@ -69,6 +69,21 @@ def test_projector_template_and_licence_come_along(workspace: Workspace) -> None
     assert plan.notes == ()
 
 
+def test_a_draft_head_beside_the_model_is_named_and_not_taken(
+    workspace: Workspace, hub: FakeHub
+) -> None:
+    hub.add(REPO, {**FILES, "eagle3-model-Q4_K_M.gguf": gguf(5), "dflash-model.gguf": gguf(6)})
+
+    plan = plan_of(workspace, NAME)
+    head = plan_of(workspace, f"hf.co/{REPO}/eagle3-model-Q4_K_M.gguf")
+
+    assert "eagle3-model-Q4_K_M.gguf" not in file_names(plan)
+    (note,) = plan.notes
+    assert f"localrun pull hf.co/{REPO}/eagle3-model-Q4_K_M.gguf" in note
+    assert file_names(head)[0] == "eagle3-model-Q4_K_M.gguf"
+    assert head.notes == ()
+
+
 def test_without_a_tag_the_choice_is_stated_and_recorded(
     workspace: Workspace, hub: FakeHub
 ) -> None:

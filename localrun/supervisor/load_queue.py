@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.errors import OverloadedError
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
@@ -45,6 +45,13 @@ class Admission(Enum):
     NOW = auto()
     AFTER_EVICTION = auto()
     LATER = auto()  # another load is under way, or memory is about to be free
+
+
+class OtherModels(NamedTuple):
+    """The models beside the one that is to be loaded."""
+
+    evictable: list[SlotState]  # may make room, now or when they are idle
+    changing: list[SlotState]  # load or end, so that their memory is about to change
 
 
 class LoadQueue:
@@ -91,9 +98,9 @@ class LoadQueue:
         """
         with self._first_in_queue(slot) as is_first:
             while is_first and slot.is_wanted:
-                is_full, evictable = self._is_full(slot), self._evictable(slot)
-                reservation = self._reservations.plan(model, num_ctx, offers, evictable)
-                admission = self._admission(reservation, slot, evictable)
+                is_full, others = self._is_full(slot), self._others(slot)
+                reservation = self._reservations.plan(model, num_ctx, offers, others.evictable)
+                admission = self._admission(reservation, slot, others)
                 if admission is Admission.LATER:
                     self._wait()
                 elif is_full or admission is Admission.AFTER_EVICTION:
@@ -153,21 +160,31 @@ class LoadQueue:
             self._drain_busy(slot)
             self._wait()
 
-    def _evictable(self, slot: SlotState) -> list[SlotState]:
-        """Return the slots with models that may make room, now or when they are idle."""
-        others = (other for other in self._slots() if other is not slot)
-        return [other for other in others if other.loaded is not None and not other.has_pin]
+    def _others(self, slot: SlotState) -> OtherModels:
+        """Return the models of other slots as they are now."""
+        others = [other for other in self._slots() if other is not slot]
+        with self._changed:
+            loading = [other for other in others if other.is_starting and other not in self._queue]
+        return OtherModels(
+            evictable=[other for other in others if other.loaded is not None and not other.has_pin],
+            changing=loading + [other for other in others if other.is_changing],
+        )
 
     def _admission(
-        self, reservation: Reservation, slot: SlotState, evictable: list[SlotState]
+        self, reservation: Reservation, slot: SlotState, others: OtherModels
     ) -> Admission:
         """Return when a load is admitted, for what memory is concerned.
+
+        ``others`` are the models before the plan, whose workers may have taken seconds to answer.
 
         Raises:
             NetworkError: no eviction helps while a worker cannot be used.
         """
-        if not slot.is_wanted or self._reservations.conflicts(reservation):
-            return Admission.LATER  # workers answer after seconds; evicting now gains nothing
+        if not slot.is_wanted or others != self._others(slot):
+            return Admission.LATER
+        if self._reservations.conflicts(reservation):  # evicting now would gain nothing
+            return Admission.LATER
+        evictable = others.evictable
         plan = reservation.planned.plan
         if plan is None:
             free_bytes, size_bytes = self._memory.free_bytes(), reservation.model.size_bytes
@@ -175,15 +192,11 @@ class LoadQueue:
             return _after_eviction(may_free and free_bytes < size_bytes * MEMORY_FACTOR)
         best = self._reservations.plan_without(reservation, evictable) if evictable else plan
         if best is not None and not best.fits:
-            if self._reservations or self._is_changing(slot):
+            if others.changing:
                 return Admission.LATER  # more memory is about to be free, or to be evictable
             refuse_without_workers(reservation.model.name, reservation.planned)
             return _after_eviction(bool(evictable))
         return _after_eviction(best is None or _is_better(best, plan))
-
-    def _is_changing(self, slot: SlotState) -> bool:
-        """Return whether the memory of another model is about to be taken or freed."""
-        return any(other.is_changing for other in self._slots() if other is not slot)
 
     def _evict_idle(self, slot: SlotState, rank: Callable[[SlotState, SlotLoad], float]) -> bool:
         """Unload the idle model with the highest rank; return whether there was one."""

@@ -259,7 +259,8 @@ class Runner:
             orphans, self._sinks = self._sinks, {}
         for request_id, sink in orphans.items():
             sink(self._died(request_id))
-        self._workers.end()  # a frozen one takes longer than clients should wait
+        # last, since a worker may be slow to end; one that was lost will not end by itself
+        self._workers.end(is_forced=self._lost_worker is not None)
         self.is_gone = True
         self._on_end()
 

@@ -135,7 +135,7 @@ class WorkerOffers:
         errors = [error for start in starts if (error := start.exception()) is not None]
         taken = TakenWorkers(start.result() for start in starts if start.exception() is None)
         if errors:
-            taken.end(grace_s=0.0)
+            taken.end(is_forced=True)
             raise errors[0]
         return taken
 
@@ -172,7 +172,8 @@ class WorkerOffers:
         try:
             hello = self._refreshed(name) or self._started(name)
         except NetworkError as error:
-            _log.warning("%s", error.message)
+            if not self._is_aborted:
+                _log.warning("%s", error.message)
             return WorkerOffer(name=name, at=self._clock(), error=error)
         devices = tuple(worker_devices(name, hello))
         return WorkerOffer(name=name, at=self._clock(), hello=hello, devices=devices)
@@ -239,6 +240,7 @@ class TakenWorkers:
 
     def __init__(self, processes: Iterable[WorkerProcess] = ()) -> None:
         self.processes = list(processes)
+        self._ending = threading.Lock()  # held until all have ended
 
     @property
     def links(self) -> list[socket.socket]:
@@ -257,11 +259,12 @@ class TakenWorkers:
                 return process.end_reason(seen)
         return seen
 
-    def end(self, *, grace_s: float = GRACE_S) -> None:
-        """End all commands, at once, by force after ``grace_s``; blocks."""
-        processes, self.processes = self.processes, []
-        for thread in _end_all(processes, grace_s):
-            thread.join()
+    def end(self, *, is_forced: bool = False) -> None:
+        """End all commands, at once; blocks until all have ended, also in a second thread."""
+        with self._ending:
+            processes, self.processes = self.processes, []
+            for thread in _end_all(processes, 0.0 if is_forced else GRACE_S):
+                thread.join()
 
 
 def _end_all(

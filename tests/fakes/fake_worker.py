@@ -65,7 +65,8 @@ class FakeWorker:
         self.is_alive = False
         self.answer()
 
-    def end(self, _grace_s: float = 1.0) -> None:
+    def end(self, grace_s: float = 1.0) -> None:
+        self._lab.graces.append(grace_s)
         assert self._lab.may_end.wait(HANG_S)
         self.is_alive = False
 
@@ -85,6 +86,7 @@ class WorkerLab:
         self.started: list[FakeWorker] = []
         self.hellos: list[str] = []  # names of those that answered
         self.loading: list[str] = []  # names of those that llama.cpp's protocol began with
+        self.graces: list[float] = []  # seconds that each got to end by itself
         self.now = 0.0
 
     def start(self, command: WorkerCommand) -> WorkerProcess:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.supervisor.reservations import Reservation
     from localrun.supervisor.slots.state import SlotState
+    from localrun.workers.command import WorkerCommand
+    from localrun.workers.process import WorkerProcess
 
 MIB = 1 << 20
 LITTLE = HOST_RESERVE + 16 * MIB  # guide needs more
@@ -35,7 +37,7 @@ GUIDE = replace(fake_model("guide:latest"), shards=(embedded_models()["guide:lat
 ENOUGH = 500 * MIB  # for guide
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeSlot:
     """A slot with a model that is idle, or one whose load waits."""
 
@@ -46,6 +48,7 @@ class FakeSlot:
     has_pin: bool = False
     is_idle: bool = True
     is_draining: bool = False
+    is_starting: bool = False
     last_use: float = 0.0
 
     @property
@@ -85,6 +88,7 @@ class Machine:
         self.offers = WorkerOffers(self.lab.commands, start=self.lab.start)
         self.history = MemoryHistory()
         self.slots: list[FakeSlot] = []
+        self.free_bytes = LITTLE
         self.memory = DeviceMemory(devices=self.devices, history=self.history)
         self.plans = Reservations(self.memory, self.states, threading.Condition())
 
@@ -93,7 +97,7 @@ class Machine:
 
     def devices(self) -> list[Device]:
         (processor,) = only_processor()
-        return [replace(processor, total_bytes=1 << 40, free_bytes=LITTLE)]
+        return [replace(processor, total_bytes=1 << 40, free_bytes=self.free_bytes)]
 
     def plan(self) -> Reservation:
         return self.plans.plan(GUIDE, None, self.offers, self.states())
@@ -187,6 +191,40 @@ def test_models_that_fit_on_workers_beside_each_other_do_not_evict_each_other(
     assert reservation is not None
     assert len(reservation.planned.load.workers) == 2
     assert machine.slots[0].drained == []
+
+
+def test_a_model_that_is_loaded_while_workers_answer_makes_room(machine: Machine) -> None:
+    machine.lab.free_bytes = HOST_RESERVE  # for no layer
+    loading = FakeSlot(is_starting=True)
+    machine.slots = [loading]
+
+    def complete(command: WorkerCommand) -> WorkerProcess:
+        loading.is_starting, loading.memory = False, (("CPU", 1),)
+        return machine.lab.start(command)
+
+    machine.offers = WorkerOffers(machine.lab.commands, start=complete)
+    reservation = machine.reserve()
+
+    assert reservation is not None
+    assert loading.drained == [loading]
+
+
+def test_no_model_is_evicted_for_memory_that_came_free_while_workers_answered(
+    machine: Machine,
+) -> None:
+    leaving, idle = (FakeSlot(memory=(("CPU", 1),)) for _ in range(2))
+    machine.slots = [leaving, idle]
+
+    def leave(command: WorkerCommand) -> WorkerProcess:
+        leaving.memory, machine.free_bytes = (), HOST_RESERVE + ENOUGH
+        return machine.lab.start(command)
+
+    machine.lab.free_bytes = HOST_RESERVE  # for no layer
+    machine.offers = WorkerOffers(machine.lab.commands, start=leave)
+    reservation = machine.reserve()
+
+    assert reservation is not None
+    assert idle.drained == []
 
 
 def test_memory_that_is_about_to_be_free_is_awaited_before_a_refusal(machine: Machine) -> None:

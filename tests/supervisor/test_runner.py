@@ -9,6 +9,8 @@ from localrun.errors import LoadError, NetworkError
 from localrun.runner.messages import Failed, Load
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.runner_process import start_with_pair
+from localrun.supervisor.worker_offers import TakenWorkers
+from tests.fakes.fake_worker import WorkerLab
 from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, start_fake
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 def runner() -> Iterator[Runner]:
     found = Runner(start_fake)
     found.load(Load(model_paths=("fake.gguf",)))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[WorkerLab]:
+    found = WorkerLab("ssh a")
     yield found
     found.close()
 
@@ -112,3 +121,23 @@ def test_a_worker_that_is_lost_in_a_load_is_no_reason_for_a_smaller_plan() -> No
         runner.load(Load(model_paths=("loses.gguf",)))
 
     assert not runner.has_crashed
+
+
+def test_a_lost_worker_gets_no_time_to_end_by_itself(lab: WorkerLab) -> None:
+    taken = TakenWorkers([lab.start(lab.commands[0])])
+    runner = Runner(start_fake, workers=taken)
+
+    with pytest.raises(NetworkError, match="was lost"):
+        runner.load(Load(model_paths=("loses.gguf",)))
+
+    assert lab.graces == [0.0]
+
+
+def test_a_worker_that_is_not_needed_any_more_gets_some_time_to_end(lab: WorkerLab) -> None:
+    runner = Runner(start_fake, workers=TakenWorkers([lab.start(lab.commands[0])]))
+    runner.load(Load(model_paths=("fake.gguf",)))
+
+    runner.close()
+
+    assert len(lab.graces) == 1
+    assert lab.graces[0] > 0

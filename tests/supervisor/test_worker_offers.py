@@ -190,7 +190,9 @@ def test_a_server_that_closes_waits_for_no_answer_and_starts_nothing_more(
         server.offers().take([second.name])
 
 
-def test_nobody_waits_for_a_silent_worker_after_ctrl_c(lab: WorkerLab) -> None:
+def test_nobody_waits_for_a_silent_worker_after_ctrl_c(
+    lab: WorkerLab, caplog: pytest.LogCaptureFixture
+) -> None:
     lab.silent = {"ssh b"}
 
     def start(command: WorkerCommand) -> WorkerProcess:
@@ -202,4 +204,24 @@ def test_nobody_waits_for_a_silent_worker_after_ctrl_c(lab: WorkerLab) -> None:
     with pytest.raises(KeyboardInterrupt), WorkerOffers(lab.commands, start=start) as offers:
         offers.ask()
 
+    assert lab.alive == []
+    assert caplog.messages == []  # it was not the fault of a worker
+
+
+def test_whoever_ends_the_workers_of_a_runner_second_waits_for_their_end(
+    lab: WorkerLab, offers: WorkerOffers
+) -> None:
+    taken = offers.take(["ssh a", "ssh b"])
+    lab.may_end.clear()
+    with ThreadPoolExecutor(2) as executor:
+        first = executor.submit(taken.end)
+        wait_until(lambda: lab.graces)
+        second = executor.submit(taken.end)
+        with pytest.raises(TimeoutError):
+            second.result(0.1)
+
+        lab.may_end.set()
+
+        first.result(HANG_S)
+        second.result(HANG_S)
     assert lab.alive == []

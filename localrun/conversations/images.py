@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_IMAGES = 256  # of a message
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # of all images of a message
+MAX_MESSAGE_BYTES = 22 * 1024 * 1024  # of all images of a message; a request's body has no more
 MAX_CHAT_BYTES = 128 * 1024 * 1024  # of all images of a chat: an export has them in memory
 NUM_IMAGES = "(SELECT COUNT(*) FROM images WHERE message = messages.id)"
 

@@ -6,12 +6,15 @@ and drafts each token of it with the given probability, else a wrong one; drafti
 So the figures are those of verification and of the policy, and the rate is exact for any model.
 `prompt lookup` is off. The engine runs in this process, without a server.
 
-    plain     tokens per second without drafts
-    drafts    with them, and the ratio to plain
-    limit     the best ratio of any fixed draft length at that rate, from measured times of steps
-    accepted  share of all draft tokens; below the rate, since none behind a wrong one is accepted
+    peer      tokens per second of llama-server without drafts, over HTTP
+    plain     those of this engine without drafts
+    drafts    with them, and the ratios to plain and to the peer
+    limit     the best ratio to plain of any fixed draft length at that rate, from times of steps
+    accepted  share of right draft tokens among those up to the first wrong one: the rate
 
-A rate of 0 shows what drafts cost that are never accepted.
+A rate of 0 shows what drafts cost that are never accepted. Answers have as many tokens as take
+``--seconds`` without drafts, at least `MIN_TOKENS`. With ``--draft`` or ``--mtp``, files that were
+trained for guide draft instead, on localrun and llama-server alike: see `speculate_servers`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.models import NAMES, ensure_model
+from benchmarks.speculate_servers import PlainPeer, compare_servers
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
@@ -48,6 +52,9 @@ CONTEXT = 512
 SLOTS = 16
 SCRIPT_IDS = (1000, 4000)  # ordinary tokens of all vocabularies here
 GREEDY = SamplingParams(temperature=0)
+STEPS = 8  # whose times are measured
+MIN_TOKENS, MAX_TOKENS = 24, 320  # of an answer
+MINUTE = 60
 
 
 class Script:
@@ -78,6 +85,7 @@ class Oracle:
     """Draft source that knows the scripts, and errs at random."""
 
     rate: float
+    num_wrong: int = 0  # drafts with a wrong token
     rng: random.Random = field(default_factory=lambda: random.Random(5))
     name: str = "oracle"
     estimates_by_text: bool = False
@@ -98,7 +106,9 @@ class Oracle:
         if not isinstance(script, Script):
             return ()
         tokens = script.tokens[seq.num_generated : seq.num_generated + length]
-        return tuple(t if self.rng.random() < self.rate else t + 1 for t in tokens)
+        draft = tuple(t if self.rng.random() < self.rate else t + 1 for t in tokens)
+        self.num_wrong += list(draft) != tokens
+        return draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ class Run:
     """Figures of one run."""
 
     tokens_per_s: float
-    acceptance: float  # accepted share of all draft tokens, those behind a wrong one included
+    num_accepted: int  # draft tokens
     step_s: float  # mean
 
 
@@ -153,10 +163,8 @@ class Bench:
         seconds = time.perf_counter() - begun
         cache.clear()
         count = sum(seq.num_generated for seq in sequences) - num_before
-        drafted, accepted = (
-            sum(getattr(seq, name) for seq in sequences) for name in ("num_drafted", "num_accepted")
-        )
-        return Run(count / seconds, accepted / drafted if drafted else 0.0, seconds / num_steps)
+        num_accepted = sum(seq.num_accepted for seq in sequences)
+        return Run(count / seconds, num_accepted, seconds / num_steps)
 
     def step_times(self, streams: int) -> dict[int, float]:
         """Return the seconds of a step by the length of each sequence's draft."""
@@ -164,9 +172,9 @@ class Bench:
         return {length: self._step_s(streams, length) for length in lengths}
 
     def _step_s(self, streams: int, length: int) -> float:
-        """Return the least of three times, since other programs can only add to one."""
-        num_tokens = 12 * (length + 1)
-        runs = (self.run(streams, num_tokens, _Fixed(Oracle(1.0), length)) for _ in range(3))
+        """Return the least of two times, since other programs can only add to one."""
+        num_tokens = STEPS * (length + 1)
+        runs = (self.run(streams, num_tokens, _Fixed(Oracle(1.0), length)) for _ in range(2))
         return min(run.step_s for run in runs)
 
 
@@ -189,46 +197,73 @@ class _Fixed(Speculator):
 def main(arguments: list[str]) -> int:
     """Print a table for each model."""
     parser = argparse.ArgumentParser(prog="scripts/bench speculate", description=__doc__)
-    parser.add_argument("--models", default="0.6b", help=f"of {', '.join(NAMES)}, or files")
+    parser.add_argument("--models", default="guide,0.6b,1.7b", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--rates", default="0,0.5,0.7,0.9", help="shares of right draft tokens")
     parser.add_argument("--streams", default="1,4,16")
-    parser.add_argument("--tokens", type=int, default=160, help="of each answer")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of an answer without drafts")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, help="default: as localrun chooses")
+    parser.add_argument("--no-peer", action="store_true", help="leave llama-server out")
+    parser.add_argument("--draft", type=Path, help="a draft model for guide, see above")
+    parser.add_argument("--mtp", type=Path, help="guide with an MTP layer, see above")
     chosen = parser.parse_args(arguments)
+    if chosen.draft or chosen.mtp:
+        return compare_servers(chosen)
     for name in chosen.models.split(","):
-        path = ensure_model(name) if name in NAMES else Path(name)
-        bench = Bench(path, chosen.threads)
-        print(f"\n{path.name}: threads {bench.threads}, median of {chosen.rounds}")
-        print(
-            f"{'streams':>8}{'rate':>6}{'plain':>9}{'drafts':>9}{'ratio':>7}{'limit':>7}  accepted"
-        )
-        for streams in map(int, chosen.streams.split(",")):
-            _show(bench, streams, [float(rate) for rate in chosen.rates.split(",")], chosen)
-        bench.close()
+        begun = time.monotonic()
+        _show_model(ensure_model(name) if name in NAMES else Path(name), chosen)
+        print(f"{name}: {(time.monotonic() - begun) / MINUTE:.1f} minutes", flush=True)
     return 0
 
 
-def _show(bench: Bench, streams: int, rates: list[float], chosen: argparse.Namespace) -> None:
+def _show_model(path: Path, chosen: argparse.Namespace) -> None:
+    """Print the table of a model."""
+    bench = Bench(path, chosen.threads)
+    print(f"\n{path.name}: threads {bench.threads}, median of {chosen.rounds}")
+    print(
+        f"{'streams':>8}{'rate':>6}{'peer':>9}{'plain':>9}{'drafts':>9}{'/ plain':>9}{'/ peer':>8}"
+        f"{'limit':>7}  accepted",
+        flush=True,
+    )
+    peer = None if chosen.no_peer else PlainPeer(path, bench.threads)
+    try:
+        for streams in map(int, chosen.streams.split(",")):
+            _show(bench, peer, streams, chosen)
+    finally:
+        if peer is not None:
+            peer.stop()
+        bench.close()
+
+
+def _show(bench: Bench, peer: PlainPeer | None, streams: int, chosen: argparse.Namespace) -> None:
     """Print the lines of a number of streams."""
-    bench.run(streams, 16, None)  # a first run reads the weights from the disk
+    rates = [float(rate) for rate in chosen.rates.split(",")]
+    bench.run(streams, MIN_TOKENS, None)  # a first run reads the weights from the disk
     times = bench.step_times(streams)
+    num_tokens = round(min(MAX_TOKENS, max(MIN_TOKENS, chosen.seconds / times[0])))
     # one policy for all rounds of a rate, as a server keeps it
-    policies = {rate: Speculator([Oracle(rate)]) for rate in rates}
+    oracles = {rate: Oracle(rate) for rate in rates}
+    policies = {rate: Speculator([oracle]) for rate, oracle in oracles.items()}
+    theirs: list[float] = []
     plain: list[Run] = []
     drafts: dict[float, list[Run]] = {rate: [] for rate in rates}
     for _ in range(chosen.rounds):
-        plain.append(bench.run(streams, chosen.tokens, None))
+        if peer is not None:
+            theirs.append(peer.tokens_per_s(streams, num_tokens))
+        plain.append(bench.run(streams, num_tokens, None))
         for rate in rates:
-            drafts[rate].append(bench.run(streams, chosen.tokens, policies[rate]))
+            drafts[rate].append(bench.run(streams, num_tokens, policies[rate]))
+    their = statistics.median(theirs) if theirs else float("nan")
     slow = statistics.median(run.tokens_per_s for run in plain)
     for rate in rates:
         fast = statistics.median(run.tokens_per_s for run in drafts[rate])
-        accepted = statistics.median(run.acceptance for run in drafts[rate])
+        right = sum(run.num_accepted for run in drafts[rate])
+        tried = right + oracles[rate].num_wrong
+        accepted = f"{right / tried:.2f} of {tried}" if tried else "no drafts"
         limit = max(_expected(rate, length) * times[0] / s for length, s in times.items())
         print(
-            f"{streams:8}{rate:6.1f}{slow:9.1f}{fast:9.1f}{fast / slow:7.2f}{limit:7.2f}"
-            f"  {accepted:8.0%}",
+            f"{streams:8}{rate:6.1f}{their:9.1f}{slow:9.1f}{fast:9.1f}{fast / slow:9.2f}"
+            f"{fast / their:8.2f}{limit:7.2f}  {accepted}",
             flush=True,
         )
 

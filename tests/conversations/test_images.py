@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from localrun.conversations import images
 from localrun.conversations.message import KeptMessage
 from localrun.conversations.store import ConversationStore
 from localrun.errors import UsageError
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +75,14 @@ def test_too_many_or_too_large_images_keep_nothing(
 
     assert [one.num_images for one in store.path(chat)] == [1]
     store.append_to_head(chat, LOOK, images=(b"a" * 5,))
+
+
+def test_the_media_of_a_message_fit_the_body_of_a_request_with_a_long_text() -> None:
+    in_base64 = images.MAX_MESSAGE_BYTES * 4 / 3
+
+    assert in_base64 + 2**21 < MAX_BODY_BYTES
+    page = resources.files("localrun.server.web").joinpath("conversation.js").read_text()
+    assert f"MAX_MEDIA = {images.MAX_MESSAGE_BYTES >> 20} << 20;" in page
 
 
 def test_a_database_of_an_older_program_takes_images(store: ConversationStore) -> None:

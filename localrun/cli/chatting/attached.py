@@ -31,13 +31,13 @@ FULL = 0.5  # of the context: files that take more are warned about
 def attached_message(chat: Chat, text: str) -> Message:
     """Return the message of a typed text with its attachments, and print what was attached.
 
-    Its ``files`` are the documents that were added before, for an edit of the message.
+    Its ``files`` and ``media`` are those that were added before, for an edit of the message.
 
     Raises:
         UsageError: a file cannot be attached; the text is typed into the next prompt.
     """
-    waiting = chat.documents
-    num_waiting = len(waiting)
+    waiting = {"files": chat.documents, "media": chat.media}
+    num_waiting = len(chat.documents)
     try:
         attached = attach(text, rules_of(chat), chat.documents, chat.media)
     except LocalrunError:
@@ -49,7 +49,7 @@ def attached_message(chat: Chat, text: str) -> Message:
     if attached.documents[num_waiting:] or attached.media:
         chat.transcript.aside(f"({attached.text})")
     note_tokens(chat, attached.documents[num_waiting:])
-    return attached.message() | ({"files": waiting} if waiting else {})
+    return attached.message() | {name: files for name, files in waiting.items() if files}
 
 
 def rules_of(chat: Chat) -> AttachmentRules:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.conversations.export import images_json
@@ -19,10 +20,19 @@ from localrun.conversations.message import ChatSummary, KeptMessage, title_of
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from localrun.cli.chatting.session import ChatSession, Message, SessionSettings
     from localrun.conversations.store import ConversationStore
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedChat:
+    """A conversation as `to_json` and `to_markdown` take it."""
+
+    summary: ChatSummary
+    messages: Sequence[KeptMessage]
+    images: Mapping[int, Sequence[bytes]]  # by the id of their message
 
 
 class KeptChat:
@@ -79,16 +89,21 @@ class KeptChat:
             self.store = None
             self._report(f"this chat is not kept any more: {error.message}")
 
-    def exported(self, session: ChatSession) -> tuple[ChatSummary, list[KeptMessage]]:
+    def exported(self, session: ChatSession) -> ExportedChat:
         """Return the conversation for an export: as it is kept, else as it is on the screen.
 
         Raises:
             LocalrunError: the store cannot be read.
         """
         if self.store is not None and self.chat_id is not None:
-            return self.store.find(self.chat_id), self.store.path(self.chat_id)
+            kept = self.store.path(self.chat_id)
+            images = self.store.images(self.chat_id, [one.id for one in kept if one.num_images])
+            return ExportedChat(self.store.find(self.chat_id), kept, images)
         now_s, settings = self._clock_s(), session.settings
-        messages = [kept_message(one, settings, now_s) for one in session.messages]
+        messages = [
+            replace(kept_message(one, settings, now_s), id=number, parent=number - 1 or None)
+            for number, one in enumerate(session.messages, 1)
+        ]
         title = next((title_of(one.content) for one in messages if one.role == "user"), "")
         summary = ChatSummary(
             id="",
@@ -99,7 +114,8 @@ class KeptChat:
             num_messages=len(messages),
             head=None,
         )
-        return summary, messages
+        shown = {number: _images(one) for number, one in enumerate(session.messages, 1)}
+        return ExportedChat(summary, messages, shown)
 
     def _sync(
         self, store: ConversationStore, messages: Sequence[Message], settings: SessionSettings
@@ -114,8 +130,7 @@ class KeptChat:
         self._synced = self._synced[:num_same]
         for message in messages[num_same:]:
             kept = kept_message(message, settings, self._clock_s())
-            images = [base64.b64decode(image) for image in message.get("images") or ()]
-            parent = store.append(self.chat_id, kept, parent=parent, images=images)
+            parent = store.append(self.chat_id, kept, parent=parent, images=_images(message))
             self._synced.append((message, parent))
         if not is_longer:
             store.set_head(self.chat_id, parent)
@@ -152,6 +167,10 @@ def kept_message(message: Message, settings: SessionSettings, now_s: float) -> K
         model=settings.request_model if is_answer else "",
         created_s=now_s,
     )
+
+
+def _images(message: Message) -> tuple[bytes, ...]:
+    return tuple(base64.b64decode(image) for image in message.get("images") or ())
 
 
 def message_of(kept: KeptMessage, images: Sequence[bytes] = ()) -> Message:

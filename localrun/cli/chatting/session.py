@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from localrun.cli.chatting.attaching.request_media import without_oldest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -156,10 +158,13 @@ class ChatSession:
     figures: dict[str, Any] = field(default_factory=dict)  # final frame of the last answer
 
     def request_messages(self) -> list[Message]:
-        """Return the messages of the next request; the system prompt is first."""
+        """Return the messages of the next request; the system prompt is first.
+
+        The oldest media are left out if all together are too large for a request.
+        """
         system = self.settings.system
         head = [{"role": "system", "content": system}] if system else []
-        return [*head, *sent_messages(self.messages)]
+        return [*head, *without_oldest(sent_messages(self.messages))]
 
     def body(
         self, messages: Sequence[Message] | None = None, tools: Sequence[dict[str, Any]] = ()

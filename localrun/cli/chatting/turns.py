@@ -12,9 +12,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.attached import attached_message
+from localrun.cli.chatting.attaching.request_media import num_media
 from localrun.cli.chatting.compacting import compact_if_due, limits_of
 from localrun.cli.chatting.compaction import fit_results
+from localrun.cli.output import counted, human_bytes
 from localrun.cli.serving.answer import load_status
+from localrun.conversations.images import MAX_MESSAGE_BYTES
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
@@ -60,6 +63,11 @@ def send(chat: Chat, message: Message) -> None:
 def _answer(chat: Chat) -> None:
     """Print the answer of the model, and that of the model it is compared with."""
     messages = chat.session.request_messages()
+    num_left_out = num_media(chat.session.messages) - num_media(messages)
+    if num_left_out:
+        left_out = counted(num_left_out, "image")
+        size = human_bytes(MAX_MESSAGE_BYTES)
+        chat.transcript.note(f"{left_out} of older messages left out: a request takes {size}")
     if chat.compared_model is None:
         _run_turn(chat, messages)
         return

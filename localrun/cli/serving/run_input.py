@@ -74,16 +74,15 @@ class RunInput:
             AttachmentRules,
             accepted_kinds,
             attach,
-            is_pdf,
-            read_documents,
-            read_media,
+            read_files,
         )
+        from localrun.cli.chatting.attaching.request_media import check_together
 
         rules = AttachmentRules(folder=Path.cwd(), accepts=lambda: accepted_kinds(capabilities))
-        texts = [file for file in self.files if not is_pdf(file, rules)]
-        pdfs = [read_media(file, rules) for file in self.files if file not in texts]
-        media = [*pdfs, *self._media(rules)]
-        attached = attach(typed, rules, read_documents(texts, rules))
+        files = read_files(self.files, rules)
+        media = [*files.pdfs, *self._media(rules)]
+        attached = attach(typed, rules, files.documents)
+        check_together([*media, *attached.media])
         return self._message(attached, media)
 
     def _media(self, rules: AttachmentRules) -> list[MediaFile]:
@@ -99,11 +98,11 @@ class RunInput:
 
     def _piped_bytes(self) -> bytes:
         """Return the bytes of the pipe, up to one more than a medium may have."""
-        from localrun.cli.chatting.attaching.documents import MAX_MEDIA
+        from localrun.conversations.images import MAX_MESSAGE_BYTES
 
         if self.stdin is None or is_terminal(self.stdin):
             raise UsageError("there is no file in the pipe", hint="localrun run M --image - < FILE")
-        return self.stdin.buffer.read(MAX_MEDIA + 1)
+        return self.stdin.buffer.read(MAX_MESSAGE_BYTES + 1)
 
     def _message(self, attached: AttachedMessage, media: Sequence[MediaFile]) -> dict[str, Any]:
         for note in attached.notes:

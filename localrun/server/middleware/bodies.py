@@ -142,4 +142,7 @@ def check_body_size(num_bytes: int) -> None:
         BodyTooLargeError: the body has more than `MAX_BODY_BYTES`.
     """
     if num_bytes > MAX_BODY_BYTES:
-        raise BodyTooLargeError(f"the body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")
+        raise BodyTooLargeError(
+            f"the body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB",
+            hint="media in base64 take a third more than their files: send smaller ones, or fewer",
+        )

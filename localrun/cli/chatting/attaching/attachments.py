@@ -25,8 +25,8 @@ from localrun.cli.chatting.attaching.documents import (
     read_file,
 )
 from localrun.cli.chatting.attaching.file_lists import MAX_BYTES, is_pattern, list_files
-from localrun.cli.chatting.attaching.media import PDF
 from localrun.cli.chatting.attaching.message_paths import MentionedPath, find_paths
+from localrun.cli.chatting.attaching.request_media import MAX_MEDIA, check_together
 from localrun.cli.output import human_bytes
 from localrun.errors import NotFoundError, UsageError
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from localrun.cli.chatting.attaching.media import Kind
 
-MAX_MEDIA = 64  # in a message
 NOUNS = {"image": "images", "sound": "sounds", "document": "PDF files"}
 UNMARKED = {"image", "sound"}  # attached without @
 
@@ -86,6 +85,14 @@ class AttachmentRules:
     confirm: Callable[[str], bool] = lambda _question: False
 
 
+@dataclass(frozen=True, slots=True)
+class ReadFiles:
+    """Files that are added whole."""
+
+    documents: Sequence[TextDocument]
+    pdfs: Sequence[MediaFile]  # the server reads them
+
+
 @dataclass(slots=True)
 class Attaching:
     """Attachments of a message so far, with their numbers by path."""
@@ -112,8 +119,10 @@ def attach(
     """Return a message with the files whose paths it has, after ``documents`` and ``media``.
 
     Raises:
-        UsageError: a file marked by ``@`` is neither text nor a medium that the model takes.
+        UsageError: a file marked by ``@`` is neither text nor a medium that the model takes, or
+            the media are too large together.
     """
+    check_together(media)
     attaching = Attaching(rules, media=[*media])
     mentions = find_paths(typed, lambda path: _exists(path, rules.folder))
     parts, position = [], 0
@@ -131,32 +140,31 @@ def attach(
     )
 
 
-def is_pdf(written: str, rules: AttachmentRules) -> bool:
-    """Return whether a path is that of a PDF file, which is sent whole."""
-    kind = file_kind(_resolved(written, rules.folder))
-    return kind is not None and kind.form == PDF
-
-
-def read_documents(paths: Sequence[str], rules: AttachmentRules) -> list[TextDocument]:
-    """Return the text documents of paths, folders and globs; folders ask first.
+def read_files(paths: Sequence[str], rules: AttachmentRules) -> ReadFiles:
+    """Return the text documents of paths, folders and globs, and the PDF files; folders ask first.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: a file is no text or too large.
+        UsageError: a file is neither text nor PDF, or too large.
     """
     documents: list[TextDocument] = []
+    pdfs: list[MediaFile] = []
     for written in paths:
         path = _resolved(written, rules.folder)
         if path.is_dir() or (is_pattern(written) and not path.exists()):
             documents += _of_folder(path, rules)
             continue
         content = read_file(path, written)
-        if isinstance(content, MediaFile):
+        if isinstance(content, TextDocument):
+            documents.append(content)
+        elif content.is_pdf:
+            pdfs.append(content)
+        else:
             raise UsageError(f"{written} is no text", hint=f"/image {written}")
-        documents.append(content)
     if sum(len(one.text) for one in documents) > MAX_BYTES:
         raise UsageError(f"the files have more than {human_bytes(MAX_BYTES)} of text together")
-    return documents
+    check_together(pdfs)
+    return ReadFiles(documents, pdfs)
 
 
 def read_media(written: str, rules: AttachmentRules) -> MediaFile:
@@ -267,7 +275,7 @@ def _shown_name(path: Path, folder: Path) -> str:
 
 
 def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:
-    if content.kind.form != PDF and content.kind.kind not in rules.accepts():
+    if not content.is_pdf and content.kind.kind not in rules.accepts():
         raise UsageError(
             f"{content.name}: {NOUNS[content.kind.kind]} cannot be sent, {rules.reason}",
             hint="/show info   lists the capabilities of the model",
@@ -275,8 +283,7 @@ def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:
 
 
 def _add_media(content: MediaFile, path: Path, attaching: Attaching) -> str:
-    if len(attaching.media) == MAX_MEDIA:
-        raise UsageError(f"a message has at most {MAX_MEDIA} images and sounds")
+    check_together([*attaching.media, content])
     attaching.media.append(content)
     kind = content.kind.kind
     number = sum(one.kind.kind == kind for one in attaching.media)

@@ -20,6 +20,7 @@ from localrun.cli.chatting.attaching.media import (
     text_encoding,
 )
 from localrun.cli.output import human_bytes
+from localrun.conversations.images import MAX_MESSAGE_BYTES
 from localrun.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_TEXT = 2 << 20  # bytes of a text document
-MAX_MEDIA = 32 << 20  # bytes of an image or a sound
 TEXT_FROM = {"Word document": "pandoc -t plain"}
 BACKTICKS = re.compile("```+")
 
@@ -56,6 +56,11 @@ class MediaFile:
     kind: FileKind
     content: bytes
 
+    @property
+    def is_pdf(self) -> bool:
+        """Return whether it is a document, which every model takes: the server reads its text."""
+        return self.kind.form == PDF
+
 
 def read_file(path: Path, name: str) -> TextDocument | MediaFile:
     """Return an image, a sound or a text document, by its first bytes.
@@ -64,7 +69,7 @@ def read_file(path: Path, name: str) -> TextDocument | MediaFile:
         NotFoundError: there is no such file.
         UsageError: it cannot be read, is too large, or is neither text, image nor sound.
     """
-    return parsed_file(_read(path, name, MAX_MEDIA), name, path.suffix)
+    return parsed_file(_read(path, name, MAX_MESSAGE_BYTES), name, path.suffix)
 
 
 def parsed_file(content: bytes, name: str, suffix: str = "") -> TextDocument | MediaFile:
@@ -73,8 +78,8 @@ def parsed_file(content: bytes, name: str, suffix: str = "") -> TextDocument | M
     Raises:
         UsageError: it is too large, or is neither text, image nor sound.
     """
-    if len(content) > MAX_MEDIA:
-        raise _too_large(name, MAX_MEDIA)
+    if len(content) > MAX_MESSAGE_BYTES:
+        raise _too_large(name, MAX_MESSAGE_BYTES)
     kind = kind_of(content[:HEAD_BYTES], suffix)
     if kind.kind in {"image", "sound"} or kind.form == PDF:
         return MediaFile(name=name, kind=kind, content=content)

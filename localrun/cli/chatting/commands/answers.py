@@ -88,6 +88,7 @@ def edit(chat: Chat, argument: str) -> None:
         take_turn(chat, text)
         return
     chat.documents = [*source.get("files", ()), *chat.documents]
+    chat.media = [*source.get("media", ()), *chat.media]
     message = attached_message(chat, text)  # before the old one is removed: it may fail
     if any(one is source for one in session.messages):
         session.cut_last_turn()

@@ -124,12 +124,13 @@ def export(chat: Chat, argument: str) -> None:
     kind, _, name = argument.partition(" ")
     if kind not in FORMATS:
         raise UsageError("which format?", hint="/export md [FILE], or /export json [FILE]")
-    summary, messages = chat.kept.exported(chat.session)
+    found = chat.kept.exported(chat.session)
     if kind == "md":
-        text = to_markdown(summary, messages)
+        text = to_markdown(found.summary, found.messages)
     else:
         settings = chat.session.settings.to_json()
-        text = json.dumps(to_json(summary, settings, messages), ensure_ascii=False, indent=2) + "\n"
+        fields = to_json(found.summary, settings, found.messages, found.images)
+        text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
     if not name.strip():
         chat.transcript.text(text)
         return

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.cli.chatting.attaching.attachments import (
-    MAX_MEDIA,
     AttachmentRules,
     attach,
-    read_documents,
+    read_files,
     read_media,
 )
+from localrun.cli.chatting.attaching.request_media import MAX_MEDIA
 from localrun.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def test_a_folder_that_is_declined_stays_text(rules: AttachmentRules) -> None:
 def test_documents_are_read_from_files_and_globs(rules: AttachmentRules) -> None:
     asking, questions = with_answer(rules, is_yes=True)
 
-    documents = read_documents(["notes.txt", "src/*.py"], asking)
+    documents = read_files(["notes.txt", "src/*.py"], asking).documents
 
     assert [one.name for one in documents] == ["notes.txt", "src/a.py", "src/b.py"]
     assert questions == ["Add 2 files (12 B)?"]
@@ -141,7 +141,7 @@ def test_a_document_that_cannot_be_read_is_refused(
     rules: AttachmentRules, path: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        read_documents([path], rules)
+        read_files([path], rules)
 
 
 def test_an_image_by_its_path(rules: AttachmentRules) -> None:
@@ -157,4 +157,5 @@ def test_the_number_of_images_is_bounded(rules: AttachmentRules) -> None:
     attached = attach(" ".join(f"{number}.jpg" for number in range(MAX_MEDIA + 1)), rules)
 
     assert len(attached.media) == MAX_MEDIA
-    assert attached.notes == (f"not attached: a message has at most {MAX_MEDIA} images and sounds",)
+    (note,) = attached.notes
+    assert note == f"not attached: a message has at most {MAX_MEDIA} images, sounds and PDF files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,22 @@ def test_a_conversation_is_exported(
     act_on(fake.chat, f"/export json {tmp_path / 'chat.json'}")
     exported = json.loads((tmp_path / "chat.json").read_text())
     assert [one["content"] for one in exported["messages"]] == ["one", "Hello."]
+    assert exported["messages"][1]["parent"] == exported["messages"][0]["id"]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_an_export_as_json_has_the_images(fake: FakeChat, tmp_path: Path, *, is_kept: bool) -> None:
+    if not is_kept:
+        fake.chat.kept = KeptChat(None, pytest.fail)
+    (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.7\n")
+    act_on(fake.chat, f"/file {tmp_path / 'paper.pdf'}")
+    act_on(fake.chat, "one")
+
+    act_on(fake.chat, f"/export json {tmp_path / 'chat.json'}")
+
+    exported = json.loads((tmp_path / "chat.json").read_text())
+    images = [base64.b64encode(b"%PDF-1.7\n").decode()]
+    assert [one.get("images") for one in exported["messages"]] == [images, None]
 
 
 def test_an_export_overwrites_nothing(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.cli.chatting.attaching import request_media
+from localrun.cli.chatting.attaching.documents import MediaFile
+from localrun.cli.chatting.attaching.media import FileKind
 from localrun.cli.chatting.chat import act_on
 from tests.cli.chatting.fakes import FakeChat, fake_chat, pieces
 
@@ -21,6 +25,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChat:
     (folder / "src").mkdir(parents=True)
     (folder / "my notes.txt").write_text("Buy bread.\n")
     (folder / "src" / "a.py").write_text("a = 1\n")
+    (folder / "paper.pdf").write_bytes(b"%PDF-1.7\n")
     (folder / "note.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     monkeypatch.chdir(folder)
     return fake_chat(tmp_path)
@@ -45,6 +50,69 @@ def test_off_removes_the_files(fake: FakeChat) -> None:
     act_on(fake.chat, "Hello")
 
     assert fake.conversation[0] == ("user", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("command", "listed", "left"),
+    [("/file", "my notes.txt, paper.pdf with", ["a.gif"]), ("/image", "a.gif with", ["paper.pdf"])],
+)
+def test_a_command_lists_and_removes_its_own_files(
+    fake: FakeChat, capsys: pytest.CaptureFixture[str], command: str, listed: str, left: list[str]
+) -> None:
+    image = FileKind("image", "GIF")
+    fake.chat.media = [MediaFile(name="a.gif", kind=image, content=b"GIF89a")]
+    act_on(fake.chat, '/file paper.pdf "my notes.txt"')
+    assert "paper.pdf with the next message" in capsys.readouterr().err
+
+    act_on(fake.chat, command)
+    assert listed in capsys.readouterr().err
+
+    act_on(fake.chat, f"{command} off")
+    assert [one.name for one in fake.chat.media] == left
+
+
+def test_a_pdf_is_sent_and_stays_with_an_edited_message(fake: FakeChat) -> None:
+    act_on(fake.chat, "/file paper.pdf")
+    act_on(fake.chat, "Read it.")
+    fake.composer.edited = lambda text: f"{text} Now!"
+
+    act_on(fake.chat, "/edit")
+
+    pdf = [base64.b64encode(b"%PDF-1.7\n").decode()]
+    assert [body["messages"][0]["images"] for body in fake.client.bodies] == [pdf, pdf]
+    assert fake.chat.media == []
+
+
+def test_files_that_are_too_large_together_are_refused(
+    fake: FakeChat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_media, "MAX_MESSAGE_BYTES", 10)
+    act_on(fake.chat, "/file paper.pdf")
+    capsys.readouterr()
+
+    act_on(fake.chat, "/file paper.pdf")
+    act_on(fake.chat, "Read @paper.pdf too.")
+
+    assert capsys.readouterr().err.count("the media of the message have 18 B") == 2
+    assert fake.client.bodies == []
+    assert len(fake.chat.media) == 1
+
+
+def test_the_oldest_images_that_no_request_takes_are_left_out_and_noted(
+    fake: FakeChat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_media, "MAX_CHARACTERS", 20)
+    act_on(fake.chat, "/file paper.pdf")
+    act_on(fake.chat, "Read it.")
+    act_on(fake.chat, "/file paper.pdf")
+    capsys.readouterr()
+
+    act_on(fake.chat, "And this one.")
+
+    sent = fake.client.bodies[-1]["messages"]
+    assert [len(one.get("images", ())) for one in sent] == [0, 0, 1]
+    assert "1 image of older messages left out: a request takes 23.1 MB" in capsys.readouterr().err
+    assert len(fake.chat.session.messages[0]["images"]) == 1
 
 
 def test_a_folder_asks_first(fake: FakeChat) -> None:

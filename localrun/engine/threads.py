@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import llama_cpp
 
 from localrun.engine.llama.thread_pool import shared_pool
-from localrun.hardware.contention import CpuTimes, CpuUsage, read_usage
+from localrun.hardware.contention import CpuTimes, CpuUsage, read_num_runnable, read_usage
 from localrun.hardware.cpu import usable_threads
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BYTES_PER_THREAD = 16 * 1024 * 1024  # less work is done before a second thread wakes up
 WINDOW_S = 0.2
+RECENT_S = 1.0  # an older reading tells what other programs did, not what they do
 CROWDED = 0.1  # share of its time that a thread waits for a processor; 0.03 if undisturbed
 FREE = 0.7  # of a processor must be idle to add a thread
 WORKING = 0.7  # share of a window in which threads are ready to run if they work throughout
@@ -45,9 +46,14 @@ def useful_threads(model_bytes: int, configured: int | None = None) -> int:
 class ThreadGauge:
     """Estimate of the fastest number of threads at present; one for the whole process."""
 
-    def __init__(self, max_threads: int, read: Callable[[], CpuUsage | None] = read_usage) -> None:
+    def __init__(
+        self,
+        max_threads: int,
+        read: Callable[[], CpuUsage | None] = read_usage,
+        num_runnable: Callable[[], int | None] = read_num_runnable,
+    ) -> None:
         self._max = self._count = max_threads
-        self._read = read
+        self._read, self._num_runnable = read, num_runnable
         self._before = read() if max_threads > 1 else None
         self._patience = 1
         self._num_quiet = 0  # windows without contention since the last change
@@ -70,7 +76,8 @@ class ThreadGauge:
         """Return the number of threads that fits the times since the last reading."""
         ready_s = spent.ran_s + spent.waited_s
         if ready_s < WORKING * self._count * spent.wall_s:  # the threads mostly had no work
-            return self._bounded(self._room(spent.idle_s + spent.ran_s, spent.wall_s))
+            room = self._room(spent.idle_s + spent.ran_s, spent.wall_s)
+            return self._bounded(room if spent.wall_s <= RECENT_S else max(room, self._room_now()))
         waiting = spent.waited_s / ready_s
         if waiting > CROWDED and self._count > 1:
             has_just_changed = self._num_quiet < self._patience
@@ -83,6 +90,11 @@ class ThreadGauge:
             return self._count
         self._num_quiet = 0
         return self._bounded(self._count + room)
+
+    def _room_now(self) -> int:
+        """Return how many processors are left by the threads that are ready now, but this one."""
+        num_runnable = self._num_runnable()
+        return 0 if num_runnable is None else (os.cpu_count() or 1) + 1 - num_runnable
 
     def _room(self, free_s: float, wall_s: float) -> int:
         """Return how many threads so much processor time is enough for."""

@@ -2,6 +2,7 @@
 
     /proc/self/task/<id>/schedstat   nanoseconds run, nanoseconds ready to run but waiting
     /proc/stat                       cpu<n> user nice system idle iowait ..., in ticks
+    /proc/loadavg                    averages, then threads that run or are ready / all threads
 
 Linux only.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from localrun.system.processors import ticks_per_second, usable_processors
 
-TASKS, STAT = Path("/proc/self/task"), Path("/proc/stat")
+TASKS, STAT, LOAD = Path("/proc/self/task"), Path("/proc/stat"), Path("/proc/loadavg")
 NANOSECONDS = 1e9
 IDLE, IO_WAIT = 4, 5  # columns of /proc/stat
 
@@ -58,6 +59,14 @@ def read_usage(tasks: Path = TASKS, stat: Path = STAT) -> CpuUsage | None:
     try:
         times = dict(_read_tasks(tasks))
         return CpuUsage(time.monotonic(), times, _idle_s(stat)) if times else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def read_num_runnable(load: Path = LOAD) -> int | None:
+    """Return how many threads of the machine run or are ready now, None if that is not known."""
+    try:
+        return int(load.read_text().split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
         return None
 

@@ -260,7 +260,7 @@ class LoadedModel:
     def _encoder(self) -> MediaEncoder | None:
         if self._projector is None:
             return None
-        return MediaEncoder(self._projector, self._library, self._report_use)
+        return MediaEncoder(self._projector, self._library, self._report_use, self._gauge)
 
     def _open_embedder(self) -> Embedder:
         adapters = [

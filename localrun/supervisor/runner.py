@@ -260,7 +260,7 @@ class Runner:
         for request_id, sink in orphans.items():
             sink(self._died(request_id))
         # last, since a worker may be slow to end; one that was lost will not end by itself
-        self._workers.end(is_forced=self._lost_worker is not None)
+        self._workers.end(is_forced=self._lost_worker is not None or grace_s == 0.0)
         self.is_gone = True
         self._on_end()
 

@@ -2,7 +2,11 @@
 
 The comparison asks guide's questions on localrun and llama-server in turn, without and with the
 same file that drafts: a draft model (``--draft``), or guide with an MTP layer (``--mtp``).
-Answers end by themselves. Prompt lookup and earlier answers are localrun's own and stay on.
+Answers end by themselves.
+
+    plain     tokens per second without drafts
+    copies    localrun's without the file: drafts of prompt lookup and earlier answers alone
+    drafts    with the file; localrun's other sources stay on
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ GUIDE = environment.ROOT / "localrun" / "data" / "guide.gguf"
 SLOTS = 16
 CONTEXT = 2048
 MOST_TOKENS = 200
-PLAIN, DRAFTS = "plain", "drafts"
+PLAIN, COPIES, DRAFTS = "plain", "copies", "drafts"
 MINUTE = 60
 REPEATS = 4  # of all questions in a round: the answers are short
 QUESTIONS = (
@@ -93,19 +97,25 @@ def compare_servers(chosen: argparse.Namespace) -> int:
     threads = chosen.threads or useful_threads(model.stat().st_size)
     how = "an MTP layer" if chosen.mtp else f"the draft model {chosen.draft.name}"
     print(f"\nguide with {how}: threads {threads}, median of {chosen.rounds}, tokens/s")
-    print(f"{'streams':>8}{'server':>14}{PLAIN:>9}{DRAFTS:>9}{'ratio':>7}  accepted of drafted")
+    heads = f"{'streams':>8}{'server':>14}{PLAIN:>9}{COPIES:>9}{DRAFTS:>9}{'ratio':>7}"
+    print(f"{heads}  accepted of drafted")
     with tempfile.TemporaryDirectory(prefix="localrun-bench-") as folder:
         servers = _servers(chosen, model, threads, Path(folder))
         try:
-            for server in servers.values():
+            for server in _each(servers):
                 server.start()
             for streams in map(int, chosen.streams.split(",")):
                 _show(servers, streams, chosen.rounds)
         finally:
-            for server in servers.values():
+            for server in _each(servers):
                 server.stop()
     print(f"{(time.monotonic() - begun) / MINUTE:.1f} minutes", flush=True)
     return 0
+
+
+def _each(servers: dict[tuple[str, str], Contestant]) -> list[Contestant]:
+    """Return each server once."""
+    return [*{id(server): server for server in servers.values()}.values()]
 
 
 def _show(servers: dict[tuple[str, str], Contestant], streams: int, rounds: int) -> None:
@@ -114,17 +124,20 @@ def _show(servers: dict[tuple[str, str], Contestant], streams: int, rounds: int)
         for key, server in servers.items():
             measured[key].append(_measure(key, server, streams, number))
     for name in (OURS, PEER):
-        plain, drafts = (
-            statistics.median(each.tokens_per_s for each in measured[name, kind])
-            for kind in (PLAIN, DRAFTS)
-        )
+        plain, drafts = (_median(measured[name, kind]) for kind in (PLAIN, DRAFTS))
+        copies = measured.get((name, COPIES))
+        rate = f"{_median(copies):.1f}" if copies else "-"
         drafted = sum(each.num_drafted for each in measured[name, DRAFTS])
         accepted = sum(each.num_accepted for each in measured[name, DRAFTS])
         print(
-            f"{streams:8}{name:>14}{plain:9.1f}{drafts:9.1f}{drafts / plain:7.2f}"
+            f"{streams:8}{name:>14}{plain:9.1f}{rate:>9}{drafts:9.1f}{drafts / plain:7.2f}"
             f"  {accepted / max(1, drafted):.2f} of {drafted}",
             flush=True,
         )
+
+
+def _median(rounds: list[Measured]) -> float:
+    return statistics.median(each.tokens_per_s for each in rounds)
 
 
 def _measure(key: tuple[str, str], server: Contestant, streams: int, number: int) -> Measured:
@@ -174,8 +187,10 @@ def _servers(
         if chosen.mtp
         else ["--spec-type", "draft-simple", "--model-draft", str(chosen.draft)]
     )
+    plain = _localrun(model, None, threads, _sub(folder, "plain"))
     return {
-        (OURS, PLAIN): _localrun(model, None, threads, _sub(folder, "plain")),
+        (OURS, PLAIN): plain,
+        **({} if chosen.mtp else {(OURS, COPIES): plain}),  # its layers are never left out
         (OURS, DRAFTS): _localrun(model, chosen.draft, threads, _sub(folder, "drafts")),
         (PEER, PLAIN): _llama_server(model, threads, _sub(folder, "peer"), []),
         (PEER, DRAFTS): _llama_server(model, threads, _sub(folder, "drafting-peer"), drafting),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from localrun.engine.threads import WINDOW_S, ThreadGauge, useful_threads
+from localrun.engine.threads import RECENT_S, WINDOW_S, ThreadGauge, useful_threads
 from localrun.hardware.contention import CpuUsage
 from localrun.hardware.cpu import usable_threads
 
@@ -81,16 +81,29 @@ def test_others_get_their_processors_and_give_them_back(num_others: int, best: i
     assert after[-1] == CORES
 
 
-def test_the_first_step_after_a_rest_knows_what_there_is_room_for() -> None:
+@pytest.mark.parametrize(("num_others_now", "expected"), [(0, CORES), (2, 2)])
+def test_the_first_step_after_a_rest_knows_what_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, num_others_now: int, expected: int
+) -> None:
+    """A program that has ended since takes no thread away."""
+    monkeypatch.setattr(os, "cpu_count", lambda: CORES)
     machine = Machine(num_others=2)
-    gauge = ThreadGauge(CORES, machine.read)
-    rest(machine, 1.0)
+    gauge = ThreadGauge(CORES, machine.read, lambda: 1 + num_others_now)
+    rest(machine, 2 * RECENT_S)
 
-    assert gauge.count(machine.now) == 2
+    assert gauge.count(machine.now) == expected
 
     machine.num_others = 0
-    rest(machine, 1.0)
+    rest(machine, 2 * RECENT_S)
     assert gauge.count(machine.now) == CORES
+
+
+def test_after_a_short_rest_the_idle_time_tells_the_room() -> None:
+    machine = Machine(num_others=2)
+    gauge = ThreadGauge(CORES, machine.read, lambda: 1)
+    rest(machine, WINDOW_S)
+
+    assert gauge.count(machine.now) == 2
 
 
 def test_a_try_that_fails_is_not_made_again_soon() -> None:

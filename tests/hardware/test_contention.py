@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.contention import CpuTimes, read_usage
+from localrun.hardware.contention import CpuTimes, read_num_runnable, read_usage
 
 assert sys.platform != "win32"
 
@@ -66,3 +66,13 @@ def test_a_thread_that_works_is_seen_working() -> None:
     assert isinstance(spent, CpuTimes)
     assert spent.ran_s >= 0.04
     assert spent.wall_s >= 0.05
+
+
+def test_the_threads_that_are_ready_now_are_counted(tmp_path: Path) -> None:
+    load = tmp_path / "loadavg"
+    load.write_text("0.20 0.18 0.12 3/80 11206\n")
+
+    assert read_num_runnable(load) == 3
+    load.write_text("?")
+    assert read_num_runnable(load) is None
+    assert read_num_runnable(tmp_path / "missing") is None

@@ -141,3 +141,11 @@ def test_a_worker_that_is_not_needed_any_more_gets_some_time_to_end(lab: WorkerL
 
     assert len(lab.graces) == 1
     assert lab.graces[0] > 0
+
+
+def test_the_workers_of_a_load_that_is_aborted_get_no_time_to_end(lab: WorkerLab) -> None:
+    runner = Runner(start_fake, workers=TakenWorkers([lab.start(lab.commands[0])]))
+
+    runner.close(grace_s=0.0)
+
+    assert lab.graces == [0.0]

@@ -4,7 +4,7 @@
     positions    (positions of a token, num_tokens), one row after the other; M-RoPE has four rows
 
 llama.cpp takes either tokens or embeddings in a call, so media have batches of their own, with the
-text between tiles as embeddings. A chunk
+text between tiles and a short text behind them as embeddings. A chunk
 that is not causal is alone in its batch, and whole: its tokens see each other.
 """
 
@@ -30,7 +30,7 @@ class EmbeddingBatch:
     """The arrays of one step; they must live until llama.cpp has computed it."""
 
     def __init__(self, chunks: list[ScheduledChunk], rows: TextRows | None = None) -> None:
-        """Build the batch of scheduled parts of media; ``rows`` are for text between tiles.
+        """Build the batch of scheduled parts of media; ``rows`` are for text.
 
         Raises:
             ValueError: a part is no medium, is not encoded, or exceeds its run.
@@ -74,7 +74,7 @@ class _Part:
         seq, first = chunk.seq, chunk.seq.num_computed
         run = seq.media.run_at(first) if seq.media is not None else ()
         end = first + chunk.num_tokens
-        if not run or end > run[-1].end:
+        if seq.media is None or not run or end > seq.media.run_end(run, len(seq.tokens)):
             raise ValueError(f"request {seq.request_id} has no medium at {first} to {end}")
         self.is_whole = (first, end) == (run[0].start, run[-1].end)
         self.is_causal = run[0].chunk.shape.is_causal
@@ -85,6 +85,8 @@ class _Part:
             start, first = max(first, placed.start), min(end, placed.end)
             if start < first:
                 pieces.append(_medium(seq, placed, start, first))
+        if first < end:
+            pieces.append(_text(seq, first, end, rows))
         self.embeddings = np.concatenate([embeddings for embeddings, _ in pieces])
         self.positions = np.concatenate([positions for _, positions in pieces], axis=1)
 
@@ -104,7 +106,7 @@ def _medium(
 def _text(
     seq: Sequence, first: int, end: int, rows: TextRows | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return embeddings and positions of text tokens [first, end) between two tiles."""
+    """Return embeddings and positions of text tokens [first, end) between or behind tiles."""
     if rows is None:
         raise ValueError(f"request {seq.request_id} joins tiles, and the model has no rows")
     position = seq.position_at(first)

@@ -2,8 +2,8 @@
 
 llama.cpp takes tokens or embeddings in one call, never both, so a step computes parts of media or
 tokens. Parts of several sequences share a step, and the tiles of an image are one part with the
-text between them if the model allows it (`TextRows`). A chunk that is not causal has a step of its
-own, and is computed whole, whatever the budget: its tokens see each other.
+text between and behind them if the model allows it (`TextRows`). A chunk that is not causal has a
+step of its own, and is computed whole, whatever the budget: its tokens see each other.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def media_parts(prompts: Iterable[Sequence], num_tokens: int) -> dict[Sequence, 
     parts: dict[Sequence, int] = {}
     for seq in prompts:
         run = seq.media.run_at(seq.num_computed) if seq.media else ()
-        if not run or any(placed.chunk.embeddings is None for placed in run):
+        if not seq.media or not run or any(placed.chunk.embeddings is None for placed in run):
             continue
-        num_pending = run[-1].end - seq.num_computed
+        num_pending = seq.media.run_end(run, len(seq.tokens)) - seq.num_computed
         if not run[0].chunk.shape.is_causal:
             if parts:
                 continue

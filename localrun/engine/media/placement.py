@@ -3,7 +3,8 @@
     tokens      [ text | chunk | text | chunk | text ]
 
 The position of a token is its index less the positions that the chunks before it skip. The tiles of
-an image are chunks with a few tokens of text between them: a run, which may be computed together.
+an image are chunks with a few tokens of text between them: a run, which may be computed together,
+the last one with the question behind it.
 
 Only sequences with media have one. The chunks and their places never change; a context shift makes
 another one, maybe without chunks. Each step asks, so that no question walks through all chunks.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from localrun.engine.media.chunk import MediaChunk
 
 MAX_TEXT_BETWEEN = 32  # tokens between two tiles; more are computed as text
+MAX_TEXT_BEHIND = 128  # tokens of text behind the last chunk that are computed with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class SequenceMedia:
     """The chunks of a sequence in their order."""
 
     def __init__(self, chunks: Sequence[PlacedChunk], *, joins_tiles: bool = False) -> None:
-        """``joins_tiles``: the tiles of an image and the text between them are one run."""
+        """``joins_tiles``: tiles and the text between and behind them are computed together."""
         self.chunks = tuple(chunks)
         self._joins_tiles = joins_tiles
         self._ends = [placed.end for placed in self.chunks]
@@ -93,6 +95,13 @@ class SequenceMedia:
             run.append(self.chunks[number])
         return tuple(run)
 
+    def run_end(self, run: Sequence[PlacedChunk], num_tokens: int) -> int:
+        """Return the index behind what is computed with a run, of a sequence of so many tokens."""
+        end = run[-1].end
+        joins = self._joins_tiles and _is_plain(run[-1].chunk)
+        is_short = end == self.end and num_tokens - end <= MAX_TEXT_BEHIND
+        return num_tokens if joins and is_short else end
+
     def num_text_from(self, index: int) -> int | None:
         """Return how many tokens of text stand at an index before a chunk; None: all others."""
         number = self._first_behind(index)
@@ -131,5 +140,10 @@ def _are_tiles(placed: PlacedChunk, following: PlacedChunk) -> bool:
     """Return whether two chunks are parts of one image that may be in one batch."""
     chunk, other = placed.chunk, following.chunk
     is_one_image = chunk.key.digest == other.key.digest and other.key.index == chunk.key.index + 1
-    is_plain = chunk.shape.is_causal and not chunk.shape.has_mrope
-    return is_one_image and is_plain and following.start - placed.end <= MAX_TEXT_BETWEEN
+    is_near = following.start - placed.end <= MAX_TEXT_BETWEEN
+    return is_one_image and _is_plain(chunk) and is_near
+
+
+def _is_plain(chunk: MediaChunk) -> bool:
+    """Return whether a chunk may have text in its batch."""
+    return chunk.shape.is_causal and not chunk.shape.has_mrope

@@ -1,8 +1,9 @@
-"""Text rows: the embeddings of text tokens, for batches in which text stands between tiles.
+"""Text rows: the embeddings of text tokens, for text in the batches of media.
 
 llama.cpp takes tokens or embeddings in a call. The tiles of an image have a few tokens of text
-between them, which are looked up in the file here, so that all of an image is one batch instead of
-two a tile. Only for models whose input is the row of the table and nothing else.
+between them, and a question behind them, which are looked up in the file here, so that all of an
+image is one batch instead of two a tile. Only for models whose input is the row of the table and
+nothing else.
 """
 
 from __future__ import annotations

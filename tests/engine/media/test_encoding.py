@@ -60,7 +60,7 @@ def count_media_steps(seeing: Seeing, monkeypatch: pytest.MonkeyPatch) -> list[i
     return steps
 
 
-def test_the_tiles_of_an_image_are_one_batch_with_the_text_between_them(
+def test_the_tiles_of_an_image_are_one_batch_with_the_text_between_and_behind_them(
     tiles: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = Seeing(Pair(tiles.model, tiles.projector), options=EXACT)
@@ -73,7 +73,8 @@ def test_the_tiles_of_an_image_are_one_batch_with_the_text_between_them(
     assert answer(one) == answer(other)
     assert one.media is not None
     assert len(num_apart) == len(one.media.chunks) > 5
-    assert num_joined == [one.media.chunks[-1].end - one.media.chunks[0].start]
+    assert one.num_prompt > one.media.end
+    assert num_joined == [one.num_prompt - one.media.chunks[0].start]
     apart.close()
     joined.close()
 

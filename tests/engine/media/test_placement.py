@@ -14,7 +14,7 @@ from localrun.engine.cache.checkpoints import Checkpoint
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.media.chunk import ChunkKey, ChunkShape, MediaChunk
-from localrun.engine.media.placement import PlacedChunk, SequenceMedia
+from localrun.engine.media.placement import MAX_TEXT_BEHIND, PlacedChunk, SequenceMedia
 from localrun.engine.media.token_ids import ids_of_chunk
 from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
@@ -104,6 +104,28 @@ def num_looks(media: SequenceMedia, index: int) -> int:
     media.has_behind(index, image())
     media.chunks = chunks.chunks
     return chunks.num_looks
+
+
+@pytest.mark.parametrize(
+    ("num_behind", "num_positions", "joins", "num_joined"),
+    [
+        (9, NUM_TOKENS, True, 9),
+        (MAX_TEXT_BEHIND, NUM_TOKENS, True, MAX_TEXT_BEHIND),
+        (MAX_TEXT_BEHIND + 1, NUM_TOKENS, True, 0),
+        (9, NUM_TOKENS, False, 0),  # the model has no plain rows
+        (9, NUM_POSITIONS, True, 0),  # M-RoPE
+    ],
+)
+def test_a_short_text_behind_the_last_image_is_computed_with_it(
+    num_behind: int, num_positions: int, *, joins: bool, num_joined: int
+) -> None:
+    first, last = (image(num_positions=num_positions) for _ in range(2))
+    placed = PlacedChunk(0, first), PlacedChunk(NUM_TOKENS + 5, last)
+    media = SequenceMedia(placed, joins_tiles=joins)
+    num_tokens = media.end + num_behind
+
+    assert media.run_end(media.run_at(0), num_tokens) == NUM_TOKENS
+    assert media.run_end(media.run_at(placed[1].start), num_tokens) == media.end + num_joined
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 1])

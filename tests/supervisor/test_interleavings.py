@@ -208,7 +208,8 @@ def check_idle_slot(slot: SlotState, now: float) -> None:
     assert num_running == sum(name.num_open for name in served)
     if slot.num_waiting and not slot.is_draining:
         needs_reload = slot._contents.queue.max_num_ctx > slot.loaded.num_ctx
-        assert num_running == NUM_PARALLEL + AHEAD or (needs_reload and num_running), (
+        is_full = num_running >= NUM_PARALLEL + AHEAD  # tokenizing does not queue
+        assert is_full or (needs_reload and num_running), (
             "a request waits although the runner could take it"
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun.store.store import embedded_models
 from tests.fakes.hub import FakeHub, Fault
 from tests.services.making import DEAD, FILES, NAME, REPO, WEIGHTS, digest, gguf
 
@@ -16,6 +17,24 @@ if TYPE_CHECKING:
     from localrun.store.store import Store
     from tests.cli.conftest import Localrun
 
+HOUSE = """
+format_version = 1
+[house]
+about = "House: our own"
+licence = "MIT"
+default = "4b"
+draft = "house:1b"
+[[house.sizes]]
+tag = "4b"
+huggingface = "owner/large-GGUF"
+quantization = "Q8_0"
+size = "7 MB"
+[[house.sizes]]
+tag = "1b"
+huggingface = "owner/small-GGUF"
+quantization = "Q8_0"
+size = "2 MB"
+"""
 QWEN = {"Qwen3-0.6B-Q8_0.gguf": gguf(1)}
 
 
@@ -55,6 +74,28 @@ def test_the_events_of_a_pull_have_the_reviewed_keys(localrun: Localrun) -> None
     assert told[-1]["event"] == "done"
     assert told[-1]["name"] == f"hf.co/{REPO}:latest"
     assert done.stderr == ""
+
+
+def test_a_draft_model_that_the_catalog_knows_is_named_and_not_pulled(
+    localrun: Localrun, hub: FakeHub, env: dict[str, str], tmp_path: Path
+) -> None:
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": embedded_models()["guide:latest"].read_bytes()})
+    env["LOCALRUN_CATALOG"] = str(tmp_path / "catalog.toml")
+    (tmp_path / "catalog.toml").write_text(HOUSE)
+
+    plain, as_json = localrun("pull", "house:4b"), localrun("pull", "house:4b", "--json")
+    env["LOCALRUN_DRAFT"] = "none"
+    off = localrun("pull", "house:4b")
+
+    assert plain.stderr.endswith(
+        "house:1b (2.0 MB) would draft tokens for it, so that answers come faster: "
+        "localrun pull house:1b\n"
+    )
+    assert events(as_json.stdout)[-1] == {
+        "event": "draft", "model": "house:4b", "name": "house:1b", "size_bytes": 2_000_000,
+        "is_here": False,
+    }  # fmt: skip
+    assert "draft" not in off.stderr
 
 
 def test_a_dry_run_tells_the_files_and_fetches_none(

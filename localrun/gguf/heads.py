@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EAGLE = "eagle3"
 HEADS = {EAGLE: "an EAGLE-3 head", "dflash": "a DFlash head", "gemma4-assistant": "an assistant"}
-WITH_LAYER_INPUTS = frozenset({"llama", "qwen3", "qwen3moe"})  # of full attention, and tested
+WITH_LAYER_INPUTS = frozenset({"llama", "qwen3"})  # of full attention, and tested
 
 
 def head_problem(target: Header, head: Header) -> str:

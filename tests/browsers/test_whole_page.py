@@ -254,13 +254,13 @@ def test_the_layout_does_not_shift_while_an_answer_streams_and_ends(
 ) -> None:
     if not page.run("return PerformanceObserver.supportedEntryTypes.includes('layout-shift');"):
         pytest.skip(f"{page.name} does not report shifts of the layout")
+    page.run(f"location.hash = '#/chat/{long_answers(home)}';")
+    page.wait("document.querySelector('.chat-entry[aria-current]')")
     page.run(
-        "window.shifts = []; new PerformanceObserver((list) => window.shifts.push("
+        f"{FRAMES} window.shifts = []; new PerformanceObserver((list) => window.shifts.push("
         "...list.getEntries().filter((one) => !one.hadRecentInput).map((one) => one.value)"
         ")).observe({ type: 'layout-shift' });"
     )
-    page.run(f"location.hash = '#/chat/{long_answers(home)}';")
-    page.wait("document.querySelector('.chat-entry[aria-current]')")
     page.click("#input")
     page.type("go on")
     page.press("Enter")
@@ -276,13 +276,13 @@ def test_nothing_moves_under_a_reader_who_has_scrolled_up(page: Browser, home: H
         message = {"role": role, "content": "line\n" * 30}
         httpx.post(f"{home.url}/api/localrun/chats/{chat}/messages", json=message)
     page.run(f"location.hash = '#/chat/{chat}';")
-    page.wait("document.querySelectorAll('.message .block').length >= 2")
+    page.wait("document.querySelectorAll('.message .block').length === 3")
     page.click("#input")
     page.type("go on")
     page.press("Enter")
     page.wait("document.querySelector('.message[aria-busy]')")
-    page.run("document.querySelector('.scroller').scrollTop = 400;")
-    page.wait("document.querySelectorAll('.message.assistant .block').length >= 2")
+    page.wait("document.querySelectorAll('.message.assistant .block').length >= 4")
+    page.run(f"document.querySelector('.scroller').scrollTop = 400; {FRAMES}")
     place = "return [...document.querySelectorAll('.message')].slice(0, 3)"
     tops = page.run(f"{place}.map(e => e.getBoundingClientRect().top);")
 

@@ -78,6 +78,7 @@ def test_a_message_is_answered_and_the_chat_is_kept(page: Browser, site: Served)
     chat = kept(site, chat_id(page))
     assert chat["title"] == "say **good** `day`"
     page.wait("document.querySelector('.chat-entry[aria-current]')?.innerText.includes('good')")
+    page.wait("document.title === 'say **good** `day` · localrun'")
 
 
 def test_answers_and_edits_are_branches(page: Browser, site: Served) -> None:
@@ -172,7 +173,7 @@ def test_two_models_answer_side_by_side(page: Browser, site: Served) -> None:
     models = [one.get("model") for one in kept(site, chat_id(page))["messages"][1:]]
     assert sorted(map(str, models)) == ["fake:latest", "other:latest"]
     page.wait("document.querySelector('.side.chosen .author').innerText === 'fake'")
-    page.click(".side:not(.chosen) > .small")
+    page.click(".side:not(.chosen) .actions > .small")
     page.wait("document.querySelector('.side.chosen .author').innerText === 'other'")
 
 
@@ -223,11 +224,11 @@ def test_hostile_text_runs_nothing_and_loads_nothing(page: Browser, site: Served
     go_to(page, chat)
     page.wait("document.querySelectorAll('.message').length > 5")
     page.run(
-        "const { renderAll } = await import('/web/markdown.js');"
+        "const { renderText } = await import('/web/markdown.js');"
         "const all = document.createElement('div'); all.className = 'markdown';"
         "document.querySelector('.messages').append(all);"
-        f"await renderAll({json.dumps(HOSTILE)}.map(text => {{"
-        " const one = document.createElement('div'); all.append(one); return [one, text]; }));"
+        f"await Promise.all({json.dumps(HOSTILE)}.map(text => {{ const one ="
+        " document.createElement('div'); all.append(one); return renderText(one, text); }));"
         "for (const one of document.querySelectorAll('.message.assistant')) {"
         " one.scrollIntoView(); await new Promise(r => setTimeout(r, 20)); }"
     )
@@ -312,6 +313,7 @@ def test_the_chat_is_renamed_and_deleted(page: Browser, site: Served) -> None:
     page.type("renamed")
     page.press("Enter")
     page.wait("document.querySelector('.chat-entry[aria-current]')?.innerText === 'renamed'")
+    page.wait("document.title === 'renamed · localrun'")
 
     page.click("[aria-label='More']")
     page.click(".menu:popover-open .danger")
@@ -337,7 +339,7 @@ def test_a_text_that_grows_is_rendered_like_a_whole_one(page: Browser) -> None:
     text = GROWING
     same = page.run(
         f"""
-        const {{ GrowingMarkdown, renderAll }} = await import("/web/markdown.js");
+        const {{ GrowingMarkdown, renderText }} = await import("/web/markdown.js");
         const [grown, whole] = [document.createElement("div"), document.createElement("div")];
         const growing = new GrowingMarkdown(grown);
         for (const piece of {json.dumps(text)}.match(/[\\s\\S]{{1,3}}/g)) {{
@@ -346,7 +348,7 @@ def test_a_text_that_grows_is_rendered_like_a_whole_one(page: Browser) -> None:
         }}
         const before = [...grown.children];
         await growing.finish();
-        await renderAll([[whole, {json.dumps(text)}]]);
+        await renderText(whole, {json.dumps(text)});
         return [grown.innerHTML === whole.innerHTML, grown.children.length,
                 before.every((one, at) => grown.children[at] === one)];
         """

@@ -96,6 +96,36 @@ def test_what_the_server_had_before_a_change_here_is_not_taken(page: Browser, si
     assert page.text(".message.assistant .branches") == "2 / 2"
 
 
+def test_what_the_server_had_before_a_write_ended_is_not_taken(page: Browser, site: Served) -> None:
+    chat = new_chat(site, ("user", "hello"))
+    texts = page.run(
+        f"""
+        const {{ Conversation }} = await import("/web/conversation.js");
+        const conversation = await Conversation.open("{chat}");
+        const real = fetch;
+        const before = await (await real("/api/localrun/chats/{chat}?all=1")).text();
+        let [release, answer] = [];
+        const isReleased = new Promise((resolve) => {{ release = resolve; }});
+        const isAnswered = new Promise((resolve) => {{ answer = resolve; }});
+        window.fetch = async (path, options) => {{
+          if (path.endsWith("all=1")) return isAnswered.then(() => new Response(before));
+          await isReleased;
+          return real(path, options);
+        }};
+        conversation.add({{ role: "user", content: "new" }}, conversation.head);
+        const reloaded = conversation.reload();
+        release();
+        await conversation.writes;
+        answer();
+        await reloaded;
+        window.fetch = real;
+        return conversation.messages.map((one) => one.content);
+        """
+    )
+
+    assert texts == ["hello", "new"]
+
+
 def test_what_is_typed_while_a_chat_begins_stays(page: Browser, site: Served) -> None:
     page.run(
         "window.real = fetch; window.fetch = async (path, options) => {"

@@ -189,8 +189,9 @@ def test_a_chat_is_exported_and_imported_with_branches_and_images(
     last_kept(page, site, 3)
     path = f"{site.url}/api/localrun/chats/{chat}/export?format="
     page.run(
-        "window.saved = []; document.addEventListener('click', ({ target }) => {"
-        " if (target.matches('a[download]')) window.saved.push(target.href); }, true);"
+        "window.saved = []; const { click } = HTMLAnchorElement.prototype;"
+        "HTMLAnchorElement.prototype.click = function () {"
+        " if (this.matches('[download]')) window.saved.push(this.href); click.call(this); };"
     )
     choose(page, 2)
     choose(page, 3)

@@ -66,3 +66,16 @@ def test_a_session_that_has_ended_leads_back_to_the_login(browser: Browser, lock
 
     browser.wait("document.querySelector('#key')")
     browser.open("about:blank")
+
+
+def test_logging_out_leads_to_the_login(browser: Browser, locked: Served) -> None:
+    browser.open(f"{locked.url}/")
+    log_in(browser, KEY)
+    browser.wait("document.querySelector('#input')")
+
+    browser.click("#session button")
+
+    browser.wait("document.querySelector('#key')")
+    browser.open(f"{locked.url}/")
+    browser.wait("document.querySelector('#key')")
+    browser.open("about:blank")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 INPUT = "document.querySelector('#input')"
 PANEL = "document.querySelector('.panel')"
-TEMPLATES = "[aria-label='Prompt templates']"
+TEMPLATES, PERSONAS = "[aria-label='Prompt templates']", "[aria-label='Personas']"
 
 
 def name_it(page: Browser, name: str) -> None:
@@ -57,7 +57,6 @@ def test_a_template_is_saved_used_and_deleted(page: Browser) -> None:
 
     page.click(TEMPLATES)
     page.click(".menu:popover-open .danger")
-    name_it(page, "exclaim")
 
     page.click(TEMPLATES)
     page.wait("document.querySelectorAll('.menu:popover-open button').length === 1")
@@ -67,25 +66,26 @@ def test_a_persona_is_saved_chosen_and_deleted(page: Browser, site: Served) -> N
     page.click("[aria-label='Settings of this chat']")
     page.click("#system")
     page.type("Be a pirate.")
-    page.click(".panel .stack .small")
+    page.click(PERSONAS)
+    page.click(".menu:popover-open button", 0)
     name_it(page, "pirate")
-    page.wait("document.querySelector('#persona').value === 'pirate'")
     page.press("Alt", "n")
     page.wait(f"{PANEL}.hidden")
     page.press("Alt", "s")
-    page.wait("document.querySelector('#persona option[value=pirate]')")
-    page.run(
-        "const picker = document.querySelector('#persona'); picker.value = 'pirate';"
-        "picker.dispatchEvent(new Event('change'));"
-    )
+    page.click(PERSONAS)
+    page.wait("document.querySelector('.menu:popover-open button').innerText === 'pirate'")
+    page.click(".menu:popover-open button", 0)
     page.wait("document.querySelector('label[for=system] .source').innerText === 'mine'")
 
     say(page, "echo")
 
     asked = json.loads(last_kept(page, site, 2)["content"])
     assert asked["messages"][0] == {"role": "system", "content": "Be a pirate."}
-    page.click("[aria-label='Delete the persona']")
-    page.wait("!document.querySelector('#persona option[value=pirate]')")
+    page.click(PERSONAS)
+    page.wait("document.querySelector('.menu:popover-open button').innerText === '✓ pirate'")
+    page.click(".menu:popover-open .danger")
+    page.click(PERSONAS)
+    page.wait("document.querySelectorAll('.menu:popover-open button').length === 1")
 
 
 def test_a_schema_binds_the_answer_and_a_wrong_one_is_explained(
@@ -143,6 +143,35 @@ def test_keys_go_to_the_views_and_to_what_they_open(page: Browser) -> None:
     page.wait("document.querySelector('dialog .shortcuts')")
     page.press("Escape")
     page.wait("!document.querySelector('dialog')")
+
+
+def test_escape_closes_a_menu_and_not_the_answer_behind_it(page: Browser) -> None:
+    begin(page, "hang")
+    page.wait(f"{LAST}?.querySelector('.body').innerText.includes('...')")
+    page.click("[aria-label='More']")
+    page.wait("document.querySelector('.menu:popover-open button') === document.activeElement")
+
+    page.press("Escape")
+    page.wait("!document.querySelector('.menu:popover-open')")
+
+    assert page.run(f"return {LAST}.getAttribute('aria-busy');") == "true"
+    page.press("Escape")
+    page.wait(DONE)
+
+
+def test_a_message_without_a_model_stays_in_its_field(page: Browser, site: Served) -> None:
+    page.open("about:blank")
+    with page.running_first(
+        "const real = fetch; window.fetch = (path, options) => path === '/api/tags'"
+        " ? Promise.resolve(new Response('{\"models\": []}')) : real(path, options);"
+    ):
+        page.open(f"{site.url}/")
+    page.click("#input")
+    page.type("say hi")
+    page.press("Enter")
+
+    page.wait("document.querySelector('.notice.error')?.innerText.includes('Choose a model')")
+    assert page.run(f"return {INPUT}.value;") == "say hi"
 
 
 def test_keys_write_send_edit_copy_and_regenerate(page: Browser, site: Served) -> None:

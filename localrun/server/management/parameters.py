@@ -10,6 +10,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from localrun.modelfile.known import KNOWN
+from localrun.modelfile.recipe import Recipe
+from localrun.modelfile.write import write_modelfile
 from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.parsing.options import SAMPLING
 
@@ -29,9 +31,17 @@ def describe_parameters(model: StoredModel) -> JsonObject:
     values = _values(model.recipe)
     return {
         "model": model.name,
+        "recipe": _recipe_on(model),
         "system": model.recipe.system or "",
         "parameters": [_described(KNOWN[name], model.recipe, values[name]) for name in names],
     }
+
+
+def _recipe_on(model: StoredModel) -> str:
+    """Return a Modelfile for a model that is based on this one, with its own values to change."""
+    recipe = model.recipe
+    own = tuple(pair for pair in recipe.parameters if pair[0] in KNOWN)
+    return write_modelfile(Recipe(sources=(model.name,), system=recipe.system, parameters=own))
 
 
 def _values(recipe: StoredRecipe) -> JsonObject:

@@ -28,7 +28,9 @@ def operations() -> dict[str, Operation]:
         ),
         "GET /api/localrun/parameters": operation(
             "List the parameters of requests to a model, with the source of each value",
-            answer=record({"model": TEXT, "system": TEXT, "parameters": listed(OBJECT)}),
+            answer=record(
+                {"model": TEXT, "recipe": TEXT, "system": TEXT, "parameters": listed(OBJECT)}
+            ),
         ),
         "GET /api/localrun/plan": operation(
             "Plan the memory of a model, here or elsewhere",

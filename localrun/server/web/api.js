@@ -8,7 +8,8 @@ export class ApiError extends Error {
 }
 
 export const link = Object.assign(new EventTarget(), { isUp: true });
-const RETRY_MS = [300, 700, 1000, 2000];
+const RETRY_MS = 700;
+const pause = () => new Promise((resolve) => setTimeout(resolve, RETRY_MS));
 
 function setUp(isUp) {
   if (link.isUp === isUp) return;
@@ -18,25 +19,23 @@ function setUp(isUp) {
 }
 
 async function waitUntilUp() {
-  for (let attempt = 0; !link.isUp; attempt += 1) {
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]));
+  while (!link.isUp) {
+    await pause();
     try {
       if ((await fetch("/readyz", { cache: "no-store" })).ok) setUp(true);
     } catch { /* not yet */ }
   }
 }
 
-async function send(method, path, body, options) {
-  const headers = { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...options.headers };
+async function send(method, path, body, { headers, signal, keepalive, isQuiet } = {}) {
+  const type = body && { "Content-Type": "application/json" };
   let response;
   try {
-    response = await fetch(path, {
-      method, headers, body: body === undefined ? undefined : JSON.stringify(body),
-      signal: options.signal, keepalive: options.keepalive, credentials: "same-origin",
-    });
+    response = await fetch(path, { method, signal, keepalive, headers: { ...type, ...headers }, body: body && JSON.stringify(body) });
   } catch (error) {
-    if (error.name !== "AbortError" && !options.isQuiet) setUp(false);
-    throw error.name === "AbortError" ? error : new ApiError("The server does not answer.", 0);
+    if (error.name === "AbortError") throw error;
+    if (!isQuiet) setUp(false);
+    throw new ApiError("The server does not answer.", 0);
   }
   setUp(true);
   if (response.status === 401) location.assign("/login");
@@ -54,35 +53,37 @@ async function reason(response) {
   }
 }
 
-/** Return the JSON of a GET. */
-export async function get(path, options = {}) {
-  return (await send("GET", path, undefined, options)).json();
-}
-
-/** Return the JSON of a POST. */
-export async function post(path, body = {}, options = {}) {
-  const text = await (await send("POST", path, body, options)).text();
+async function answer(...request) {
+  const text = await (await send(...request)).text();
   return text ? JSON.parse(text) : {};
 }
 
-/** Send a DELETE. */
-export async function remove(path, body) {
-  await send("DELETE", path, body, {});
+/** Return what an act returns; repeat it while the server does not answer. */
+export async function untilAnswered(act) {
+  for (;;) {
+    try {
+      return await act();
+    } catch (error) {
+      if (error.status !== 0) throw error;
+    }
+    await pause();
+  }
 }
 
+// Each of these returns the JSON of the answer.
+export const get = (path, options) => answer("GET", path, undefined, options);
+export const post = (path, body = {}, options = {}) => answer("POST", path, body, options);
+export const remove = (path, body) => answer("DELETE", path, body);
+
 /** Yield the objects of a streamed answer, one a line; an error in the middle is thrown. */
-export async function* lines(path, body, options = {}) {
+export async function* lines(path, body, options) {
   const response = await send("POST", path, body, options);
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      const pieces = (rest + value).split("\n");
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      const pieces = (rest + text).split("\n");
       rest = pieces.pop();
-      for (const piece of pieces) {
-        if (!piece.trim()) continue;
+      for (const piece of pieces.filter((one) => one.trim())) {
         const found = JSON.parse(piece);
         if (found.error) throw new ApiError(found.error.message ?? found.error, 500);
         yield found;
@@ -92,8 +93,6 @@ export async function* lines(path, body, options = {}) {
     if (error instanceof ApiError || error.name === "AbortError") throw error;
     setUp(false);
     throw new ApiError("The connection to the server broke.", 0);
-  } finally {
-    reader.cancel().catch(() => {});
   }
 }
 

@@ -9,6 +9,7 @@ import { store, stored } from "./storage.js";
 
 const WAIT_S = 50;
 const PRESENCE_MS = 240000;
+const TICK_MS = 2000;  // between two looks of a view at the server
 const KEYS_OF_MESSAGE = [
   ["Enter", "send the message"], ["Shift+Enter", "new line"],
   ["Esc", "stop the answer; close what is open"], ["↑ in an empty message", "edit the last message"],
@@ -30,66 +31,68 @@ const page = {
   models: [],
   loaded: [],
   rates: [],  // tokens a second over the last minutes, as far as a view asked
-  view: "chat",
-  chatId: null,
   current: null,  // the view that is shown
   running: new Map(),  // views of chats whose answers arrive, by id
 
+  get view() {
+    return location.hash.split("/")[1] || "chat";
+  },
+  get chatId() {
+    return this.view === "chat" ? location.hash.split("/")[2] : undefined;
+  },
   newChat() {
     if (location.hash === "#/") route();
     else location.hash = "#/";
   },
-  goTo(id) {
-    location.hash = `#/chat/${id}`;
-  },
+  goTo: (id) => { location.hash = `#/chat/${id}`; },
   named(view) {
     const { id } = view.conversation;
     this.running.set(id, view);
     if (this.current !== view) return;
-    this.chatId = id;
     history.replaceState(null, "", `#/chat/${id}`);
-    sessionStorage.removeItem("draft:new");
-    view.composer.named(id);
+    view.composer.open(id, view.composer.input.value);
     sidebar.load();
   },
-  isRunning(id) {
-    return (this.running.get(id)?.running.size ?? 0) > 0;
-  },
+  isRunning: (id) => page.running.get(id)?.running.size > 0,
+  /** Show what the chat is called, and which of all have answers that arrive. */
   changed() {
+    const title = this.current.title.textContent;
+    document.title = title ? `${title} · localrun` : "localrun";
     sidebar.draw();
   },
-  importChat() {
-    importer.click();
-  },
+  importChat: () => importer.click(),
   async removeChat(id) {
     await remove(`/api/localrun/chats/${id}`);
     this.running.delete(id);
     this.newChat();
     sidebar.load();
   },
-  toggleSidebar(isOpen = !document.body.classList.contains("with-sidebar")) {
-    document.body.classList.toggle("with-sidebar", isOpen);
-  },
+  toggleSidebar: (isOpen) => document.body.classList.toggle("with-sidebar", isOpen),
   toggleTheme() {
-    const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
-    const now = document.documentElement.dataset.theme ?? (isDark ? "dark" : "light");
-    setTheme(now === "dark" ? "light" : "dark");
+    const { dataset } = document.documentElement;
+    const isDark = dataset.theme ? dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    dataset.theme = isDark ? "light" : "dark";
+    store("theme", dataset.theme);
   },
   showShortcuts() {
     const named = Object.entries(KEYS).map(([keys, [text]]) => [keys.replace(/\b[a-z]/g, (letter) => letter.toUpperCase()), text]);
     showDialog("Keyboard shortcuts", h("dl", { class: "shortcuts" },
       [...KEYS_OF_MESSAGE, ...named].flatMap(([keys, text]) => [h("dt", {}, h("kbd", { text: keys })), h("dd", { text })])));
   },
+  /** Return the names of the models that chat. */
+  namesOfModels() {
+    return this.models.filter((one) => one.capabilities?.includes("completion") ?? true).map((one) => one.name);
+  },
   async loadModels() {
     [{ models: this.models }, { models: this.loaded }] = await Promise.all([get("/api/tags"), get("/api/localrun/ps")]);
-    if (this.current instanceof ChatView) this.current.showModels();
+    this.current?.showModels?.();
   },
   async loadRunning() {
     ({ models: this.loaded } = await get("/api/localrun/ps"));
     const rate = this.loaded.reduce((sum, one) => sum + (one.shared_with || !one.running ? 0 : one.tokens_per_s), 0);
     this.rates.push({ time: Date.now(), rate });
     while (this.rates[0].time < Date.now() - RATES_MS) this.rates.shift();
-    if (this.current instanceof ChatView) this.current.showContext();
+    this.current?.showContext?.();
   },
 };
 const main = document.getElementById("main");
@@ -106,33 +109,23 @@ async function importChosen() {
   importer.value = "";
 }
 
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  store("theme", theme);
-}
-
 function show(view) {
-  page.current?.hide?.();
   page.current = view;
   fill(main, view.element);
-  view.shown?.();
-  document.title = view.title?.textContent ? `${view.title.textContent} · localrun` : "localrun";
+  page.changed();
+  return view.shown();
 }
 
 async function route() {
-  const [, view = "", id, message] = location.hash.split("/");
+  const { view, chatId } = page;
   page.toggleSidebar(false);
-  page.view = view || "chat";
-  page.chatId = view === "chat" ? id : null;
-  sidebar.drawViews();
   sidebar.draw();
   try {
     if (view === "models" || view === "machine") {
       const { View } = await import(`./${view}.js`);
       if (page.view === view) show(new View(page));
-    } else if (view === "chat" && id) {
-      await showChat(id, Number(message));
-    } else show(new ChatView(page, newConversation()));
+    } else if (chatId) await showChat(chatId, Number(location.hash.split("/")[3]));
+    else show(new ChatView(page, newConversation()));
   } catch (error) {
     if (error.status === 404) location.hash = "#/";
     throw error;
@@ -145,14 +138,13 @@ async function showChat(id, message) {
     if (page.chatId !== id) return;
     page.running.set(id, view);
     for (const [other, one] of page.running) if (other !== id && !one.running.size) page.running.delete(other);
-    show(view);
-    await view.shown();
+    await show(view);
   }
-  if (message) page.current.reveal(message);
+  if (message) page.current.goTo(message);
 }
 
 function newConversation() {
-  const names = page.models.filter((one) => one.capabilities?.includes("completion")).map((one) => one.name);
+  const names = page.namesOfModels();
   const last = stored("model", "");
   return new Conversation(names.includes(last) ? last : names.find((name) => page.loaded.some((one) => one.name === name)) ?? names[0] ?? "");
 }
@@ -197,12 +189,12 @@ function lastAnswer(label) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
-    if (page.current?.running?.size) page.current.stop();
-    else if (page.current?.settings?.isOpen) page.current.settings.toggle(false);
-    else page.toggleSidebar(false);
+  if (document.querySelector("dialog[open], :popover-open")) return;
+  if (event.key === "Escape" && page.current?.running?.size) page.current.stop();
+  else if (event.key === "Escape") {
+    page.current?.settings?.toggle(false);
+    page.toggleSidebar(false);
   }
-  if (document.querySelector("dialog[open]")) return;
   const code = event.code.replace(/^(Key|Digit)/, "").toLowerCase();
   const name = `${event.ctrlKey || event.metaKey ? "ctrl+" : ""}${event.altKey ? "alt+" : ""}${code === "slash" ? "/" : code}`;
   if (!KEYS[name] || event.shiftKey) return;
@@ -215,12 +207,10 @@ addEventListener("unhandledrejection", (event) => {  // whatever asked the serve
   if (event.reason.status) notify(event.reason.message, "error");  // else `showLink` says it
 });
 addEventListener("hashchange", route);
-addEventListener("pagehide", () => {
-  page.current?.leave?.();
-  for (const view of page.running.values()) if (view !== page.current) view.leave();
-});
+addEventListener("pagehide", () => { for (const view of new Set([page.current, ...page.running.values()])) view?.leave?.(); });
 document.getElementById("scrim").addEventListener("click", () => page.toggleSidebar(false));
 link.addEventListener("change", showLink);
+setInterval(() => { if (!document.hidden && link.isUp) page.current?.tick().catch(() => {}); }, TICK_MS);
 setInterval(() => { if (!document.hidden && link.isUp) post("/api/localrun/presence", {}, { isQuiet: true }).catch(() => {}); }, PRESENCE_MS);
 
 const theme = stored("theme", null);

@@ -1,31 +1,30 @@
 // The view of one chat: its messages, the answers that arrive, and what the buttons do. A view
 // lives on while an answer arrives, also if another chat is shown.
 
-import { get, lines, link, query } from "./api.js";
-import { button, bytes, fill, h, iconButton, menuButton, asked, confirmed, notify, number, renew, shortName } from "./dom.js";
+import { get, lines, query, untilAnswered } from "./api.js";
+import { asked, button, bytes, confirmed, fill, h, iconButton, menuButton, notify, number, offer, shortName } from "./dom.js";
 import { Composer } from "./composer.js";
 import { Conversation, MAX_MEDIA } from "./conversation.js";
-import { MessageView, renderEnd } from "./message.js";
+import { MessageView } from "./message.js";
 import { SettingsPanel } from "./settings.js";
 import { store, stored } from "./storage.js";
 
 const NEAR_END = 80;  // pixels
-const NUM_AT_ONCE = 60;  // messages that are rendered before somebody scrolls to them
-const RATE_MS = 2000;  // between two looks at the speed of an answer
+const NUM_FIRST = 6;  // messages that are rendered before a chat is shown
+const NUM_AT_ONCE = 60;  // and before somebody scrolls to them
 const TOP = 5;  // alternatives of a token
 const STREAM = { "X-Localrun-Progress": "1", "X-Localrun-Interval-Ms": "50" };
 
 export class ChatView {
-  /** `page` has `models`, `removeChat(id)`, `importChat()` and `changed()`. */
+  views = new Map();
+  running = new Map();  // messages that arrive, with what ends them
+  sticks = true;
+  end = 0;  // of the messages, as far as was scrolled to it
+  used = 0;  // tokens of the context
+
   constructor(page, conversation) {
     this.page = page;
     this.conversation = conversation;
-    this.views = new Map();
-    this.pairs = new Map();  // frames of two answers, by the first of them
-    this.running = new Map();  // messages that arrive, with what ends them
-    this.sticks = true;
-    this.end = 0;  // of the messages, as far as was scrolled to it
-    this.used = 0;
     this.composer = new Composer(this);
     this.settings = new SettingsPanel(this);
     this.list = h("div", { class: "messages", role: "log", "aria-label": "Messages", "aria-live": "off" });
@@ -34,26 +33,24 @@ export class ChatView {
     this.banner = h("p", { class: "banner", role: "status", hidden: true });
     this.title = h("h1", { class: "title", dir: "auto" });
     this.picker = h("select", { class: "picker", "aria-label": "Model", onchange: () => this.setModel(this.picker.value) });
-    this.second = h("select", { class: "picker", "aria-label": "Second model", hidden: true, onchange: () => this.setSecond(this.second.value) });
-    const [more, menu] = menuButton("more", "More", () => this.menu());
+    this.second = h("select", { class: "picker", "aria-label": "Second model", hidden: true, onchange: () => this.compareWith(this.second.value) });
+    this.compare = iconButton("columns", "Compare two models", () => this.toggleCompare());
     this.header = h("header", { class: "bar" },
       iconButton("menu", "Chats", () => page.toggleSidebar(), { class: "quiet only-narrow" }),
       this.picker, this.second, h("span", { class: "space" }), this.title, h("span", { class: "space" }),
-      iconButton("columns", "Compare two models", () => this.toggleCompare(), { "aria-pressed": "false" }),
-      iconButton("sliders", "Settings of this chat", () => this.settings.toggle(), { "aria-expanded": "false" }),
-      more, menu);
+      this.compare, this.settings.opener, menuButton("more", "More", () => this.menu()));
     this.element = h("section", { class: "chat", "aria-label": "Chat",
       ondragover: (event) => { event.preventDefault(); this.element.classList.add("dropping"); },
       ondragleave: (event) => { if (!this.element.contains(event.relatedTarget)) this.element.classList.remove("dropping"); },
-      ondrop: (event) => this.drop(event) },
+      ondrop: (event) => { event.preventDefault(); this.element.classList.remove("dropping"); this.composer.take(event.dataTransfer.files); } },
       this.header, this.banner, h("div", { class: "columns" },
         h("div", { class: "talk" }, this.scroller, this.toEnd,
           h("div", { class: "dock" }, this.composer.element,
             h("p", { class: "hint", text: "Enter sends · Shift+Enter: new line · Ctrl+/: shortcuts" }))),
         this.settings.element));
+    new ResizeObserver(() => this.follow()).observe(this.list);
     conversation.addEventListener("named", () => page.named(this));
-    conversation.addEventListener("unkept", () => this.showBanner());
-    this.showModels();
+    conversation.addEventListener("unkept", () => this.draw());
     this.draw();
     this.composer.open(conversation.id ?? "new");
   }
@@ -61,16 +58,14 @@ export class ChatView {
   // --- what is shown
 
   showModels() {
-    const { model, settings } = this.conversation;
-    const names = this.page.models.filter((one) => one.capabilities?.includes("completion") ?? true).map((one) => one.name);
-    const options = (chosen) => [...new Set([...names, ...(chosen ? [chosen] : [])])].map((name) => h("option", { value: name, text: shortName(name) }));
-    renew(this.picker, options(model));
-    this.picker.value = model;
-    this.second.hidden = !settings.compare;
-    this.header.querySelector("[aria-pressed]").setAttribute("aria-pressed", String(Boolean(settings.compare)));
-    renew(this.second, options(settings.compare));
-    this.second.value = settings.compare ?? "";
-    this.composer.showSees();
+    const { model, settings: { compare = "" } } = this.conversation;
+    const names = this.page.namesOfModels();
+    const options = (chosen) => [...new Set([...names, chosen])].filter(Boolean).map((name) => [name, shortName(name)]);
+    offer(this.picker, options(model), model);
+    offer(this.second, options(compare), compare);
+    this.second.hidden = !compare;
+    this.compare.ariaPressed = String(Boolean(compare));
+    this.composer.imageButton.hidden = !this.takes("vision");
     this.showContext();
   }
 
@@ -78,23 +73,27 @@ export class ChatView {
     const path = this.conversation.path();
     this.title.textContent = this.conversation.title;
     fill(this.list, path.length ? path.map((message) => this.row(message)) : this.welcome());
-    this.showBanner();
+    const { whyNotKept } = this.conversation;
+    this.banner.hidden = whyNotKept === null;
+    this.banner.textContent = `This chat is not kept: ${whyNotKept}`;
     this.composer.setBusy(this.running.size > 0);
+    this.showModels();
   }
 
+  /** Draw a message, or the two that stand side by side, and return the element. */
   row(message) {
     const pair = this.pairOf(message);
-    for (const one of pair) this.drawActions(one);
-    if (pair.length < 2) return this.viewOf(message).element;
-    if (!this.pairs.has(pair[0])) this.pairs.set(pair[0], h("div", { class: "pair" }));
-    return fill(this.pairs.get(pair[0]), pair.map((one) => {
+    const isPair = pair.length > 1;
+    const elements = pair.map((one) => {
       const view = this.viewOf(one);
-      view.side ??= h("div");
-      view.choice ??= button("Go on with this answer", () => this.act("choose", one), { class: "small" });
-      view.choice.disabled = this.running.size > 0;
-      view.side.className = one === message ? "side chosen" : "side";
-      return fill(view.side, view.element, one === message ? null : view.choice);
-    }));
+      view.element.classList.toggle("side", isPair);
+      view.element.classList.toggle("chosen", isPair && one === message);
+      if (this.running.has(one)) fill(view.footer);
+      else view.showActions(this.conversation.siblings(one), this.running.size > 0, one !== message);
+      return view.element;
+    });
+    const first = this.viewOf(pair[0]);
+    return isPair ? fill(first.frame ??= h("div", { class: "pair" }), elements) : elements[0];
   }
 
   /** Return the answers that stand side by side: the newest of each of the two models. */
@@ -112,44 +111,35 @@ export class ChatView {
     return this.views.get(message);
   }
 
-  drawActions(message) {
-    const siblings = this.conversation.siblings(message);
-    const isBusy = this.running.size > 0;
-    if (this.running.has(message)) return fill(this.viewOf(message).footer);
-    const view = this.viewOf(message);
-    view.showActions({ place: siblings.indexOf(message), count: siblings.length, siblings, isBusy, canEdit: ["user", "assistant"].includes(message.role) });
-    return null;
-  }
-
   welcome() {
     return h("div", { class: "welcome" }, h("img", { src: "/web/icon.svg", alt: "", width: 44, height: 44 }),
       h("h2", { text: "What would you like to know?" }),
       h("p", { text: `Everything stays on this machine. Answers come from ${shortName(this.conversation.model) || "a model that you choose above"}.` }));
   }
 
-  showBanner() {
-    const { isKept, whyNotKept } = this.conversation;
-    this.banner.hidden = isKept;
-    this.banner.textContent = isKept ? "" : `This chat is not kept: ${whyNotKept}`;
-  }
-
-  async showContext() {
-    const { status } = this.composer;
+  showContext() {
     const row = this.page.loaded.find((one) => shortName(one.name) === shortName(this.conversation.model));
-    const total = row?.context || 0;
-    status.textContent = this.used ? `${number(this.used)}${total ? ` / ${number(total)}` : ""} tokens` : "";
-    status.title = "Tokens of the context in use";
+    const total = row?.context ? ` / ${number(row.context)}` : "";
+    this.composer.status.textContent = this.used ? `${number(this.used)}${total} tokens` : "";
   }
 
   /** Show the end of a chat that was opened. */
   async shown() {
-    const views = this.conversation.path().map((one) => this.viewOf(one));
-    await renderEnd(views);
+    await this.reveal(NUM_FIRST);
     this.goToEnd();
-    if (matchMedia("(hover: hover)").matches) this.composer.focus();
+    if (matchMedia("(hover: hover)").matches) this.composer.input.focus();
     this.settings.load();
-    await renderEnd(views, NUM_AT_ONCE);
-    this.follow();
+    await this.reveal(NUM_AT_ONCE);
+  }
+
+  /** Render the last messages, so that nothing moves when they are shown. */
+  reveal(count) {
+    return Promise.all(this.conversation.path().slice(-count).map((message) => this.viewOf(message).reveal()));
+  }
+
+  /** Look at the speed of the answers, now and then. */
+  async tick() {
+    if (this.running.size) await this.page.loadRunning();
   }
 
   scrolled() {
@@ -172,7 +162,7 @@ export class ChatView {
   }
 
   /** Show a message that a search found. */
-  reveal(id) {
+  goTo(id) {
     const { conversation } = this;
     const found = conversation.messages.find((one) => one.id === id);
     if (!found) return;
@@ -185,43 +175,29 @@ export class ChatView {
 
   // --- what the user does
 
-  model() {
-    return this.conversation.model;
-  }
-
   /** Return whether the model takes "vision" or "audio". */
   takes(capability) {
-    return this.page.models.find((one) => one.name === this.model())?.capabilities?.includes(capability) ?? false;
+    return this.page.models.find((one) => one.name === this.conversation.model)?.capabilities?.includes(capability) ?? false;
   }
 
   setModel(name) {
     this.conversation.model = name;
     store("model", name);
     this.conversation.keepSettings();
-    this.showModels();
-    if (!this.conversation.messages.length) this.draw();
+    this.draw();
     this.settings.load();
   }
 
-  setSecond(name) {
-    this.conversation.settings.compare = name;
-    this.conversation.keepSettings();
+  compareWith(name) {
+    const { conversation } = this;
+    conversation.settings.compare = name;
+    conversation.keepSettings();
     this.draw();
   }
 
   toggleCompare() {
-    const { settings, model } = this.conversation;
-    if (settings.compare) delete settings.compare;
-    else settings.compare = this.page.models.find((one) => one.name !== model)?.name ?? model;
-    this.conversation.keepSettings();
-    this.showModels();
-    this.draw();
-  }
-
-  drop(event) {
-    event.preventDefault();
-    this.element.classList.remove("dropping");
-    if (event.dataTransfer.files.length) this.composer.take(event.dataTransfer.files);
+    const { model, settings } = this.conversation;
+    this.compareWith(settings.compare ? undefined : this.page.namesOfModels().find((name) => name !== model) ?? model);
   }
 
   menu() {
@@ -248,14 +224,11 @@ export class ChatView {
 
   async duplicate() {
     const exported = await get(this.exportPath("json"));
-    this.page.goTo(await Conversation.keepCopy(exported, this.model()));
+    this.page.goTo(await Conversation.keepCopy(exported, this.conversation.model));
   }
 
   export(format) {
-    const anchor = h("a", { href: this.exportPath(format), download: "" });
-    this.element.append(anchor);
-    anchor.click();
-    anchor.remove();
+    h("a", { href: this.exportPath(format), download: "" }).click();
   }
 
   async remove() {
@@ -271,7 +244,7 @@ export class ChatView {
 
   act(name, message, value) {
     const { conversation } = this;
-    if (name === "redraw") this.drawActions(message);
+    if (name === "redraw") this.draw();
     else if (name === "images") this.loadImages(message);
     else if (name === "choose") {
       conversation.choose(message);
@@ -285,15 +258,9 @@ export class ChatView {
     }
   }
 
-  /** Load the images of a message; if the server does not answer, again once it does. */
   async loadImages(message) {
-    try {
-      await this.conversation.loadImages([message]);
-      this.viewOf(message).show();
-    } catch (error) {
-      if (error.status !== 0) throw error;
-      link.addEventListener("change", () => this.loadImages(message), { once: true });
-    }
+    await untilAnswered(() => this.conversation.loadImages([message]));
+    this.viewOf(message).show();
   }
 
   send(text, files) {
@@ -310,7 +277,6 @@ export class ChatView {
 
   ask(content, attachments, images, parent) {
     const { model, settings } = this.conversation;
-    if (!model) return notify("Choose a model first. The view Models has more.", "error");
     const message = this.conversation.add({ role: "user", content, attachments, images }, parent);
     this.goToEnd();
     return this.answer(message, settings.compare ? [model, settings.compare] : [model]);
@@ -330,12 +296,9 @@ export class ChatView {
     this.page.changed();
     this.draw();
     this.goToEnd();
-    const timer = setInterval(() => this.page.loadRunning().catch(() => {}), RATE_MS);
     await Promise.all(messages.map((message) => this.receive(message, parent, begun)));
-    clearInterval(timer);
     if (messages.length > 1 && conversation.messages.includes(messages[0])) conversation.choose(messages[0]);
     this.draw();
-    this.follow();
     this.page.changed();
     this.page.loadRunning().catch(() => {});
   }
@@ -343,7 +306,7 @@ export class ChatView {
   async receive(message, parent, begun) {
     const view = this.viewOf(message);
     const { signal } = this.running.get(message);
-    view.begin(() => this.follow());
+    view.begin();
     if (begun) view.growing.add(begun.content);
     try {
       for await (const part of lines("/api/chat", await this.body(message, parent, begun), { signal, headers: STREAM })) {
@@ -351,9 +314,9 @@ export class ChatView {
         else this.take(message, view, part);
       }
     } catch (error) {
-      message.is_stopped = true;
       if (error.name !== "AbortError") message.failure = error;
     }
+    message.is_stopped = signal.aborted || Boolean(message.failure);
     await view.end();
     this.finish(message, view);  // before `running` forgets it: a reload would drop it
     this.running.delete(message);
@@ -412,20 +375,11 @@ export class ChatView {
 
   /** Take what others wrote to this chat: the terminal, or another window. */
   async refresh() {
-    const { conversation } = this;
-    if (this.running.size || !conversation.id) return;
-    const before = { path: conversation.path(), settings: JSON.stringify(conversation.settings) };
-    if (!await conversation.reload()) return;
-    this.title.textContent = conversation.title;
-    if (JSON.stringify(conversation.settings) !== before.settings) {
-      this.showModels();
-      this.settings.load();
-    }
-    const after = conversation.path();
-    if (after.length === before.path.length && after.every((one, at) => one === before.path[at])) return;
-    const sticks = this.sticks;
+    if (this.running.size || !this.conversation.id || !await this.conversation.reload()) return;
+    const { sticks } = this;
     this.draw();
-    await renderEnd(after.map((one) => this.viewOf(one)), 2);
+    this.settings.load();
+    await this.reveal(2);
     if (sticks) this.goToEnd();
   }
 }

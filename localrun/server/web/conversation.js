@@ -2,7 +2,7 @@
 // parent, so that regenerating or editing adds a branch and nothing is overwritten. What could not
 // be written, because the server was away, is written when it is back.
 
-import { get, link, post, remove } from "./api.js";
+import { get, post, remove, untilAnswered } from "./api.js";
 
 const CHATS = "/api/localrun/chats";
 const SUMMARY = "Summary of the conversation so far:\n";
@@ -11,21 +11,21 @@ const SENT = ["thinking", "tool_calls", "tool_name", "images"];
 export const MAX_MEDIA = 22 << 20;  // bytes of all media of a request, whose body has a limit
 
 export class Conversation extends EventTarget {
-  constructor(model = "", settings = {}) {
+  id = null;
+  title = "";
+  settings = {};
+  messages = [];
+  head = null;
+  whyNotKept = null;
+  writes = Promise.resolve();
+  numUnsaved = 0;
+  numChanges = 0;  // made here, and ends of writes: what was read before them may lack them
+  timer = null;  // of settings that are not written yet
+  updated = 0;
+
+  constructor(model = "") {
     super();
-    this.id = null;
-    this.title = "";
     this.model = model;
-    this.settings = settings;
-    this.messages = [];
-    this.head = null;
-    this.isKept = true;
-    this.whyNotKept = "";
-    this.writes = Promise.resolve();
-    this.numUnsaved = 0;
-    this.numChanges = 0;  // made here
-    this.timer = null;  // of settings that are not written yet
-    this.updated = 0;
   }
 
   /** Keep an exported chat as a new one; return its id. Of one that fails, nothing stays. */
@@ -63,20 +63,13 @@ export class Conversation extends EventTarget {
     const unsent = this.messages.filter((one) => one.isUnsent);  // answers that failed before their first word
     const byId = new Map(this.messages.filter((one) => one.id).map((one) => [one.id, one]));
     this.messages = kept.messages.map((fields) => {
-      const message = byId.get(fields.id) ?? { children: [] };
-      Object.assign(message, fields, { children: [] });
+      const message = Object.assign(byId.get(fields.id) ?? {}, fields, { parent: byId.get(fields.parent) ?? null });
       byId.set(fields.id, message);
-      message.parent = byId.get(fields.parent) ?? null;
-      message.parent?.children.push(message);
       return message;
     });
+    this.messages.push(...unsent.filter((one) => this.messages.includes(one.parent)));
     this.head = byId.get(kept.head) ?? null;
-    for (const message of unsent) {
-      message.parent = byId.get(message.parent?.id) ?? null;
-      if (message.parent) this.messages.push(message);
-      message.parent?.children.push(message);
-      if (message.parent && this.head === message.parent) this.head = message;
-    }
+    this.head = this.messages.find((one) => one.isUnsent && one.parent === this.head) ?? this.head;
     this.title = kept.title;
     this.model = kept.settings.model ?? kept.model;
     this.settings = kept.settings;
@@ -93,16 +86,14 @@ export class Conversation extends EventTarget {
 
   /** Return the messages that stand in the same place, the oldest first. */
   siblings(message) {
-    const all = message.parent ? message.parent.children : this.messages.filter((one) => !one.parent);
-    return all.filter((one) => one.role === message.role);
+    return this.messages.filter((one) => one.parent === message.parent && one.role === message.role);
   }
 
   /** Add a message behind another, and go there; it is kept unless it is still being written. */
   add(fields, parent, isComplete = true) {
-    const message = { content: "", ...fields, parent, children: [], created_s: Date.now() / 1000 };
+    const message = { content: "", ...fields, parent };
     this.numChanges += 1;
     this.messages.push(message);
-    parent?.children.push(message);
     this.head = message;
     if (isComplete) this.keep(message);
     return message;
@@ -111,21 +102,18 @@ export class Conversation extends EventTarget {
   /** Remove a message that was never kept. */
   drop(message) {
     this.messages.splice(this.messages.indexOf(message), 1);
-    const { parent } = message;
-    parent?.children.splice(parent.children.indexOf(message), 1);
-    if (this.head === message) this.head = parent;
+    if (this.head === message) this.head = message.parent;
   }
 
   /** Go to the newest end of the branch of a message. */
   choose(message) {
-    let end = message;
-    while (end.children.length) end = end.children.at(-1);
-    this.head = end;
+    for (let next = message; next; next = this.messages.findLast((one) => one.parent === next)) this.head = next;
+    const end = this.head;
     this.write(() => post(`${CHATS}/${this.id}/head`, { message: end.id ?? 0 }));
   }
 
   keep(message) {
-    if (!message.title && message.role === "user" && !this.title) this.title = message.content.trim().split("\n")[0].slice(0, 80);
+    if (message.role === "user" && !this.title) this.title = message.content.trim().split("\n")[0].slice(0, 80);
     this.write(async () => {
       if (!this.id) {
         const settings = { ...this.settings, model: this.model };
@@ -172,27 +160,17 @@ export class Conversation extends EventTarget {
   write(act) {
     this.numUnsaved += 1;
     this.numChanges += 1;
-    this.writes = this.writes.then(() => this.#written(act)).finally(() => { this.numUnsaved -= 1; });
+    this.writes = this.writes.then(() => this.#written(act)).finally(() => { this.numUnsaved -= 1; this.numChanges += 1; });
     return this.writes;
   }
 
   async #written(act) {
-    while (this.isKept) {
-      try {
-        await act();
-        return;
-      } catch (error) {
-        if (error.status === 0) {
-          await new Promise((resolve) => {
-            if (link.isUp) setTimeout(resolve, 500);
-            else link.addEventListener("change", resolve, { once: true });
-          });
-          continue;
-        }
-        this.isKept = false;
-        this.whyNotKept = error.message;
-        this.dispatchEvent(new Event("unkept"));
-      }
+    if (this.whyNotKept !== null) return;
+    try {
+      await untilAnswered(act);
+    } catch (error) {
+      this.whyNotKept = error.message;
+      this.dispatchEvent(new Event("unkept"));
     }
   }
 

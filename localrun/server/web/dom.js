@@ -29,11 +29,11 @@ const ICONS = {
   down: "M12 5v14M6 13l6 6 6-6",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
+  person: "M12 12a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM4 20a8 6 0 0 1 16 0",
   bars: "M5 20V11M12 20V5M19 20v-6",
-  exit: "M14 4H5v16h9M10 12h10M16 8l4 4-4 4",
 };
 
-/** Return an element; `on...` are listeners, `class`, `text` and `data` as named, others attributes. */
+/** Return an element; `on...` are listeners, `class` and `text` as named, others attributes. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -42,7 +42,6 @@ export function h(tag, properties = {}, ...children) {
     else if (name === "class") element.className = value;
     else if (name === "text") element.textContent = value;
     else if (name === "value") element.value = value;
-    else if (name === "data") Object.assign(element.dataset, value);
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter(isShown));
@@ -67,6 +66,16 @@ export function icon(name) {
 /** Return a button that shows an icon alone; its label is read, and shown as a tip. */
 export function iconButton(name, label, onclick, properties = {}) {
   return h("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...properties }, icon(name));
+}
+
+/** Return a text that is folded below its title. */
+export function folded(title, text, kind) {
+  return h("details", { class: kind }, h("summary", {}, title), h("pre", { class: "result", text, tabindex: "0", dir: "auto" }));
+}
+
+/** Return the item of a list that shows a file. */
+export function chip(name, sign, ...more) {
+  return h("li", { class: "chip" }, icon(sign), h("span", { text: name, dir: "auto" }), more);
 }
 
 /** Return a labelled button. */
@@ -103,10 +112,15 @@ export function renew(element, ...children) {
 export function notify(text, kind = "note") {
   const notices = document.getElementById("notices");
   const dismiss = () => notice.remove();
-  const notice = h("div", { class: `notice ${kind}`, data: { text } }, h("span", { text, dir: "auto" }), iconButton("close", "Dismiss", dismiss));
-  for (const earlier of notices.children) if (earlier.dataset.text === text) earlier.remove();
+  const notice = h("div", { class: `notice ${kind}` }, h("span", { text, dir: "auto" }), iconButton("close", "Dismiss", dismiss));
+  for (const earlier of notices.children) if (earlier.isEqualNode(notice)) earlier.remove();
   notices.append(notice);
   setTimeout(dismiss, kind === "error" ? 12000 : 4000);
+}
+
+/** Show what went wrong in an element. */
+export function showError(element, error) {
+  fill(element, h("p", { class: "state error", text: error.message, dir: "auto" }));
 }
 
 /** Show a dialog with a title; return it. It is removed when it closes. */
@@ -120,25 +134,25 @@ export function showDialog(title, content, actions = []) {
   return dialog;
 }
 
-/** Ask before something is lost; resolve to whether the user agrees. */
-export function confirmed(title, text, label) {
+/** Ask in a dialog; resolve to whether the user accepts. */
+function isAccepted(title, content, label, kind) {
   return new Promise((resolve) => {
-    const accept = button(label, () => dialog.close("accepted"), { class: "danger", autofocus: true });
-    const dialog = showDialog(title, h("p", { text, dir: "auto" }), [button("Cancel", () => dialog.close()), accept]);
+    const form = h("form", { id: "ask", class: "stack", method: "dialog" }, content);
+    const accept = h("button", { form: "ask", value: "accepted", class: kind, autofocus: true }, label);
+    const dialog = showDialog(title, form, [button("Cancel", () => dialog.close()), accept]);
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "accepted"));
   });
 }
 
+/** Ask before something is lost; resolve to whether the user agrees. */
+export const confirmed = (title, text, label) => isAccepted(title, h("p", { text, dir: "auto" }), label, "danger");
+
 /** Ask for one line of text; resolve to it, or to null. */
-export function asked(title, label, value = "") {
-  return new Promise((resolve) => {
-    const input = h("input", { id: "asked", value, maxlength: 200, dir: "auto" });
-    const accept = (event) => { event.preventDefault(); dialog.close("accepted"); };
-    const form = h("form", { class: "stack", onsubmit: accept }, h("label", { for: "asked", text: label }), input);
-    const dialog = showDialog(title, form, [button("Cancel", () => dialog.close()), button("Save", accept, { class: "primary" })]);
-    input.select();
-    dialog.addEventListener("close", () => resolve(dialog.returnValue ? input.value : null));
-  });
+export async function asked(title, label, value = "") {
+  const input = h("input", { id: "asked", value, maxlength: 200, dir: "auto", autofocus: true });
+  const isSaved = isAccepted(title, [h("label", { for: "asked", text: label }), input], "Save", "primary");
+  input.select();
+  return await isSaved ? input.value : null;
 }
 
 /** Return the element of a view other than a chat, and its title. */
@@ -150,9 +164,9 @@ export function viewOf(page, name, content, action = null) {
   return { element, title };
 }
 
-/** Return a field to choose from pairs of a value and its text. */
-export function choice(options, value, properties) {
-  const field = h("select", properties, options.map(([name, text]) => h("option", { value: name, text })));
+/** Let a field choose from pairs of a value and its text. */
+export function offer(field, options, value) {
+  renew(field, options.map(([name, text]) => h("option", { value: name, text })));
   field.value = value;
   return field;
 }
@@ -160,26 +174,18 @@ export function choice(options, value, properties) {
 /** Return a button that opens a menu; `entries` returns pairs of a label and what it does. */
 export function menuButton(name, label, entries) {
   const id = `menu-${Math.random().toString(36).slice(2)}`;
-  const menu = h("div", { class: "menu", id, popover: "auto", role: "menu", "aria-label": label });
-  const opener = iconButton(name, label, null, { popovertarget: id, "aria-haspopup": "menu" });
-  menu.addEventListener("beforetoggle", (event) => {
-    if (event.newState !== "open") return;
-    fill(menu, entries().map(([text, act, kind]) => h("button", {
-      type: "button", role: "menuitem", class: kind, onclick: () => { menu.hidePopover(); act(); },
-    }, text)));
-    const place = opener.getBoundingClientRect();
-    menu.style.top = `${Math.min(place.bottom + 4, innerHeight - 44 * entries().length - 16)}px`;
-    menu.style.left = `${Math.max(8, Math.min(place.left, innerWidth - 228))}px`;
-  });
-  menu.addEventListener("toggle", (event) => { if (event.newState === "open") menu.firstElementChild?.focus(); });
-  menu.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const items = [...menu.children];
-    items.at((items.indexOf(document.activeElement) + step) % items.length).focus();
-  });
-  return [opener, menu];
+  const itemOf = ([text, act, kind]) => h("button", { type: "button", role: "menuitem", class: kind, onclick: () => { menu.hidePopover(); act(); } }, text);
+  const menu = h("div", { class: "menu", id, popover: "auto", role: "menu", "aria-label": label,
+    onbeforetoggle: ({ newState }) => { if (newState === "open") fill(menu, entries().map(itemOf)); },
+    ontoggle: ({ newState }) => { if (newState === "open") menu.firstElementChild.focus(); },
+    onkeydown: (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const items = [...menu.children];
+      items.at((items.indexOf(document.activeElement) + step) % items.length).focus();
+    } });
+  return [iconButton(name, label, null, { popovertarget: id, "aria-haspopup": "menu" }), menu];
 }
 
 /** Copy a text; the button shows that it is done. */
@@ -199,8 +205,7 @@ export async function copyText(text, from) {
 }
 
 export function bytes(count) {
-  if (!count) return "0 B";
-  const power = Math.min(4, Math.floor(Math.log10(count) / 3));
+  const power = count ? Math.min(4, Math.floor(Math.log10(count) / 3)) : 0;
   const value = count / 1000 ** power;
   return `${value < 10 && power ? value.toFixed(1) : Math.round(value)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }

@@ -39,6 +39,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 NOT_MODIFIED = 304
+MODULES = b"  <!-- modules -->\n"  # in the page: loads that need not wait for the imports of others
+SHOWN_LATER = frozenset({"models.js", "machine.js"})  # imported when their view is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,19 @@ class PageFile:
 @cache
 def page_files() -> dict[str, PageFile]:
     """Return all files by name; blocks while the first call reads them."""
+    paths = {path.name: path for path in resources.files(__package__).iterdir()}
+    preloads = [
+        f'  <link rel="modulepreload" href="/web/{name}">\n'
+        for name in sorted(paths)
+        if name.endswith(".js") and name not in SHOWN_LATER
+    ]
     files = {}
-    for path in resources.files(__package__).iterdir():
-        suffix = path.name[path.name.rfind(".") :]
+    for name, path in paths.items():
+        suffix = name[name.rfind(".") :]
         if suffix in TYPES:
-            content = path.read_bytes()
+            content = path.read_bytes().replace(MODULES, "".join(preloads).encode())
             etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            files[path.name] = PageFile(content, TYPES[suffix], etag)
+            files[name] = PageFile(content, TYPES[suffix], etag)
     return files
 
 

@@ -1,9 +1,8 @@
 // The machine: memory by device, requests, tokens a second over the last minutes, log, health.
 
 import { get } from "./api.js";
-import { button, bytes, drawing, fill, h, number, RATES_MS, renew, shortName, viewOf } from "./dom.js";
+import { button, bytes, drawing, fill, h, number, RATES_MS, renew, shortName, showError, viewOf } from "./dom.js";
 
-const EVERY_MS = 2000;
 const WIDTH = 600;
 const HEIGHT = 120;
 
@@ -14,7 +13,7 @@ export class View {
     this.requests = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Loaded models" });
     this.chart = h("div", { class: "chart" });
     this.now = h("p", { class: "dim" });
-    this.log = h("pre", { class: "log", tabindex: "0", "aria-label": "Log of the server" });
+    this.log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Log of the server" });
     this.health = h("div", { class: "stack", role: "status" });
     const check = button("Check this machine", () => this.doctor(check), {});
     Object.assign(this, viewOf(page, "Machine", [
@@ -23,24 +22,15 @@ export class View {
   }
 
   shown() {
-    this.refresh();
-    this.timer = setInterval(() => { if (!document.hidden) this.refresh(); }, EVERY_MS);
+    this.tick().catch((error) => showError(this.memory, error));
   }
 
-  hide() {
-    clearInterval(this.timer);
-  }
-
-  async refresh() {
-    try {
-      const [{ devices }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/log"), this.page.loadRunning()]);
-      renew(this.memory, devices.map(deviceView));
-      this.drawRequests(this.page.loaded);
-      this.drawChart();
-      this.drawLog(lines);
-    } catch (error) {
-      fill(this.memory, h("p", { class: "state", text: error.message }));
-    }
+  async tick() {
+    const [{ devices }, { lines }] = await Promise.all([get("/api/localrun/machine"), get("/api/localrun/log"), this.page.loadRunning()]);
+    renew(this.memory, devices.map(deviceView));
+    this.drawRequests(this.page.loaded);
+    this.drawChart();
+    this.drawLog(lines);
   }
 
   drawRequests(models) {
@@ -79,14 +69,13 @@ export class View {
   async doctor(check) {
     check.disabled = true;
     fill(this.health, h("p", { class: "dim", text: "Checking…" }));
-    try {
-      const { findings } = await get("/api/localrun/doctor");
-      fill(this.health, h("ul", { class: "findings" }, findings.map((one) => h("li", { class: one.health },
-        h("strong", { text: one.what }), h("span", { text: one.detail, dir: "auto" }), one.health !== "ok" && one.fix ? h("code", { text: one.fix }) : null))));
-    } catch (error) {
-      fill(this.health, h("p", { class: "state error", text: error.message }));
-    }
+    await get("/api/localrun/doctor").then(({ findings }) => this.drawHealth(findings), (error) => showError(this.health, error));
     check.disabled = false;
+  }
+
+  drawHealth(findings) {
+    fill(this.health, h("ul", { class: "findings" }, findings.map((one) => h("li", { class: one.health },
+      h("strong", { text: one.what }), h("span", { text: one.detail, dir: "auto" }), one.health !== "ok" && one.fix ? h("code", { text: one.fix }) : null))));
   }
 }
 

@@ -1,33 +1,12 @@
 // Views of messages: text, thought, tool calls, tokens, and what can be done with them.
 
-import { button, copyText, fill, h, icon, iconButton, number, renew, shortName } from "./dom.js";
-import { GrowingMarkdown, renderAll } from "./markdown.js";
+import { button, chip, copyText, fill, folded, h, icon, iconButton, number, renew, shortName } from "./dom.js";
+import { GrowingMarkdown, renderText } from "./markdown.js";
 import { typedText } from "./conversation.js";
 
 const NAMES = { user: "You", assistant: "Assistant", tool: "Tool", system: "System", summary: "Summary of the messages above" };
 
 const THOUGHT_MS = 100;  // between two drawings of a thought that grows
-
-const observer = new IntersectionObserver((entries) => {
-  const near = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
-  for (const body of near) body.reveal?.();
-  render(near);
-}, { rootMargin: "1200px 0px", scrollMargin: "1200px 0px" });
-
-/** Render the texts of bodies that come near the window, once. */
-function render(bodies) {
-  const pairs = bodies.filter((body) => body.source).map((body) => [body, body.source]);
-  for (const body of bodies) {
-    observer.unobserve(body);
-    body.source = null;
-  }
-  return renderAll(pairs);
-}
-
-/** Render the last messages of a chat before it is shown, so that nothing moves afterwards. */
-export function renderEnd(views, count = 6) {
-  return render(views.slice(-count).map((view) => view.body).filter((body) => body.source));
-}
 
 /** The view of one message; `act(name, message, value)` does what a button says. */
 export class MessageView {
@@ -42,7 +21,7 @@ export class MessageView {
     this.footer = h("footer", { class: "actions" });
     this.state = h("p", { class: "state", role: "status" });
     const name = message.role === "assistant" && message.model ? shortName(message.model) : NAMES[message.role];
-    this.element = h("article", { class: `message ${message.role}`, "aria-label": name },
+    this.element = h("article", { class: `message ${message.role}`, "aria-label": name, oncontentvisibilityautostatechange: (event) => { if (!event.skipped) this.reveal(); } },
       h("div", { class: "author", text: name, dir: "auto" }), this.thinking, this.body, this.tokens, this.calls, this.state, this.footer);
     this.show();
   }
@@ -50,21 +29,29 @@ export class MessageView {
   /** Show the whole message. */
   show() {
     const { message } = this;
-    this.showThought();
-    fill(this.calls, (message.tool_calls ?? []).map(callView));
-    if (message.role === "tool") this.showFolded(`Result of ${message.tool_name || "a tool"}`);
-    else if (message.role === "summary" || message.role === "system") this.showFolded(NAMES[message.role]);
+    this.showSteps();
+    if (message.role === "tool") fill(this.body, folded(`Result of ${message.tool_name || "a tool"}`, message.content));
+    else if (message.role === "summary" || message.role === "system") fill(this.body, folded(NAMES[message.role], message.content));
     else if (message.role === "user") this.showTyped();
     else if (message.content) {
+      this.unrendered = message.content;
       fill(this.body, h("p", { class: "plain", text: message.content, dir: "auto" }));
-      this.body.source = message.content;
-      observer.observe(this.body);
     }
   }
 
-  showThought(isOpen = false) {
-    const { thinking, thinking_s: seconds } = this.message;
+  /** Render the text, and load the images, once; the browser says when a message comes near the window. */
+  async reveal() {
+    const { message, unrendered } = this;
+    this.unrendered = null;
+    if (message.num_images && !message.images) this.act("images", message);
+    if (unrendered) await renderText(this.body, unrendered);
+  }
+
+  /** Show the thought and the calls of tools. */
+  showSteps(isOpen = false) {
+    const { thinking, thinking_s: seconds, tool_calls: calls = [] } = this.message;
     this.thoughtTimer = null;
+    fill(this.calls, calls.map(callView));
     this.thinking.hidden = !thinking;
     if (!thinking) return;
     const label = isOpen ? "Thinking…" : `Thought${seconds ? ` for ${seconds.toFixed(1)} s` : ""}`;
@@ -72,35 +59,28 @@ export class MessageView {
     if (this.thought.textContent !== thinking) this.thought.textContent = thinking;
   }
 
-  showFolded(label) {
-    fill(this.body, h("details", {}, h("summary", { text: label, dir: "auto" }),
-      h("pre", { class: "result", text: this.message.content, tabindex: "0", dir: "auto" })));
-  }
-
   showTyped() {
     const { message } = this;
-    const chips = (message.attachments ?? []).map((name) => h("li", { class: "chip" }, icon("file"), h("span", { text: name, dir: "auto" })));
-    const images = message.images ? message.images.filter(imageType).map((data) => h("img", { class: "picture", src: `data:${imageType(data)};base64,${data}`, alt: "Attached image" }))
-      : Array.from({ length: message.num_images ?? 0 }, () => h("div", { class: "picture" }));
-    this.body.reveal = () => { if (message.num_images && !message.images) this.act("images", message); };
-    observer.observe(this.body);
+    const chips = (message.attachments ?? []).map((name) => chip(name, "file"));
+    const images = message.images?.map(pictureOf) ?? Array.from({ length: message.num_images ?? 0 }, () => h("div", { class: "picture" }));
     fill(this.body, chips.length ? h("ul", { class: "chips", "aria-label": "Files" }, chips) : null, images,
       h("p", { class: "plain", text: typedText(message), dir: "auto" }));
   }
 
-  /** Begin to show an answer that arrives; `onShown` is called whenever it has grown. */
-  begin(onShown) {
+  /** Begin to show an answer that arrives. */
+  begin() {
     this.element.setAttribute("aria-busy", "true");
-    this.growing = new GrowingMarkdown(this.body, onShown);
+    this.growing = new GrowingMarkdown(this.body);
+    this.unrendered = null;
     this.showState("");
-    fill(this.body, h("span", { class: "waiting", "aria-label": "Waiting for the answer" }, h("i"), h("i"), h("i")));
+    fill(this.body, h("span", { class: "waiting", role: "img", "aria-label": "Waiting for the answer" }));
   }
 
   /** Take a piece of the answer. */
   add(text, thought) {
-    if (thought) this.thoughtTimer ??= setTimeout(() => this.showThought(!this.message.content), THOUGHT_MS);
+    if (thought) this.thoughtTimer ??= setTimeout(() => this.showSteps(!this.message.content), THOUGHT_MS);
     if (text) {
-      if (this.message.content === text) this.showThought();
+      if (this.message.content === text) this.showSteps();
       this.growing.add(text);
     }
   }
@@ -111,8 +91,7 @@ export class MessageView {
     else this.body.replaceChildren();
     this.element.removeAttribute("aria-busy");  // from here on the browser may skip its layout
     this.growing = null;
-    this.showThought();
-    fill(this.calls, (this.message.tool_calls ?? []).map(callView));
+    this.showSteps();
   }
 
   showState(text, kind = "") {
@@ -120,40 +99,37 @@ export class MessageView {
     this.state.className = `state ${kind}`;
   }
 
-  /** Show the buttons; `place` is the number of this branch and of all of them. */
-  showActions({ place, count, siblings, isBusy, canEdit }) {
+  /** Show the buttons; the siblings are all branches here, this one among them. The other one of two
+   * that stand side by side may be chosen. */
+  showActions(siblings, isBusy, isOther) {
     const { message, act } = this;
-    Object.assign(this, { place, siblings });
-    const drawn = JSON.stringify([place, count, isBusy, canEdit, message.content.length, message.logprobs?.length, this.tokens.hidden, message.is_stopped, message.figures?.eval_count]);
-    if (drawn === this.drawn && this.footer.childElementCount) return;
-    this.drawn = drawn;
-    const step = (by) => () => act("choose", this.siblings[this.place + by]);
+    const [place, count] = [siblings.indexOf(message), siblings.length];
+    this.siblings = siblings;
+    const goTo = (by) => () => act("choose", this.siblings[place + by]);
     const branches = count > 1 ? h("span", { class: "branches", role: "group", "aria-label": "Branches" },
-      iconButton("left", "Previous branch", step(-1), { disabled: place === 0 || isBusy }),
+      iconButton("left", "Previous branch", goTo(-1), { disabled: place === 0 || isBusy }),
       h("span", { text: `${place + 1} / ${count}` }),
-      iconButton("right", "Next branch", step(1), { disabled: place === count - 1 || isBusy })) : null;
+      iconButton("right", "Next branch", goTo(1), { disabled: place === count - 1 || isBusy })) : null;
     const isAnswer = message.role === "assistant";
     const copy = iconButton("copy", "Copy message", () => copyText(isAnswer ? message.content : typedText(message), copy));
     renew(this.footer, branches, message.content ? copy : null,
-      canEdit ? iconButton("edit", "Edit message", () => this.edit(), { disabled: isBusy }) : null,
+      isAnswer || message.role === "user" ? iconButton("edit", "Edit message", () => this.edit(), { disabled: isBusy }) : null,
       isAnswer ? iconButton("again", "Regenerate the answer", () => act("regenerate", message), { disabled: isBusy }) : null,
       message.logprobs?.length ? iconButton("bars", "Show tokens", () => this.toggleTokens(), { "aria-pressed": String(!this.tokens.hidden) }) : null,
+      isOther ? button("Go on with this answer", () => act("choose", message), { class: "small", disabled: isBusy }) : null,
       message.is_stopped && isAnswer ? button("Continue", () => act("continue", message), { class: "small", disabled: isBusy }) : null,
       message.figures ? h("span", { class: "figures", text: figures(message.figures) }) : null);
   }
 
   edit() {
     const { message } = this;
-    const area = h("textarea", { class: "edit", value: typedText(message), "aria-label": "Edit message", dir: "auto" });
+    const typed = typedText(message);
+    const files = message.content.slice(0, message.content.length - typed.length);
+    const area = h("textarea", { class: "edit", value: typed, "aria-label": "Edit message", dir: "auto" });
     const cancel = () => { this.element.classList.remove("editing"); editor.remove(); };
-    const save = () => {
-      cancel();
-      const files = message.attachments?.length ? message.content.slice(0, message.content.length - typedText(message).length) : "";
-      this.act("edit", message, files + area.value);
-    };
-    const label = message.role === "user" ? "Send" : "Save";
-    const editor = h("div", { class: "editor" }, area, h("div", { class: "row end" },
-      button("Cancel", cancel), button(label, save, { class: "primary" })));
+    const save = () => { cancel(); this.act("edit", message, files + area.value); };
+    const editor = h("div", { class: "editor stack" }, area, h("div", { class: "row end" },
+      button("Cancel", cancel), button(message.role === "user" ? "Send" : "Save", save, { class: "primary" })));
     area.addEventListener("keydown", (event) => {
       if (event.key === "Escape") { event.stopPropagation(); cancel(); }
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing && message.role === "user") { event.preventDefault(); save(); }
@@ -161,7 +137,6 @@ export class MessageView {
     this.element.querySelector(".editor")?.remove();
     this.element.classList.add("editing");
     this.body.after(editor);
-    area.style.height = `${Math.min(area.scrollHeight + 4, innerHeight / 2)}px`;
     area.focus();
   }
 
@@ -178,21 +153,22 @@ function tokenView({ token, logprob, top_logprobs: top = [] }) {
   const share = logprob === null ? 0 : Math.exp(logprob);
   const others = top.map((one) => `${JSON.stringify(one.token)} ${percent(Math.exp(one.logprob))}`);
   const tip = [`${JSON.stringify(token)} ${percent(share)}`, ...others.length ? ["", ...others] : []].join("\n");
-  return h("span", { class: `token p${Math.min(4, Math.floor(share * 5))}`, title: tip, text: token });
+  const shown = h("span", { class: "token", title: tip, text: token });
+  shown.style.setProperty("--share", `${100 * share}%`);
+  return shown;
 }
 
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 function callView(call) {
   const { name, arguments: values } = call.function ?? call;
-  const text = typeof values === "string" ? values : JSON.stringify(values, null, 2);
-  return h("details", { class: "call" }, h("summary", {}, icon("cube"), h("span", { text: `Calls ${name}`, dir: "auto" })),
-    h("pre", { class: "result", text, tabindex: "0" }));
+  return folded([icon("cube"), `Calls ${name}`], typeof values === "string" ? values : JSON.stringify(values, null, 2), "call");
 }
 
-/** Return the type of an image that browsers show, by its first bytes in base64; undefined for other files. */
-function imageType(data) {
-  return { "/9j/": "image/jpeg", iVBO: "image/png", R0lG: "image/gif" }[data.slice(0, 4)] ?? { RUJQ: "image/webp", dmlm: "image/avif" }[data.slice(12, 16)];
+/** Return the picture of an image in base64; null for a file that browsers do not show, by its first bytes. */
+export function pictureOf(data) {
+  const type = { "/9j/": "jpeg", iVBO: "png", R0lG: "gif" }[data.slice(0, 4)] ?? { RUJQ: "webp", dmlm: "avif" }[data.slice(12, 16)];
+  return type ? h("img", { class: "picture", src: `data:image/${type};base64,${data}`, alt: "Attached image" }) : null;
 }
 
 function figures({ eval_count: count, eval_duration: nanoseconds, prompt_eval_count: prompt, done_reason: reason, localrun }) {

@@ -1,12 +1,13 @@
 // The models of this machine: what they can do, whether they fit, and all that is done with them.
 
 import { get, lines, post, query, remove } from "./api.js";
-import { asked, button, bytes, confirmed, fill, h, notify, number, renew, shortName, showDialog, viewOf } from "./dom.js";
+import { asked, button, bytes, confirmed, fill, folded, h, notify, number, renew, shortName, showDialog, showError, viewOf } from "./dom.js";
 import { store } from "./storage.js";
 
 const LINT_MS = 400;
 const NEW_RECIPE = "FROM guide\nSYSTEM You are brief.\nPARAMETER temperature 0.3\n";
-const pulls = new Map();  // their elements by name, also while another view is shown
+const pulls = new Set();  // names
+const jobs = h("div", { class: "cards", role: "status" });  // of the pulls, also while another view is shown
 
 export class View {
   constructor(page) {
@@ -14,30 +15,19 @@ export class View {
     this.list = h("div", { class: "cards" });
     this.cards = new Map();  // by what they show
     this.states = new Map();  // by name of the model
-    this.jobs = h("div", { class: "cards", role: "status" });
     this.found = h("div", { class: "cards" });
     this.input = h("input", { type: "search", "aria-label": "Name or search text", placeholder: "Pull by name, such as qwen3:0.6b, or search", maxlength: 200 });
-    const form = h("form", { class: "row pull", onsubmit: (event) => { event.preventDefault(); this.pull(this.input.value.trim()); } },
-      this.input, button("Pull", () => this.pull(this.input.value.trim()), { class: "primary", icon: "down" }),
-      button("Search", () => this.search(this.input.value.trim()), { icon: "search" }));
-    Object.assign(this, viewOf(page, "Models", [form, this.jobs, this.found, this.list], button("New recipe", () => this.edit(), { icon: "plus" })));
+    const withName = (act) => (event) => { event.preventDefault(); act.call(this, this.input.value.trim()); };
+    const form = h("form", { class: "row pull", onsubmit: withName(this.pull) },
+      this.input, button("Pull", withName(this.pull), { class: "primary", icon: "down" }), button("Search", withName(this.search), { icon: "search" }));
+    Object.assign(this, viewOf(page, "Models", [form, jobs, this.found, this.list], button("New recipe", () => this.edit(), { icon: "plus" })));
   }
 
-  shown() {
-    this.drawJobs();
-    this.refresh();
-    this.timer = setInterval(() => { if (!document.hidden) this.refreshStates().catch(() => {}); }, 2000);
-  }
-
-  hide() {
-    clearInterval(this.timer);
-  }
-
-  async refresh() {
+  async shown() {
     await this.page.loadModels().finally(() => this.draw());
   }
 
-  async refreshStates() {
+  async tick() {
     await this.page.loadRunning();
     this.drawStates();
   }
@@ -62,7 +52,7 @@ export class View {
         (model.capabilities ?? []).map((name) => h("span", { class: "source", text: name }))),
       h("p", { class: "dim", text: facts.filter(Boolean).join(" · ") }), state, plan,
       h("footer", { class: "row wrap" },
-        button("Chat", () => this.chat(model.name), { class: "small", icon: "chat" }),
+        button("Chat", () => { store("model", model.name); this.page.newChat(); }, { class: "small", icon: "chat" }),
         button("Does it fit?", () => this.plan(model.name, plan), { class: "small" }),
         button("Details", () => this.details(model.name), { class: "small" }),
         button("Recipe", () => this.edit(model.name), { class: "small" }),
@@ -79,23 +69,18 @@ export class View {
     }
   }
 
-  chat(name) {
-    store("model", name);
-    this.page.newChat();
-  }
-
   async load(name, pin) {
     try {
       for await (const part of lines("/api/localrun/load", { model: name, pin })) {
         if (part.progress !== undefined) fill(this.states.get(name), h("progress", { value: part.progress, max: 1, "aria-label": `Load of ${name}` }));
       }
     } finally {
-      await this.refreshStates();
+      await this.tick();
     }
   }
 
   async unload(name) {
-    await post("/api/generate", { model: name, keep_alive: 0, stream: false }).finally(() => this.refreshStates());
+    await post("/api/generate", { model: name, keep_alive: 0, stream: false }).finally(() => this.tick());
   }
 
   async plan(name, element) {
@@ -106,7 +91,7 @@ export class View {
   async details(name) {
     const shown = await post("/api/show", { model: name });
     const info = Object.entries(shown.model_info).filter(([, value]) => value !== null && typeof value !== "object");
-    const part = (title, text) => (text ? h("details", {}, h("summary", { text: title }), h("pre", { class: "result", text, tabindex: "0" })) : null);
+    const part = (title, text) => (text ? folded(title, text) : null);
     showDialog(shortName(name), h("div", { class: "stack" }, part("Recipe", shown.modelfile), part("Chat template", shown.template), part("Licence", shown.license),
       part("Metadata", info.map(([key, value]) => `${key}: ${value}`).join("\n"))));
   }
@@ -114,12 +99,12 @@ export class View {
   async copy(name) {
     const destination = await asked("Copy the model", "New name");
     if (!destination) return;
-    await post("/api/copy", { source: name, destination }).finally(() => this.refresh());
+    await post("/api/copy", { source: name, destination }).finally(() => this.shown());
   }
 
   async remove(name) {
     if (!await confirmed("Delete this model?", `${shortName(name)} is removed from this machine.`, "Delete")) return;
-    await remove("/api/delete", { model: name }).finally(() => this.refresh());
+    await remove("/api/delete", { model: name }).finally(() => this.shown());
   }
 
   // --- pull and search
@@ -129,8 +114,8 @@ export class View {
     const [stopper, bar, label] = [new AbortController(), h("progress", { max: 1, "aria-label": `Pull of ${name}` }), h("span", { class: "dim" })];
     const element = h("article", { class: "card row" }, h("strong", { text: name }), bar, label, h("span", { class: "space" }),
       button("Cancel", () => stopper.abort(), { class: "small" }));
-    pulls.set(name, element);
-    this.drawJobs();
+    pulls.add(name);
+    jobs.append(element);
     let [done, total] = [0, 0];
     try {
       for await (const part of lines("/api/pull", { model: name }, { signal: stopper.signal })) {
@@ -144,11 +129,7 @@ export class View {
     }
     pulls.delete(name);
     element.remove();
-    (this.page.current instanceof View ? this.page.current : this).refresh();
-  }
-
-  drawJobs() {
-    fill(this.jobs, [...pulls.values()]);
+    (this.page.current instanceof View ? this.page.current : this).shown();
   }
 
   async search(text) {
@@ -162,63 +143,48 @@ export class View {
           h("span", { class: "space" }), hit.fits === null ? null : h("span", { class: `source ${hit.fits ? "recipe" : ""}`, text: hit.fits ? "fits" : "too large" }),
           button("Pull", () => this.pull(hit.name), { class: "small" }))) : h("p", { class: "state", text: "Nothing is found." }));
     } catch (error) {
-      fill(this.found, h("p", { class: "state error", text: error.message }));
+      showError(this.found, error);
     }
   }
 
   // --- recipes
 
   async edit(base = "") {
-    const start = base ? recipeText(base, await post("/api/show", { model: base })) : NEW_RECIPE;
-    const name = h("input", { id: "recipe-name", placeholder: "Name of the model", value: base ? shortName(base) : "", maxlength: 200 });
+    const start = base ? (await get(`/api/localrun/parameters${query({ model: base })}`)).recipe : NEW_RECIPE;
+    const name = h("input", { id: "recipe-name", placeholder: "Name of the model", value: shortName(base), maxlength: 200, required: true });
     const area = h("textarea", { class: "code-field recipe", rows: 12, spellcheck: "false", "aria-label": "Recipe", value: start, wrap: "off",
-      oninput: () => later(), onscroll: () => { gutter.scrollTop = area.scrollTop; } });
+      oninput: () => { clearTimeout(timer); timer = setTimeout(lint, LINT_MS); }, onscroll: () => { gutter.scrollTop = area.scrollTop; } });
     const gutter = h("div", { class: "gutter", "aria-hidden": "true" });
     const marks = h("ul", { class: "marks", role: "status", "aria-label": "Problems" });
     const state = h("p", { class: "state" });
     let timer = null;
     const lint = async () => {
-      try {
-        const { problems } = await post("/api/localrun/lint", { modelfile: area.value });
-        fill(gutter, area.value.split("\n").map((_, at) => {
-          const found = problems.find((one) => one.line === at + 1);
-          return h("div", { class: found?.severity, text: found ? `${at + 1} ●` : `${at + 1}` });
-        }));
-        fill(marks, problems.map((one) => h("li", { class: one.severity }, h("button", { type: "button", class: "small", onclick: () => goTo(area, one) }, `${one.line}:${one.column}`),
-          h("span", { text: one.message + (one.hint ? ` (${one.hint})` : ""), dir: "auto" }))));
-      } catch (error) {
-        state.textContent = error.message;
-      }
+      const { problems } = await post("/api/localrun/lint", { modelfile: area.value });
+      fill(gutter, area.value.split("\n").map((_, at) => {
+        const found = problems.find((one) => one.line === at + 1);
+        return h("div", { class: found?.severity, text: found ? `${at + 1} ●` : `${at + 1}` });
+      }));
+      fill(marks, problems.map((one) => h("li", { class: one.severity }, button(`${one.line}:${one.column}`, () => goTo(area, one), { class: "small" }),
+        h("span", { text: one.message + (one.hint ? ` (${one.hint})` : ""), dir: "auto" }))));
     };
-    const later = () => { clearTimeout(timer); timer = setTimeout(lint, LINT_MS); };
     const create = async () => {
-      if (!name.value.trim()) return name.focus();
+      if (!name.reportValidity()) return;
       try {
         for await (const part of lines("/api/create", { model: name.value.trim(), modelfile: area.value })) state.textContent = part.status;
       } catch (error) {
-        state.className = "state error";
-        state.textContent = error.message;
-        return null;
+        showError(state, error);
+        return;
       }
       dialog.close();
       notify(`${name.value} is created.`);
-      return this.refresh();
+      await this.shown();
     };
     const dialog = showDialog(base ? `Recipe from ${shortName(base)}` : "New recipe",
       h("div", { class: "stack" }, h("label", { for: "recipe-name", text: "Name" }), name, h("div", { class: "recipe-frame" }, gutter, area), marks, state),
       [button("Cancel", () => dialog.close()), button("Create", create, { class: "primary" })]);
     dialog.classList.add("wide");
-    lint();
+    await lint();
   }
-}
-
-/** Return the recipe of a stored model, based on it, as text to edit. */
-function recipeText(name, shown) {
-  const quoted = (text) => (text.includes("\n") || text.includes('"') ? `"""${text}"""` : text);
-  const rows = [`FROM ${shortName(name)}`];
-  if (shown.system) rows.push(`SYSTEM ${quoted(shown.system)}`);
-  for (const line of shown.parameters?.split("\n") ?? []) rows.push(`PARAMETER ${line.replace(/\s+/, " ")}`);
-  return `${rows.join("\n")}\n`;
 }
 
 function goTo(area, { line, column }) {

@@ -30,6 +30,7 @@ PAGE, LOGIN = "index.html", "login.html"
 SEE_OTHER, UNAUTHORIZED, FORBIDDEN, MISSING = 303, 401, 403, 404
 LONGEST_FORM = 8192  # bytes
 FAILURE = b'<p role="alert" hidden>'
+SESSION = b'<form id="session" method="post" action="/logout" hidden>'
 
 
 def web_routes(*, has_page: bool) -> Routes:
@@ -87,15 +88,21 @@ async def home(request: Request) -> Response:
     """Return the page, or the login page if the request needs a session and has none."""
     if request.state.needs_api_key and not request.state.has_api_key:
         return await _login_page(request)
-    return file_response(request, (await asyncio.to_thread(page_files))[PAGE])
+    page = (await asyncio.to_thread(page_files))[PAGE]
+    return file_response(request, _shown(page, SESSION) if request.state.needs_api_key else page)
 
 
 async def _login_page(request: Request, *, has_failed: bool = False) -> Response:
     page = (await asyncio.to_thread(page_files))[LOGIN]
-    if has_failed:
-        content = page.content.replace(FAILURE, FAILURE.replace(b" hidden", b""))
-        page = PageFile(content, page.media_type, '"failed"')
-    return file_response(request, page, UNAUTHORIZED if has_failed else 200)
+    if not has_failed:
+        return file_response(request, page)
+    return file_response(request, _shown(page, FAILURE), UNAUTHORIZED)
+
+
+def _shown(page: PageFile, element: bytes) -> PageFile:
+    """Return the page with an element that is hidden in its file."""
+    content = page.content.replace(element, element.replace(b" hidden", b""))
+    return PageFile(content, page.media_type, page.etag.replace('"', '"shown-', 1))
 
 
 async def _key_of_form(request: Request) -> str:

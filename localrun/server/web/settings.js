@@ -2,8 +2,8 @@
 // parameter shows its value and who set it: the recipe of the model, the default, or the user.
 
 import { get, query } from "./api.js";
-import { asked, button, choice, fill, h, iconButton, notify, renew } from "./dom.js";
-import { store, stored, storeText } from "./storage.js";
+import { fill, h, iconButton, offer, showError } from "./dom.js";
+import { savedTexts, store, stored } from "./storage.js";
 
 const NUM_FIRST = 9;  // parameters that are shown at once
 const THINK = [["", "as the model does"], ["false", "off"], ["true", "on"], ["low", "low"], ["medium", "medium"], ["high", "high"]];
@@ -14,6 +14,7 @@ export class SettingsPanel {
   constructor(chat) {
     this.chat = chat;
     this.content = h("div", { class: "panel-body" });
+    this.opener = iconButton("sliders", "Settings of this chat", () => this.toggle(), { "aria-expanded": "false" });
     this.element = h("aside", { class: "panel", "aria-label": "Settings of this chat", hidden: true },
       h("header", {}, h("h2", { text: "Settings" }), iconButton("close", "Close the settings", () => this.toggle(false))), this.content);
   }
@@ -22,15 +23,11 @@ export class SettingsPanel {
     return this.chat.conversation.settings;
   }
 
-  get isOpen() {
-    return !this.element.hidden;
-  }
-
   toggle(isOpen = this.element.hidden) {
+    if (isOpen !== this.element.hidden) return null;
     this.element.hidden = !isOpen;
-    const opener = this.chat.header.querySelector("[aria-expanded]");
-    opener.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) return opener.focus();
+    this.opener.ariaExpanded = String(isOpen);
+    if (!isOpen) return this.opener.focus();
     const before = document.activeElement;
     return this.load().then(() => {
       if (document.activeElement === before) this.content.querySelector("textarea")?.focus();
@@ -39,13 +36,13 @@ export class SettingsPanel {
 
   async load() {
     if (this.element.hidden) return;
-    const model = this.chat.model();
+    const { model } = this.chat.conversation;
     try {
       this.described = await get(`/api/localrun/parameters${query({ model })}`);
       if (this.state() !== this.shown) this.draw();
     } catch (error) {
       this.shown = null;
-      fill(this.content, h("p", { class: "state error", text: error.message }));
+      showError(this.content, error);
     }
   }
 
@@ -70,45 +67,25 @@ export class SettingsPanel {
   }
 
   system() {
-    const personas = () => stored("personas", []);
+    const label = h("label", { for: "system" });
     const area = h("textarea", {
       id: "system", rows: 4, dir: "auto", value: this.settings.system ?? "",
       placeholder: this.described.system || "None", oninput: () => take(area.value),
     });
-    const label = h("label", { for: "system" });
-    const picker = h("select", { id: "persona", onchange: () => {
-      area.value = personas().find((one) => one.name === picker.value)?.text ?? "";
-      take(area.value);
-    } });
-    const forget = iconButton("trash", "Delete the persona", () => {
-      storeText("personas", picker.value);
-      show();
-    });
-    const show = () => {
-      fill(label, h("span", { text: "System prompt" }), source(this.settings.system ? "mine" : this.described.system ? "recipe" : "default"));
-      renew(picker, h("option", { value: "", text: "none" }), personas().map(({ name }) => h("option", { value: name, text: name })));
-      picker.value = personas().find((one) => one.text === area.value)?.name ?? "";
-      forget.disabled = !picker.value;
-    };
     const take = (text) => {
       this.keep("system", text.trim() ? text : "");
       show();
     };
-    const save = async () => {
-      if (!area.value.trim()) return notify("Write a system prompt first.");
-      const name = await asked("Save as a persona", "Name");
-      if (name) storeText("personas", name, area.value);
-      return show();
-    };
+    const show = () => fill(label, h("span", { text: "System prompt" }), source(this.settings.system ? "mine" : this.described.system ? "recipe" : "default"));
+    const personas = savedTexts("persona", "person", "Personas", () => area.value, (text) => take(area.value = text));
     show();
-    return h("div", { class: "stack" }, label, area, h("label", { for: "persona", text: "Persona" }),
-      h("div", { class: "row" }, picker, button("Save", save, { class: "small" }), forget));
+    return h("div", { class: "stack" }, h("div", { class: "row" }, label, h("span", { class: "space" }), personas), area);
   }
 
   answers() {
     const { settings } = this;
-    const think = choice(THINK, String(settings.think ?? ""),
-      { id: "think", onchange: () => this.keep("think", { true: true, false: false }[think.value] ?? think.value) });
+    const think = h("select", { id: "think", onchange: () => this.keep("think", { true: true, false: false }[think.value] ?? think.value) });
+    offer(think, THINK, String(settings.think ?? ""));
     const isSchema = settings.output_format !== null && typeof settings.output_format === "object";
     const note = h("p", { class: "state", role: "status" });
     const schema = h("textarea", {
@@ -125,13 +102,13 @@ export class SettingsPanel {
         note.textContent = error.message;
       }
     };
-    const format = choice(FORMATS, isSchema ? "schema" : settings.output_format ?? "", { id: "format", onchange: () => {
+    const format = h("select", { id: "format", onchange: () => {
       schema.hidden = format.value !== "schema";
       if (format.value === "schema") take();
       else this.keep("output_format", format.value);
     } });
-    const tokens = h("input", { type: "checkbox", id: "logprobs", onchange: () => store("logprobs", tokens.checked) });
-    tokens.checked = stored("logprobs", false);
+    offer(format, FORMATS, isSchema ? "schema" : settings.output_format ?? "");
+    const tokens = h("input", { type: "checkbox", id: "logprobs", checked: stored("logprobs", false), onchange: () => store("logprobs", tokens.checked) });
     return h("div", { class: "stack" },
       h("label", { for: "think", text: "Thinking" }), think,
       h("label", { for: "format", text: "Form of the answers" }), format, schema, note,
@@ -141,13 +118,20 @@ export class SettingsPanel {
   parameter({ name, kind, about, low, high, value, source: origin }) {
     const isList = kind === "list";
     const shown = (one) => (isList ? JSON.stringify(one) : String(one));
+    const limits = isList ? {} : { type: "number", min: low, max: high, step: kind === "int" ? 1 : "any" };
     const isEmpty = value === null || (isList && !value.length);
-    const input = h("input", {
-      id: `parameter-${name}`, placeholder: isEmpty ? "chosen" : shown(value), inputmode: isList ? "text" : "decimal",
-      onchange: () => this.set(name, input, () => parsed(input.value.trim(), kind, low, high), show),
-    });
+    const input = h("input", { id: `parameter-${name}`, placeholder: isEmpty ? "chosen" : shown(value), onchange: () => take(), ...limits });
     const label = h("label", { for: input.id, title: about });
-    const reset = iconButton("close", `Reset ${name}`, () => { input.value = ""; input.dispatchEvent(new Event("change")); });
+    const reset = iconButton("close", `Reset ${name}`, () => { input.value = ""; take(); });
+    const take = () => {
+      const list = isList ? listOf(input.value) : [];
+      input.setCustomValidity(list ? "" : "a JSON list of texts, or one text");
+      if (!input.reportValidity()) return;
+      const { [name]: _, ...sampling } = this.settings.sampling ?? {};
+      if (input.value) sampling[name] = isList ? list : input.valueAsNumber;
+      this.keep("sampling", Object.keys(sampling).length ? sampling : undefined);
+      show();
+    };
     const show = () => {
       const mine = this.settings.sampling?.[name];
       input.value = mine === undefined ? "" : shown(mine);
@@ -157,38 +141,17 @@ export class SettingsPanel {
     show();
     return h("div", { class: "parameter" }, label, input, reset);
   }
-
-  set(name, input, read, show) {
-    const sampling = { ...this.settings.sampling };
-    delete sampling[name];
-    input.setCustomValidity("");
-    if (input.value.trim()) {
-      try {
-        sampling[name] = read();
-      } catch (error) {
-        input.setCustomValidity(error.message);
-        input.reportValidity();
-        return;
-      }
-    }
-    this.keep("sampling", Object.keys(sampling).length ? sampling : undefined);
-    show();
-  }
 }
 
-function parsed(text, kind, low, high) {
-  if (kind === "list") {
-    if (!text.startsWith("[")) return [text];
+/** Return the texts of a JSON list, or a text alone; null if it is a list of something else. */
+function listOf(text) {
+  if (!text.startsWith("[")) return [text];
+  try {
     const list = JSON.parse(text);
-    if (!list.every((one) => typeof one === "string")) throw new Error("a list of texts");
-    return list;
+    return list.every((one) => typeof one === "string") ? list : null;
+  } catch {
+    return null;
   }
-  const value = Number(text);
-  if (!Number.isFinite(value) || value < low || value > high || (kind === "int" && !Number.isInteger(value))) {
-    const range = Math.abs(low) > 1e15 || high > 1e15 ? "" : `, ${low} to ${high}`;
-    throw new Error(`${kind === "int" ? "a whole number" : "a number"}${range}`);
-  }
-  return value;
 }
 
 const source = (origin) => h("span", { class: `source ${origin}`, text: origin });

@@ -1,9 +1,10 @@
 // The list of chats, the search in them, and the way to the other views.
 
-import { ApiError, get, query } from "./api.js";
+import { get, query } from "./api.js";
 import { button, fill, h, icon, iconButton, renew } from "./dom.js";
 
 const PAGE = 60;
+const MAX_LISTED = 1000;  // chats that the server lists at once
 const SEARCH_MS = 200;
 const DAY_MS = 86400000;
 const VIEWS = [["models", "cube", "Models"], ["machine", "chip", "Machine"]];
@@ -28,18 +29,15 @@ export class Sidebar {
         iconButton("sun", "Light or dark", () => page.toggleTheme()),
         iconButton("keys", "Keyboard shortcuts", () => page.showShortcuts()),
         h("span", { class: "space" }), h("span", { id: "link-state", role: "status" })));
-    this.drawViews();
+    this.draw();
   }
 
   async load() {
     try {
-      const { chats, next } = await get(`/api/localrun/chats${query({ limit: Math.max(PAGE, this.chats.length) })}`);
-      this.chats = chats;
-      this.next = next;
+      ({ chats: this.chats, next: this.next } = await get(`/api/localrun/chats${query({ limit: Math.min(Math.max(PAGE, this.chats.length), MAX_LISTED) })}`));
       this.problem = "";
     } catch (error) {
-      if (error instanceof ApiError && error.status === 0) return;
-      this.problem = error.message;
+      if (error.status !== 0) this.problem = error.message;
     }
     this.draw();
   }
@@ -58,6 +56,8 @@ export class Sidebar {
   }
 
   draw() {
+    const { view } = this.page;
+    renew(this.views, VIEWS.map(([name, sign, label]) => h("a", { href: `#/${name}`, "aria-current": view === name ? "page" : null }, icon(sign), label)));
     if (this.hits) {
       renew(this.list, h("p", { class: "day", text: this.hits.length ? "Found" : "Nothing is found" }),
         this.hits.map((hit) => this.entry(hit.chat, `#/chat/${hit.chat.id}/${hit.message}`, hit.excerpt)));
@@ -76,18 +76,11 @@ export class Sidebar {
       this.page.isRunning(chat.id) ? h("i", { class: "dot", "aria-label": "An answer arrives" }) : null,
       excerpt ? h("small", { text: excerpt, dir: "auto" }) : null);
   }
-
-  drawViews() {
-    renew(this.views, VIEWS.map(([name, sign, label]) => h("a", { href: `#/${name}`, "aria-current": this.page.view === name ? "page" : null }, icon(sign), label)));
-  }
 }
 
 function dayOf(seconds) {
-  const now = new Date();
-  const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
-  const time = seconds * 1000;
-  if (time >= midnight) return "Today";
-  if (time >= midnight - DAY_MS) return "Yesterday";
-  if (time >= midnight - 7 * DAY_MS) return "This week";
-  return new Date(time).toLocaleDateString("en", { month: "long", year: "numeric" });
+  const date = new Date(seconds * 1000);
+  const numDays = Math.max(0, Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / DAY_MS));
+  if (numDays < 7) return ["Today", "Yesterday"][numDays] ?? "This week";
+  return date.toLocaleDateString("en", { month: "long", year: "numeric" });
 }

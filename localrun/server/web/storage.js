@@ -1,5 +1,7 @@
 // What this browser remembers: theme, last model, personas and templates.
 
+import { asked, menuButton, notify } from "./dom.js";
+
 /** Return a remembered value. */
 export function stored(name, otherwise) {
   try {
@@ -9,15 +11,27 @@ export function stored(name, otherwise) {
   }
 }
 
-/** Remember a text by its name among those of a kind, or forget it. */
-export function storeText(kind, name, text = null) {
-  const others = stored(kind, []).filter((one) => one.name !== name);
-  store(kind, text === null ? others : [...others, { name, text }]);
-}
-
 /** Remember a value. */
 export function store(name, value) {
   try {
     localStorage.setItem(`localrun:${name}`, JSON.stringify(value));
   } catch { /* a browser that keeps nothing */ }
+}
+
+/** Return a button with a menu of the texts of a kind, such as "persona": `use` takes one of them,
+ * and what `current` returns may be saved by a name. */
+export function savedTexts(kind, icon, label, current, use) {
+  const list = () => stored(`${kind}s`, []);
+  const without = (name) => list().filter((one) => one.name !== name);
+  const save = async () => {
+    const text = current();
+    if (!text.trim()) return notify(`Write the text of the ${kind} first.`);
+    const name = await asked(`Save as a ${kind}`, "Name", text.trim().slice(0, 40));
+    if (name) store(`${kind}s`, [...without(name), { name, text }]);
+  };
+  return menuButton(icon, label, () => [
+    ...list().map(({ name, text }) => [text === current() ? `✓ ${name}` : name, () => use(text)]),
+    [`Save as a ${kind}…`, save],
+    ...list().map(({ name }) => [`Delete ${name}`, () => store(`${kind}s`, without(name)), "danger"]),
+  ]);
 }

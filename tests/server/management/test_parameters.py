@@ -25,6 +25,13 @@ def test_each_parameter_has_its_value_and_who_set_it() -> None:
     assert found["top_k"] == (40, "recipe")
     assert found["top_p"] == (0.9, "default")
     assert found["num_ctx"] == (None, "default")
+    assert described["recipe"].splitlines() == [
+        "FROM fake:latest",
+        "SYSTEM Be brief.",
+        "PARAMETER temperature 0.2",
+        "PARAMETER stop END",
+        "PARAMETER top_k 40",
+    ]
 
 
 def test_the_route_describes_a_stored_model(served: Served) -> None:

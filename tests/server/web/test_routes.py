@@ -45,7 +45,9 @@ def test_the_page_is_small_and_all_its_files_are_served(served: Served) -> None:
 
     assert {answer.status_code for answer in answers} == {200}
     assert len(page.content) + sum(len(answer.content) for answer in answers) < MAX_BYTES
-    assert set(re.findall(r'"/web/([^"]+)"', page.text)) <= names
+    named = set(re.findall(r'"/web/([^"]+)"', page.text))
+    assert named == names - {"models.js", "machine.js"}
+    assert '"/logout" hidden>' in page.text
 
 
 def test_the_policy_allows_this_server_alone(served: Served) -> None:
@@ -108,7 +110,9 @@ def test_a_login_opens_a_session(locked: Served) -> None:
     assert KEY not in cookie
     own = {"cookie": cookie_of(answer), "sec-fetch-site": "same-origin"}
     assert httpx.get(locked.url + PRIVATE, headers=own).status_code == 200
-    assert "app.js" in httpx.get(locked.url, headers=own | HTML).text
+    page = httpx.get(locked.url, headers=own | HTML).text
+    assert "app.js" in page
+    assert '"/logout">' in page
     ended = httpx.post(f"{locked.url}/logout", headers=own | {"origin": locked.url})
     assert "Max-Age=0" in ended.headers["set-cookie"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.names.parse import parse_name
+from localrun.services.drafting.known import MIN_BYTES
 from localrun.services.drafting.offer import DraftOffer, offer_draft
 from localrun.services.pulling.pull import pull_model
 from localrun.services.workspace import Workspace
@@ -34,7 +35,7 @@ draft = "house:1b"
 tag = "4b"
 huggingface = "owner/large-GGUF"
 quantization = "Q8_0"
-size = "7 MB"
+size = "40 MB"
 [[house.sizes]]
 tag = "1b"
 huggingface = "owner/small-GGUF"
@@ -53,7 +54,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def house(workspace: Workspace, hub: FakeHub, tmp_path: Path, small: bytes) -> Workspace:
     """Return a workspace with house:4b in its store, whose hub has house:1b."""
-    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": GUIDE.read_bytes()})
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": GUIDE.read_bytes() + bytes(MIN_BYTES)})
     hub.add("owner/small-GGUF", {"small-Q8_0.gguf": small})
     (tmp_path / "catalog.toml").write_text(CATALOG)
     settings = replace(workspace.settings, catalogs=(tmp_path / "catalog.toml",))
@@ -83,7 +84,7 @@ def test_a_draft_model_that_is_here_is_said_to_be_used(house: Workspace) -> None
 
 
 def test_without_memory_to_spare_nothing_is_offered(house: Workspace) -> None:
-    plan_bytes = 40_000_000  # of the model; the reserve of the machine comes on top
+    plan_bytes = 74_000_000  # of the model; the reserve of the machine comes on top
 
     assert offer_draft(house, "house:4b", lambda: with_free(plan_bytes)) is None
 
@@ -100,7 +101,7 @@ def test_a_model_with_sliding_windows_gets_no_offer(
     house: Workspace, hub: FakeHub, tmp_path: Path
 ) -> None:
     sliding_window(tmp_path / "window.gguf", GUIDE)
-    padded = (tmp_path / "window.gguf").read_bytes() + bytes(8_000_000)
+    padded = (tmp_path / "window.gguf").read_bytes() + bytes(MIN_BYTES)
     hub.add("owner/large-GGUF", {"large-Q8_0.gguf": padded})
     pull_model(house, parse_name("house:4b"))
 

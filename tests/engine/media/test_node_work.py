@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-import pytest
-
 from localrun.engine.llama.ggml import ggml_functions
 from localrun.engine.measuring.graph_tensors import GraphTensor
 from localrun.engine.media import node_work
@@ -16,6 +14,8 @@ from tests.engine.media.pairs import EYE_INNER, EYE_WIDTH
 from tests.engine.media.seeing import Seeing, picture
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.engine.media.conftest import OpenPair
 
 SIZES = (64, 10, 4, 1)

@@ -42,11 +42,11 @@ class NodeWork:
         name = self._name(tensor.op)
         if name in VIEWS:
             return 0.0
-        num_elements = math.prod(tensor.sizes)
+        num_elements = float(math.prod(tensor.sizes))
         if name == MULTIPLY:
-            return float(num_elements * tensor.source(0).sizes[0])
+            return num_elements * int(tensor.source(0).sizes[0])
         if name == ATTEND:
-            return num_elements * tensor.source(1).sizes[1] * PRODUCTS_PER_SCORE
+            return num_elements * int(tensor.source(1).sizes[1]) * PRODUCTS_PER_SCORE
         return num_elements * PRODUCTS_PER_ELEMENT
 
     def _name(self, op: int) -> bytes:

@@ -26,7 +26,7 @@ from localrun.engine.pacing.step_costs import WEIGHT, running_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TARGET_S = 0.017  # of encoding between two pauses, and then the rest of a node
+TARGET_S = 0.018  # of encoding between two pauses, and then the rest of a node
 ALONE_S = 0.1  # of this thread's processor time, while nothing else is computed in the pauses
 WORK_S = 0.0003  # of processor time in a pause, from which on something was computed in it
 _EVAL = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)

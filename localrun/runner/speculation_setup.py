@@ -124,7 +124,9 @@ class SpeculationSetup:
         self._head_context = EagleContext(
             head, target, limits, num_threads=num_threads, gauge=self._gauge
         )
-        self.mtp = MtpLayers(self._head_context, limits.num_slots, "EAGLE-3 head")
+        self.mtp = MtpLayers(
+            self._head_context, limits.num_slots, "EAGLE-3 head", is_draft_model=True
+        )
         return self.mtp
 
     def _open_draft_model(

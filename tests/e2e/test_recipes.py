@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from localrun.modelfile.parse import parse_modelfile
@@ -22,6 +23,8 @@ MODELFILES = Path(__file__).parents[2] / "modelfiles"
 CHATS = sorted(path.name for path in MODELFILES.glob("*.Modelfile") if path.stem != "embedder")
 GREEDY = ("--temperature", "0")
 QUESTION = "How do I download a model?"
+LOADS = 'localrun_loads_total{model="guide:latest"}'
+DRAFTED = 'localrun_draft_tokens_total{model="guide:latest",source="draft model"}'
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     found.environ["LOCALRUN_MODELS"] = str(folder / "models")
     yield found
     found.run("stop", "--server")
+
+
+def metric(home: Home, name: str) -> float:
+    """Return a value of the server's metrics, 0 if there is none yet."""
+    lines = httpx.get(f"{home.url}/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
 
 def test_there_are_recipes_for_many_uses() -> None:
@@ -81,6 +90,30 @@ def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
     assert used("drafted") == ("tiny:latest", "request")
 
 
+def test_requests_with_and_without_a_draft_model_share_one_load(home: Home, tmp_path: Path) -> None:
+    full_attention(tmp_path / "small.gguf", embedded_models()["guide:latest"])
+    (tmp_path / "Small").write_text("FROM ./small.gguf\n")
+    home.run("create", "small", "-f", str(tmp_path / "Small"))
+    home.run("stop", "--all")
+
+    def ask(*options: str) -> tuple[str, float]:
+        """Return an answer, and how many tokens the draft model drafted for it."""
+        before = metric(home, DRAFTED)
+        text = home.run("run", "guide", QUESTION, *GREEDY, *options).stdout
+        return text, metric(home, DRAFTED) - before
+
+    plain = home.run("run", "guide", QUESTION, *GREEDY).stdout
+    num_loads = metric(home, LOADS)
+    named = ask("--draft", "small")
+    without = [ask("--draft", "none") for _ in range(3)]
+    others = [ask(*options)[0] for options in ((), ("--draft", "small"), ())]
+
+    assert named[1] > 0
+    assert [num_drafted for _, num_drafted in without] == [0, 0, 0]
+    assert {plain, named[0], *others, *(text for text, _ in without)} == {plain}
+    assert metric(home, LOADS) - num_loads == 1
+
+
 def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
     home: Home, tmp_path: Path
 ) -> None:
@@ -89,6 +122,7 @@ def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
     eagle3(tmp_path / "other.gguf", guide, (1, 3, 5))
     (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./head.gguf\n")
     (tmp_path / "Wrong").write_text("FROM guide\nDRAFT ./other.gguf\n")
+    home.run("stop", "--all")
 
     created = home.run("create", "headed", "-f", str(tmp_path / "Modelfile"))
     wrong = home.run("create", "wrong", "-f", str(tmp_path / "Wrong"))

@@ -110,8 +110,16 @@ class MtpLayers:
 
     estimates_by_text = False
 
-    def __init__(self, memory: MtpMemory, num_slots: int, name: str = "MTP layers") -> None:
+    def __init__(
+        self,
+        memory: MtpMemory,
+        num_slots: int,
+        name: str = "MTP layers",
+        *,
+        is_draft_model: bool = False,
+    ) -> None:
         self.name = name
+        self._is_draft_model = is_draft_model  # which sequences may decline
         self._memory = memory
         self._most_hidden = max(1, MAX_HIDDEN_BYTES // (FLOAT_BYTES * memory.width))
         self._most_hidden = min(self._most_hidden, memory.capacity - 1)
@@ -127,6 +135,8 @@ class MtpLayers:
         """Keep the rows of a chunk and its drafts, shape (num_cells, width of the features)."""
         seq = chunk.seq
         if seq.has_media or seq.is_prompt_only:
+            return
+        if self._is_draft_model and not seq.uses_draft_model:
             return
         follower = self._follower(seq)
         if follower is None:

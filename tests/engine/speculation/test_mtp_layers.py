@@ -109,6 +109,18 @@ def test_only_new_tokens_are_computed_and_rejected_ones_are_removed(layers: Fake
     assert layers.num_inputs[3:] == [2, 1, 1]
 
 
+def test_a_sequence_may_decline_the_draft_model_but_not_the_models_own_layers(
+    layers: FakeLayers,
+) -> None:
+    for is_draft_model in (False, True):
+        mtp, seq = MtpLayers(layers, 2, is_draft_model=is_draft_model), counting(6)
+        seq.uses_draft_model = False
+        compute(mtp, seq)
+        seq.tokens.append(6)
+
+        assert (mtp.acceptance(seq) is None) == is_draft_model
+
+
 def test_steps_without_drafts_are_caught_up(layers: FakeLayers) -> None:
     mtp, seq = MtpLayers(layers, 2), counting(6)
     for token in range(6, 40):

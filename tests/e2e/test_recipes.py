@@ -12,10 +12,10 @@ import pytest
 from localrun.modelfile.parse import parse_modelfile
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
-from tests.engine.tiny import eagle3, full_attention
+from tests.engine.tiny import dflash, eagle3, full_attention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.e2e.conftest import Home
 
@@ -114,12 +114,13 @@ def test_requests_with_and_without_a_draft_model_share_one_load(home: Home, tmp_
     assert metric(home, LOADS) - num_loads == 1
 
 
-def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
-    home: Home, tmp_path: Path
+@pytest.mark.parametrize(("make_head", "kind"), [(eagle3, "EAGLE-3 head"), (dflash, "DFlash head")])
+def test_a_draft_head_drafts_for_the_model_that_it_was_made_for(
+    home: Home, tmp_path: Path, make_head: Callable[..., None], kind: str
 ) -> None:
     guide = embedded_models()["guide:latest"]
-    eagle3(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
-    eagle3(tmp_path / "other.gguf", guide, (1, 3, 5))
+    make_head(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
+    make_head(tmp_path / "other.gguf", guide, (1, 3, 5))
     (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./head.gguf\n")
     (tmp_path / "Wrong").write_text("FROM guide\nDRAFT ./other.gguf\n")
     home.run("stop", "--all")
@@ -131,10 +132,10 @@ def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
 
     assert created.returncode == 0, created.stderr
     assert wrong.returncode == 2
-    assert "it is an EAGLE-3 head for a model of width 64, not 256" in wrong.stderr
+    assert f"{kind} for a model of width 64, not 256" in wrong.stderr
     assert answer.stdout == home.run("run", "guide", QUESTION, *GREEDY).stdout
     sources = next(each for each in settings if each["name"] == "draft tokens")
-    assert sources["value"].endswith("EAGLE-3 head")
+    assert sources["value"].endswith(kind)
 
 
 def test_a_draft_model_that_cannot_draft_is_refused_before_the_load(home: Home) -> None:

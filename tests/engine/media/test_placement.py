@@ -217,8 +217,8 @@ class RecordedDrafts:
     def encode(self, rows: np.ndarray) -> np.ndarray:
         return rows
 
-    def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
-        raise AssertionError(inputs)
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        raise AssertionError(inputs, lengths)
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Nothing is kept."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from localrun.engine.scheduler import ScheduledChunk
-from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput, draft_one_by_one
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from tests.engine.speculation.sequences import FakeFeatures, answering
 
@@ -38,6 +38,9 @@ class FakeLayers:
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         return rows
+
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        return draft_one_by_one(self.compute, inputs, lengths)
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         if self.is_full:

@@ -37,13 +37,13 @@ def _misfit(target: Header, head: Header) -> str:
     """Return why a head is not for a model."""
     layers = head.metadata.get(f"{head.architecture}.target_layers")
     num_layers = target.metadata.get(f"{target.architecture}.block_count")
-    width = head.embedding_length
-    if head.architecture == EAGLE:
-        width = head.metadata.get(f"{EAGLE}.target_hidden_size")
+    own = head.embedding_length  # of a DFlash head, that of its model
+    is_eagle = head.architecture == EAGLE
+    width = head.metadata.get(f"{EAGLE}.target_hidden_size") if is_eagle else own
     if width != target.embedding_length:
         return f"for a model of width {width}, not {target.embedding_length}"
-    if not head.tensors.keys() >= ENDS and head.embedding_length != width:
-        return "without embeddings or output of its own, and of another width"  # than the model's
+    if not head.tensors.keys() >= ENDS and own != width:  # llama.cpp takes those of the model
+        return "without embeddings or output of its own, and of another width"
     if not isinstance(layers, list) or not isinstance(num_layers, int):
         return "that names no layers"
     numbers = [layer for layer in layers if isinstance(layer, int) and 0 <= layer <= num_layers]

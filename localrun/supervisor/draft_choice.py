@@ -42,14 +42,13 @@ class DraftChoice:
 
 
 NO_DRAFT = DraftChoice()
-RECIPE_NAME = "the recipe's"
 
 
 def recipe_draft(model: RunnerModel) -> DraftChoice:
     """Return the draft model that a request or the recipe names."""
     if not model.draft:
         return NO_DRAFT
-    name = model.draft_name or RECIPE_NAME
+    name = model.draft_name or f"DRAFT of {model.name}"
     return DraftChoice(name=name, paths=model.draft, source=model.draft_source)
 
 

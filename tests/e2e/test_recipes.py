@@ -86,7 +86,7 @@ def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
 
     assert drafted.returncode == by_flag.returncode == 0, drafted.stderr + by_flag.stderr
     assert drafted.stdout == by_flag.stdout == plain.stdout
-    assert by_recipe == ("the recipe's", "recipe")
+    assert by_recipe == ("DRAFT of drafted:latest", "recipe")
     assert used("drafted") == ("tiny:latest", "request")
 
 

@@ -81,7 +81,7 @@ def test_a_dflash_head_for_the_model_is_no_problem() -> None:
         (with_tensor(DFLASH_HEAD, "selector_hidden.weight"), "with a selector (DFlash 2), which"),
         (changed(DFLASH_HEAD, dflash__hyper_connection__count=4), "of DeepSeek 4, which"),
         (
-            changed(DFLASH_HEAD, **{"dflash__rope__dimension_sections": [8, 0, 0, 0]}),
+            changed(DFLASH_HEAD, dflash__rope__dimension_sections=[8, 0, 0, 0]),
             "with positions in sections, which",
         ),
         (replace(DFLASH_HEAD, metadata=WITHOUT_MASK), "a DFlash head that names no mask token"),

@@ -17,7 +17,7 @@ from tests.engine.tiny import dflash, eagle3, full_attention, sliding_window
 from tests.translation.more_models import qwen35
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LIMITS = SchedulerLimits(num_slots=2, num_cells=256, num_drafts=8)

@@ -25,7 +25,7 @@ from tests.engine.cells import FakeBackend
 from tests.engine.speculation.sequences import FakeFeatures
 
 if TYPE_CHECKING:
-    from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+    from localrun.engine.speculation.mtp_context import MtpInputs
     from localrun.engine.speculation.speculator import DraftSource
 
 NUM_TOKENS, NUM_POSITIONS = 12, 4  # of an image with M-RoPE

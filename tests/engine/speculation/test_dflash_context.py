@@ -55,7 +55,7 @@ class Reference:
         return [int(row.argmax()) for row in logits[1:]]
 
     def _weight(self, layer: int, name: str) -> np.ndarray:
-        return self._tensors[f"blk.{layer}.{name}.weight"]
+        return np.asarray(self._tensors[f"blk.{layer}.{name}.weight"])
 
     def _heads(self, layer: int, part: str, inputs: np.ndarray) -> np.ndarray:
         return (inputs @ self._weight(layer, f"attn_{part}").T).reshape(len(inputs), HEADS, HEAD)

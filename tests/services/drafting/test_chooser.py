@@ -204,11 +204,13 @@ def test_the_request_precedes_the_flag_the_recipe_and_the_variable(stored: Store
     off = flagged.with_draft(model, "none")
     automatic = flagged.with_draft(model, "auto")
 
+    assert flagged.with_draft(model, None).draft == ()
+    assert stored.chooser().with_draft(model, None) == model
     assert names(flagged, requested) == ("own:latest", "request")
     assert names(flagged, off) == ("", "request")
     assert names(flagged, model) == ("qwen3:0.6b", "default")
-    assert names(flagged, automatic) == ("the recipe's", "recipe")
-    assert names(stored.chooser(variable="qwen3:0.6b"), model) == ("the recipe's", "recipe")
+    assert names(flagged, automatic) == ("DRAFT of qwen3:8b", "recipe")
+    assert names(stored.chooser(variable="qwen3:0.6b"), model) == ("DRAFT of qwen3:8b", "recipe")
     assert names(stored.chooser(variable="own:latest"), order(stored)) == ("own:latest", "default")
     assert names(stored.chooser(), order(stored)) == ("qwen3:0.6b", "catalog")
 
@@ -218,7 +220,7 @@ def test_none_at_the_server_switches_off_what_nobody_named(stored: Stored) -> No
     by_variable, by_flag = stored.chooser(variable="None"), stored.chooser(flag="none")
 
     assert by_variable.choose(order(stored)).reason == "switched off"
-    assert names(by_variable, recipe) == ("the recipe's", "recipe")
+    assert names(by_variable, recipe) == ("DRAFT of qwen3:8b", "recipe")
     assert by_flag.choose(recipe).reason == "switched off"
     assert names(by_flag, by_flag.with_draft(order(stored), "auto")) == ("qwen3:0.6b", "catalog")
 

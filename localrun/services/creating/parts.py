@@ -108,9 +108,8 @@ class PartCollector:
             self._add(parts, source)
         if parts.weights:
             return parts.weights
-        kinds = {Role.PROJECTOR: "a projector", Role.ADAPTER: "an adapter"}
-        found = next((name for role, name in kinds.items() if parts.files[role]), "a remote model")
-        raise UsageError(f"DRAFT {source} is {found}, and cannot draft tokens")
+        kind = "a projector" if parts.files[Role.PROJECTOR] else "a remote model"
+        raise UsageError(f"DRAFT {source} is {kind}, and cannot draft tokens")
 
     def gather(self, sources: tuple[str, ...]) -> ModelParts:
         """Return the parts that all FROM lines name.

@@ -13,6 +13,7 @@ import pytest
 
 from localrun.gguf.header import read_headers
 from localrun.server import jobs
+from localrun.services.drafting.known import MIN_BYTES
 from localrun.services.workspace import Workspace
 from localrun.store.store import embedded_models
 from tests.convert.tiny import decoder
@@ -86,7 +87,8 @@ def test_a_pull_streams_its_progress_and_ends_with_success(
 def test_a_pull_names_the_draft_model_that_the_catalog_knows(
     hub: FakeHub, workspace: Workspace, tmp_path: Path
 ) -> None:
-    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": embedded_models()["guide:latest"].read_bytes()})
+    large = embedded_models()["guide:latest"].read_bytes() + bytes(MIN_BYTES)
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": large})
     (tmp_path / "catalog.toml").write_text(HOUSE)
     environ = {**workspace.environ, "LOCALRUN_CATALOG": str(tmp_path / "catalog.toml")}
 

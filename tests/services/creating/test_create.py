@@ -272,7 +272,7 @@ def test_a_draft_model_comes_along(workspace: Workspace) -> None:
     ("draft", "text"),
     [
         ("./mmproj.gguf", "DRAFT ./mmproj.gguf is a projector, and cannot draft tokens"),
-        (str(PIRATE), "is an adapter, and cannot draft tokens"),
+        (str(PIRATE), "pirate.gguf is a file of the role adapter, not a model"),
         ("./nothing.gguf", "DRAFT ./nothing.gguf: no such file"),
         ("./cut.gguf", "cut.gguf is not a readable GGUF file"),
         ("remote+http://127.0.0.1:9/v1", "is a remote model, and cannot draft tokens"),

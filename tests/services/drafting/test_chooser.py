@@ -156,11 +156,18 @@ def test_the_draft_model_is_known_by_its_repository_too(stored: Stored) -> None:
 
 @pytest.mark.parametrize("name", ["qwen3:0.6b", "mine:latest"])
 def test_a_model_that_is_small_or_unknown_has_no_draft_model(stored: Stored, name: str) -> None:
-    stored.add("mine:latest")
+    stored.add("mine:latest", size_bytes=SIZES["qwen3:8b"])
 
     choice = stored.chooser().choose(order(stored, name))
 
     assert (choice.name, choice.paths, choice.reason) == ("", (), "")
+
+
+def test_the_catalog_is_not_read_for_a_tiny_model(stored: Stored) -> None:
+    stored.add("tiny:latest", size_bytes=6_000_000)
+    chooser = DraftChooser(stored.find, lambda: pytest.fail("read"), load_settings({}, {}))
+
+    assert chooser.choose(order(stored, "tiny:latest")).name == ""
 
 
 def test_a_model_that_is_hardly_larger_has_no_draft_model(stored: Stored) -> None:

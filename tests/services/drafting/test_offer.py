@@ -9,6 +9,7 @@ import pytest
 
 from localrun.errors import ModelNotFoundError
 from localrun.names.parse import parse_name
+from localrun.services.drafting.known import MIN_BYTES
 from localrun.services.drafting.offer import DraftOffer, offer_draft
 from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
 from localrun.services.pulling.pull import pull_model
@@ -38,7 +39,7 @@ draft = "house:1b"
 tag = "4b"
 huggingface = "owner/large-GGUF"
 quantization = "Q8_0"
-size = "7 MB"
+size = "40 MB"
 [[house.sizes]]
 tag = "1b"
 huggingface = "owner/small-GGUF"
@@ -57,7 +58,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture
 def empty_house(workspace: Workspace, hub: FakeHub, tmp_path: Path, small: bytes) -> Workspace:
     """Return a workspace without models, whose hub has house:4b and house:1b."""
-    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": GUIDE.read_bytes()})
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": GUIDE.read_bytes() + bytes(MIN_BYTES)})
     hub.add("owner/small-GGUF", {"small-Q8_0.gguf": small})
     (tmp_path / "catalog.toml").write_text(CATALOG)
     settings = replace(workspace.settings, catalogs=(tmp_path / "catalog.toml",))
@@ -92,7 +93,7 @@ def test_a_draft_model_that_is_here_is_said_to_be_used(house: Workspace) -> None
 
 
 def test_without_memory_to_spare_nothing_is_offered(house: Workspace) -> None:
-    plan_bytes = 40_000_000  # of the model; the reserve of the machine comes on top
+    plan_bytes = 74_000_000  # of the model; the reserve of the machine comes on top
 
     assert offer_draft(house, "house:4b", lambda: with_free(plan_bytes)) is None
 
@@ -109,7 +110,7 @@ def test_a_model_with_sliding_windows_gets_no_offer(
     house: Workspace, hub: FakeHub, tmp_path: Path
 ) -> None:
     sliding_window(tmp_path / "window.gguf", GUIDE)
-    padded = (tmp_path / "window.gguf").read_bytes() + bytes(8_000_000)
+    padded = (tmp_path / "window.gguf").read_bytes() + bytes(MIN_BYTES)
     hub.add("owner/large-GGUF", {"large-Q8_0.gguf": padded})
     pull_model(house, parse_name("house:4b"))
 
@@ -169,7 +170,7 @@ def test_a_model_elsewhere_with_sliding_windows_gets_no_draft_model(
     empty_house: Workspace, hub: FakeHub, tmp_path: Path
 ) -> None:
     sliding_window(tmp_path / "window.gguf", GUIDE)
-    padded = (tmp_path / "window.gguf").read_bytes() + bytes(8_000_000)
+    padded = (tmp_path / "window.gguf").read_bytes() + bytes(MIN_BYTES)
     hub.add("owner/large-GGUF", {"large-Q8_0.gguf": padded})
 
     assert "sliding windows" in plan_of(empty_house).draft.reason

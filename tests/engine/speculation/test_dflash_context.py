@@ -58,7 +58,8 @@ class Reference:
         return np.asarray(self._tensors[f"blk.{layer}.{name}.weight"])
 
     def _heads(self, layer: int, part: str, inputs: np.ndarray) -> np.ndarray:
-        return (inputs @ self._weight(layer, f"attn_{part}").T).reshape(len(inputs), HEADS, HEAD)
+        heads = inputs @ self._weight(layer, f"attn_{part}").T
+        return np.asarray(heads.reshape(len(inputs), HEADS, HEAD))
 
     def _keys(self, layer: int, inputs: np.ndarray, positions: np.ndarray) -> np.ndarray:
         return _rotated(_norm(self._heads(layer, "k", inputs)), positions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output, human_bytes
-from localrun.services.machine.plan_json import plan_to_json
+from localrun.services.machine.plan_json import draft_to_json, plan_to_json
 
 if TYPE_CHECKING:
     from localrun.services.machine.memory_plan import MemoryPlan
@@ -23,7 +23,7 @@ def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
         "cannot_load": memory_plan.unknown,
         "projector_bytes": memory_plan.projector_bytes,
         "workers_away": list(memory_plan.away),
-        "draft": _draft(memory_plan.draft),
+        "draft": draft_to_json(memory_plan.draft),
         **plan_to_json(plan),
     }
     if output.as_json:
@@ -63,19 +63,6 @@ def _show_context(memory_plan: MemoryPlan, output: Output) -> None:
         output.line(f"  {plan.context_note}")
         if plan.num_ctx == trained_context:
             output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
-
-
-def _draft(draft: DraftChoice) -> dict[str, Any] | None:
-    """Return the draft model as JSON, None if there is nothing to say."""
-    if not (draft.paths or draft.reason):
-        return None
-    return {
-        "name": draft.name or None,
-        "is_used": bool(draft.paths),
-        "source": draft.source,
-        "reason": draft.reason,
-        "size_bytes": draft.size_bytes,
-    }
 
 
 def _show_draft(draft: DraftChoice, output: Output) -> None:

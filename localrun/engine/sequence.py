@@ -81,6 +81,7 @@ class Sequence:
     adapters: AdapterSet = ()  # cells are shared between equal sets only
     returns_tokens: bool = False  # the final event has all token ids
     model_name: str = ""  # drafts come from earlier answers of the same one
+    uses_draft_model: bool = True  # if there is one; other draft sources do not depend on it
     predicted: tuple[int, ...] = ()  # the client's prediction of the output (OpenAI)
     thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
     reader: AnswerReader | None = None  # None: the answer is not streamed, so only its end counts

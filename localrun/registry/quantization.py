@@ -59,7 +59,7 @@ SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.gguf", I
 PROJECTOR = re.compile(r"(?<![A-Za-z])mmproj(?![A-Za-z])", IGNORE)
 NO_MODEL = re.compile(r"(?<![A-Za-z])(?:mmproj|imatrix|vocab|loras?|adapters?)(?![A-Za-z])", IGNORE)
 HEAD = re.compile(r"(?:mtp|eagle3|dflash)-", IGNORE)  # at the start: drafts for the model beside it
-EAGLE_HEAD = re.compile(r"eagle3-", IGNORE)
+DRAFT_HEADS = (re.compile(r"eagle3-", IGNORE), re.compile(r"dflash-", IGNORE))  # that are loaded
 LICENCE = re.compile(r"(?:licen[cs]e|copying|notice|use_policy)(?:[.-][\w.-]+)?", IGNORE)
 TEMPLATE = "chat_template.jinja"
 PROJECTORS = ("F16", "BF16", "Q8_0")  # small next to the model, and needs the precision
@@ -89,7 +89,7 @@ class Companions:
     projector: RemoteFile | None  # first of F16, BF16, Q8_0, others; then by name
     template: RemoteFile | None
     licences: tuple[RemoteFile, ...]
-    heads: tuple[RemoteFile, ...] = ()  # EAGLE-3 heads, which draft tokens
+    heads: tuple[RemoteFile, ...] = ()  # EAGLE-3 and DFlash heads, which draft tokens
 
 
 def quantization_of(file_name: str) -> str | None:
@@ -178,7 +178,12 @@ def companions(repository: Repository) -> Companions:
         projector=min(projectors, key=_projector_rank, default=None),
         template=next(iter(templates), None),
         licences=tuple(file for file in files if LICENCE.fullmatch(_base(file))),
-        heads=tuple(f for f in files if _is_gguf(f) and EAGLE_HEAD.match(_base(f))),
+        heads=tuple(
+            file
+            for kind in DRAFT_HEADS
+            for file in files
+            if _is_gguf(file) and kind.match(_base(file))
+        ),
     )
 
 

@@ -169,6 +169,7 @@ class GenerationPreparer:
             reader=AnswerReader(self._reading_s) if request.generation.is_streamed else None,
             is_background=request.is_background,
             model_name=request.model_name,
+            uses_draft_model=request.uses_draft_model,
             media=self._media(request, prompt),
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )

@@ -123,6 +123,7 @@ class Generate:
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     is_background: bool = False  # gives way to requests that are not
     model_name: str = ""  # drafts come from earlier answers of the same one
+    uses_draft_model: bool = True  # if one is loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

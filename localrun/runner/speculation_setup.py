@@ -13,6 +13,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits
+from localrun.engine.speculation.dflash_context import DFlashContext
 from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
@@ -28,7 +29,7 @@ from localrun.engine.speculation.speculator import (
 )
 from localrun.engine.threads import useful_threads
 from localrun.errors import LoadError
-from localrun.gguf.heads import EAGLE
+from localrun.gguf.heads import DFLASH, EAGLE
 from localrun.hardware.mtp import MTP_ROLLBACK
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from localrun.engine.threads import ThreadGauge
     from localrun.runner.messages import Load
 
+HEAD_CONTEXTS: dict[str, tuple[type[EagleContext | DFlashContext], str]] = {
+    EAGLE: (EagleContext, "EAGLE-3 head"),
+    DFLASH: (DFlashContext, "DFlash head"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +77,7 @@ class SpeculationSetup:
         self._model: Model | None = None
         self._context: LlamaContext | None = None
         self._mtp_context: MtpContext | None = None
-        self._head_context: EagleContext | None = None
+        self._head_context: EagleContext | DFlashContext | None = None
         self.mtp: MtpLayers | None = None  # which get the hidden states of the model
         sources: list[DraftSource] = [
             ForcedTokens(),
@@ -121,10 +126,11 @@ class SpeculationSetup:
     ) -> MtpLayers:
         self._model = head
         num_threads = useful_threads(head.size_bytes, load.num_threads)
-        self._head_context = EagleContext(
+        open_context, name = HEAD_CONTEXTS[head.metadata("general.architecture")]
+        self._head_context = open_context(
             head, target, limits, num_threads=num_threads, gauge=self._gauge
         )
-        self.mtp = MtpLayers(self._head_context, limits.num_slots, "EAGLE-3 head")
+        self.mtp = MtpLayers(self._head_context, limits.num_slots, name, is_draft_model=True)
         return self.mtp
 
     def _open_draft_model(
@@ -147,7 +153,7 @@ class SpeculationSetup:
             _log.warning("the draft model is not used: %s", reason)
             model.close()
             return []
-        if model.metadata("general.architecture") == EAGLE:
+        if model.metadata("general.architecture") in HEAD_CONTEXTS:
             return [self._open_head(load, target, model, limits)]
         draft_limits = SchedulerLimits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens

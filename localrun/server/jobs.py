@@ -79,9 +79,10 @@ class Jobs:
 
 
 def job_environ(workspace: Workspace) -> dict[str, str]:
-    """Return the environment of jobs, which use the same store as this server."""
-    models_dir = str(workspace.settings.models_dir)
-    return {**workspace.environ, "LOCALRUN_MODELS": models_dir}
+    """Return the environment of jobs, which use the store and the draft model of this server."""
+    settings = workspace.settings
+    own = {"LOCALRUN_MODELS": str(settings.models_dir), "LOCALRUN_DRAFT": settings.draft}
+    return {**workspace.environ, **own}
 
 
 class _Job:

@@ -20,7 +20,7 @@ from localrun.services.creating.recipe_files import lint_for_clients
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from localrun.hardware.plan import LoadPlan
+    from localrun.services.machine.memory_plan import MemoryPlan
     from localrun.services.workspace import Workspace
 
     Inspect = Callable[[Workspace, Mapping[str, Any]], dict[str, Any]]
@@ -32,19 +32,20 @@ GIGABYTE = 10**9
 def plan(workspace: Workspace, order: Mapping[str, Any]) -> dict[str, Any]:
     """Return the memory plan of a model, with a summary in one line."""
     from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
-    from localrun.services.machine.plan_json import plan_to_json
+    from localrun.services.machine.plan_json import draft_to_json, plan_to_json
     from localrun.supervisor.devices import ChosenDevices
 
     settings = workspace.settings
     devices = ChosenDevices(settings.device, os.environ, most_bytes=settings.memory_bytes)
     found = plan_memory(workspace, order["name"], MemoryQuery(num_ctx=order["ctx"]), devices)
-    summary = f"cannot be loaded: {found.unknown}" if found.unknown else _summary(found.plan)
+    summary = f"cannot be loaded: {found.unknown}" if found.unknown else _summary(found)
     return {
         "name": found.name,
         "is_here": found.is_here,
         "cannot_load": found.unknown,
         "summary": summary,
         "projector_bytes": found.projector_bytes,
+        "draft": draft_to_json(found.draft),
         **plan_to_json(found.plan),
     }
 
@@ -72,7 +73,8 @@ def doctor(workspace: Workspace, _order: Mapping[str, Any]) -> dict[str, Any]:
     return {"findings": [asdict(finding) for finding in examine(workspace, os.environ)]}
 
 
-def _summary(plan: LoadPlan) -> str:
+def _summary(found: MemoryPlan) -> str:
+    plan = found.plan
     gpu, total = plan.split.num_gpu_layers, sum(share.num_layers for share in plan.shares)
     where = f"{gpu} of {total} layers on the GPU" if gpu else "on the processor"
     size = plan.total_bytes
@@ -80,7 +82,8 @@ def _summary(plan: LoadPlan) -> str:
     fits = "fits" if plan.fits else "does not fit"
     gain = "is better" if plan.fits else "would fit"
     advice = "".join(f"; it {gain} with {one}" for one in plan.advice[:1])
-    return f"{fits}: {where}, {memory}, context of {plan.num_ctx:,} tokens{advice}"
+    draft = f"; {found.draft.name} drafts tokens" if found.draft.paths else ""
+    return f"{fits}: {where}, {memory}, context of {plan.num_ctx:,} tokens{draft}{advice}"
 
 
 INSPECTIONS: dict[str, Inspect] = {"plan": plan, "search": search, "lint": lint, "doctor": doctor}

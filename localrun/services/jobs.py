@@ -4,7 +4,7 @@ A child process, because it hashes, converts and quantizes: none of that may slo
 server's answers, and a client that disconnects ends it at once. The order is one line of JSON; the
 job writes JSON too, one object a line (``write`` receives each):
 
-    {"note": "..."}
+    {"note": "..."}      of a draft model with {"draft": {"name", "size_bytes", "is_here"}}
     {"begin": bytes or null}
     {"advance": name, "done": bytes, "total": bytes or null, "digest": "sha256:..." or null}
     {"result": {...}}  |  {"failed": {"code", "message", "hint"}}      the last one
@@ -12,6 +12,7 @@ job writes JSON too, one object a line (``write`` receives each):
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,7 @@ from localrun.registry.http import OfflineError
 from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.parts import BLOB, looks_like_path
 from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.drafting.offer import offer_draft
 from localrun.services.inspection import INSPECTIONS
 from localrun.services.progress import JobReport
 from localrun.services.pulling.offline import complete_here, embedded_here
@@ -34,6 +36,7 @@ from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.push import push_model
 from localrun.services.sound_pieces import cut_sound
 from localrun.store.blobs import file_digest
+from localrun.supervisor.devices import ChosenDevices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +82,18 @@ def _pull(workspace: Workspace, order: Mapping[str, Any], report: JobReport) -> 
         return asdict(kept)
     report.digests = {planned.file.name: planned.file.digest for planned in plan.files}
     options = PullOptions(is_insecure=order["is_insecure"])
-    return asdict(run_plan(workspace, plan, options, report))
+    pulled = run_plan(workspace, plan, options, report)
+    _offer_draft(workspace, pulled.name, report)
+    return asdict(pulled)
+
+
+def _offer_draft(workspace: Workspace, name: str, report: JobReport) -> None:
+    """Report the draft model of a pulled model, if the catalog knows one."""
+    settings = workspace.settings
+    devices = ChosenDevices(settings.device, os.environ, most_bytes=settings.memory_bytes)
+    offer = offer_draft(workspace, name, devices)
+    if offer is not None:
+        report.write({"note": offer.text, "draft": asdict(offer)})
 
 
 def _push(workspace: Workspace, order: Mapping[str, Any], report: JobReport) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from localrun.hardware.reading import shape_of
+from localrun.settings import AUTO
 from localrun.supervisor.draft_plan import DraftPlan, plan_with_draft
 
 if TYPE_CHECKING:
@@ -41,15 +42,32 @@ class DraftChoice:
 
 
 NO_DRAFT = DraftChoice()
-RECIPE_NAME = "the recipe's"
 
 
 def recipe_draft(model: RunnerModel) -> DraftChoice:
     """Return the draft model that a request or the recipe names."""
     if not model.draft:
         return NO_DRAFT
-    name = model.draft_name or RECIPE_NAME
+    name = model.draft_name or f"DRAFT of {model.name}"
     return DraftChoice(name=name, paths=model.draft, source=model.draft_source)
+
+
+def needs_other_draft(model: RunnerModel, loaded: RunnerModel, used_paths: Sequence[str]) -> bool:
+    """Return whether a request for ``model`` is worth a load with another draft model.
+
+    ``loaded`` is what the runner was loaded for, and ``used_paths`` are the files of the draft
+    model that it has. The text does not depend on drafts, so that requests take the runner as it
+    is, except for a draft model that the request names, for the recipe's where there is none, and
+    for one that the recipe of the same name has in place of the loaded one.
+    """
+    if model.draft and model.draft_source == "request":
+        names = tuple(map(str, model.draft))
+        return model.draft != loaded.draft and names != tuple(used_paths)
+    has_draft = bool(loaded.draft or used_paths)
+    if model.draft:
+        is_recipe_of_loaded = loaded.name == model.name and loaded.draft_source == "recipe"
+        return not has_draft or (is_recipe_of_loaded and model.draft != loaded.draft)
+    return model.draft_rule == AUTO != loaded.draft_rule and not has_draft
 
 
 def add_draft(

@@ -61,6 +61,7 @@ class ModelLoader:
     def load(self) -> None:
         """Load for all requests that wait, in place of the present runner."""
         state, offers = self._state, self._context.workers.offers()
+        requests: list[PendingRequest] = []
         try:
             self.unload()
             requests = state.waiting_requests()
@@ -70,9 +71,10 @@ class ModelLoader:
         except _LoadAbortedError:
             _log.info("the load of %s was aborted", state.loading_name)
         except LocalrunError as error:
-            self._fail(error)
+            self._fail(requests, error)
         except OSError as error:  # such as: too many open files
-            self._fail(LoadError(f"a runner cannot be started: {error.strerror or error}"))
+            reason = error.strerror or error
+            self._fail(requests, LoadError(f"a runner cannot be started: {reason}"))
         finally:
             state.end_load()
             offers.end()
@@ -145,6 +147,7 @@ class ModelLoader:
             SlotLoad(
                 ready=ready,
                 planned=planned,
+                model=first.model,
                 num_ctx=max(reservation.num_ctx or 0, ready.num_ctx),
                 ready_at=ready_at,
                 load_s=ready_at - started_at,
@@ -175,8 +178,9 @@ class ModelLoader:
         if path is not None:
             self._context.projectors.add(Path(path), runner.exit_reason())
 
-    def _fail(self, error: LocalrunError) -> None:
-        for request in self._state.fail_load():
+    def _fail(self, requests: list[PendingRequest], error: LocalrunError) -> None:
+        draft = requests[0].model.draft if requests else ()
+        for request in self._state.fail_load(draft):
             request.fail(error)
 
 

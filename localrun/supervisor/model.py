@@ -27,7 +27,9 @@ class RunnerModel:
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
-    draft: tuple[Path, ...] = ()  # shards of a draft model for speculative decoding
+    # Shards of a draft model for speculative decoding. Requests with and without one share a
+    # runner: whether it loads another one is decided by `draft_choice.needs_other_draft`.
+    draft: tuple[Path, ...] = ()
     draft_name: str = field(default="", compare=False)  # "" if the recipe names it
     draft_source: str = field(default="recipe", compare=False)  # or "request"
     draft_rule: str = ""  # "auto" or "none" if a request says so against the server's setting
@@ -41,7 +43,7 @@ class RunnerModel:
     @property
     def shared(self) -> RunnerModel:
         """Return the part that is equal for models that one runner can serve: what a load needs."""
-        nameless = replace(self, name="", size_bytes=0, chat_template=None)
+        nameless = replace(self, name="", size_bytes=0, chat_template=None, draft=(), draft_rule="")
         if self.projector_digest:
             nameless = replace(nameless, projector=None)
         return replace(nameless, digest="", shards=()) if self.weights else nameless

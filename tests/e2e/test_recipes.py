@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from localrun.modelfile.parse import parse_modelfile
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import make_home
-from tests.engine.tiny import eagle3, full_attention
+from tests.engine.tiny import dflash, eagle3, full_attention
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.e2e.conftest import Home
 
@@ -22,6 +23,8 @@ MODELFILES = Path(__file__).parents[2] / "modelfiles"
 CHATS = sorted(path.name for path in MODELFILES.glob("*.Modelfile") if path.stem != "embedder")
 GREEDY = ("--temperature", "0")
 QUESTION = "How do I download a model?"
+LOADS = 'localrun_loads_total{model="guide:latest"}'
+DRAFTED = 'localrun_draft_tokens_total{model="guide:latest",source="draft model"}'
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     found.environ["LOCALRUN_MODELS"] = str(folder / "models")
     yield found
     found.run("stop", "--server")
+
+
+def metric(home: Home, name: str) -> float:
+    """Return a value of the server's metrics, 0 if there is none yet."""
+    lines = httpx.get(f"{home.url}/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
 
 def test_there_are_recipes_for_many_uses() -> None:
@@ -77,18 +86,44 @@ def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
 
     assert drafted.returncode == by_flag.returncode == 0, drafted.stderr + by_flag.stderr
     assert drafted.stdout == by_flag.stdout == plain.stdout
-    assert by_recipe == ("the recipe's", "recipe")
+    assert by_recipe == ("DRAFT of drafted:latest", "recipe")
     assert used("drafted") == ("tiny:latest", "request")
 
 
-def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
-    home: Home, tmp_path: Path
+def test_requests_with_and_without_a_draft_model_share_one_load(home: Home, tmp_path: Path) -> None:
+    full_attention(tmp_path / "small.gguf", embedded_models()["guide:latest"])
+    (tmp_path / "Small").write_text("FROM ./small.gguf\n")
+    home.run("create", "small", "-f", str(tmp_path / "Small"))
+    home.run("stop", "--all")
+
+    def ask(*options: str) -> tuple[str, float]:
+        """Return an answer, and how many tokens the draft model drafted for it."""
+        before = metric(home, DRAFTED)
+        text = home.run("run", "guide", QUESTION, *GREEDY, *options).stdout
+        return text, metric(home, DRAFTED) - before
+
+    plain = home.run("run", "guide", QUESTION, *GREEDY).stdout
+    num_loads = metric(home, LOADS)
+    named = ask("--draft", "small")
+    without = [ask("--draft", "none") for _ in range(3)]
+    others = [ask(*options)[0] for options in ((), ("--draft", "small"), ())]
+
+    assert named[1] > 0
+    assert [num_drafted for _, num_drafted in without] == [0, 0, 0]
+    assert {plain, named[0], *others, *(text for text, _ in without)} == {plain}
+    assert metric(home, LOADS) - num_loads == 1
+
+
+@pytest.mark.parametrize(("make_head", "kind"), [(eagle3, "EAGLE-3 head"), (dflash, "DFlash head")])
+def test_a_draft_head_drafts_for_the_model_that_it_was_made_for(
+    home: Home, tmp_path: Path, make_head: Callable[..., None], kind: str
 ) -> None:
     guide = embedded_models()["guide:latest"]
-    eagle3(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
-    eagle3(tmp_path / "other.gguf", guide, (1, 3, 5))
+    make_head(tmp_path / "head.gguf", guide, (1, 3, 5), target_width=256)
+    make_head(tmp_path / "other.gguf", guide, (1, 3, 5))
     (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT ./head.gguf\n")
     (tmp_path / "Wrong").write_text("FROM guide\nDRAFT ./other.gguf\n")
+    home.run("stop", "--all")
 
     created = home.run("create", "headed", "-f", str(tmp_path / "Modelfile"))
     wrong = home.run("create", "wrong", "-f", str(tmp_path / "Wrong"))
@@ -97,10 +132,10 @@ def test_an_eagle3_head_drafts_for_the_model_that_it_was_made_for(
 
     assert created.returncode == 0, created.stderr
     assert wrong.returncode == 2
-    assert "it is an EAGLE-3 head for a model of width 64, not 256" in wrong.stderr
+    assert f"{kind} for a model of width 64, not 256" in wrong.stderr
     assert answer.stdout == home.run("run", "guide", QUESTION, *GREEDY).stdout
     sources = next(each for each in settings if each["name"] == "draft tokens")
-    assert sources["value"].endswith("EAGLE-3 head")
+    assert sources["value"].endswith(kind)
 
 
 def test_a_draft_model_that_cannot_draft_is_refused_before_the_load(home: Home) -> None:

@@ -33,12 +33,14 @@ class TinyModel:
         *,
         context: int = CONTEXT,
         layers: int = LAYERS,
+        width: int = WIDTH,
     ) -> None:
         self.writer = GGUFWriter(path, architecture)
+        self._width = width
         self._random = np.random.default_rng(7)
         self.num_vocab = _copy_vocabulary(self.writer, vocabulary)
         self.writer.add_context_length(context)
-        self.writer.add_embedding_length(WIDTH)
+        self.writer.add_embedding_length(width)
         self.writer.add_block_count(layers)
         self.writer.add_vocab_size(self.num_vocab)
         self.writer.add_layer_norm_rms_eps(1e-5)
@@ -59,10 +61,10 @@ class TinyModel:
             self.random(f"{prefix}attn_{part}.weight", WIDTH, WIDTH)
 
     def feed_forward(self, prefix: str) -> None:
-        self.ones(f"{prefix}ffn_norm.weight", WIDTH)
-        self.random(f"{prefix}ffn_gate.weight", INNER, WIDTH)
-        self.random(f"{prefix}ffn_up.weight", INNER, WIDTH)
-        self.random(f"{prefix}ffn_down.weight", WIDTH, INNER)
+        self.ones(f"{prefix}ffn_norm.weight", self._width)
+        self.random(f"{prefix}ffn_gate.weight", INNER, self._width)
+        self.random(f"{prefix}ffn_up.weight", INNER, self._width)
+        self.random(f"{prefix}ffn_down.weight", self._width, INNER)
 
     def save(self) -> None:
         self.writer.write_header_to_file()
@@ -108,6 +110,41 @@ def eagle3(
         model.random(f"blk.0.attn_{part}.weight", WIDTH, 2 * WIDTH)
     model.random("blk.0.attn_output.weight", WIDTH, WIDTH)
     model.feed_forward("blk.0.")
+    model.save()
+
+
+def dflash(
+    path: Path,
+    vocabulary: Path,
+    layers: Sequence[int],
+    *,
+    has_ends: bool = True,
+    target_width: int = WIDTH,
+    block_size: int = 8,
+    mask_token: int = 299,
+) -> None:
+    """Make a DFlash head of two layers, with embeddings and output of its own or without."""
+    model = TinyModel(path, "dflash", vocabulary, layers=2, width=target_width)
+    _with_heads(model, HEADS)
+    model.writer.add_array("dflash.target_layers", list(layers))
+    model.writer.add_uint32("dflash.block_size", block_size)
+    model.writer.add_uint32("tokenizer.ggml.mask_token_id", mask_token)
+    model.random("fc.weight", target_width, target_width * len(layers))
+    model.ones("enc.output_norm.weight", target_width)
+    model.ones("output_norm.weight", target_width)
+    if has_ends:
+        model.random("token_embd.weight", model.num_vocab, target_width, scale=1.0)
+        model.random("output.weight", model.num_vocab, target_width)
+    for number in range(2):
+        prefix = f"blk.{number}."
+        model.ones(f"{prefix}attn_norm.weight", target_width)
+        model.ones(f"{prefix}attn_q_norm.weight", target_width // HEADS)
+        model.ones(f"{prefix}attn_k_norm.weight", target_width // HEADS)
+        for part in ("q", "k", "v"):
+            model.random(f"{prefix}attn_{part}.weight", target_width, target_width)
+        # large, so that the tokens of a block differ
+        model.random(f"{prefix}attn_output.weight", target_width, target_width, scale=1.0)
+        model.feed_forward(prefix)
     model.save()
 
 

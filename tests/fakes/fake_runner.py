@@ -13,7 +13,8 @@
     garbage       starts, and sends what is no message
     fail          ends with an error before it starts
 
-A model whose file is called ``broken.gguf`` does not load; one called
+A model whose file is called ``broken.gguf`` does not load, nor does any with the draft model
+``broken-draft.gguf``; one called
 ``dies.gguf`` kills the process, and ``loses.gguf`` loses a worker; ``full.gguf`` wants more
 memory than there is, and ``tight.gguf`` does with more than 30 layers on the GPU;
 ``waits.gguf`` is a named pipe, and ready when somebody has opened it for writing.
@@ -105,6 +106,9 @@ def load(sock: socket.socket, message: Load) -> None:
     held = os.environ.get("FAKE_RUNNER_HOLD")
     while held and Path(held).exists():
         time.sleep(0.01)  # noqa: TID251 - a program of its own, which a test holds
+    if any(path.endswith("broken-draft.gguf") for path in message.draft_paths):
+        send(sock, LoadFailed(message="the draft model could not be loaded"))
+        return
     send(
         sock,
         Ready(

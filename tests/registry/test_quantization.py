@@ -398,9 +398,9 @@ def test_draft_heads_beside_a_model_are_no_variants_of_it() -> None:
         [
             "Qwen3-8B-Q4_K_M.gguf",
             "Qwen3-8B-MTP-Q8_0.gguf",
+            "dflash-Qwen3-8B-Q4_K_M.gguf",
             "eagle3-Qwen3-8B-Q4_K_M.gguf",
             "heads/EAGLE3-Qwen3-8B-F16.gguf",
-            "dflash-Qwen3-8B-Q4_K_M.gguf",
             "mtp-Qwen3-8B-Q4_K_M.gguf",
         ]
     )
@@ -409,4 +409,5 @@ def test_draft_heads_beside_a_model_are_no_variants_of_it() -> None:
     assert [head.name for head in companions(found).heads] == [
         "eagle3-Qwen3-8B-Q4_K_M.gguf",
         "heads/EAGLE3-Qwen3-8B-F16.gguf",
+        "dflash-Qwen3-8B-Q4_K_M.gguf",
     ]

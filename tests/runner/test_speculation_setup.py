@@ -13,11 +13,11 @@ from localrun.hardware.mtp import MTP_ROLLBACK
 from localrun.runner.messages import Load
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts, num_rollback
 from localrun.store.store import embedded_models
-from tests.engine.tiny import eagle3, full_attention, sliding_window
+from tests.engine.tiny import dflash, eagle3, full_attention, sliding_window
 from tests.translation.more_models import qwen35
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LIMITS = SchedulerLimits(num_slots=2, num_cells=256, num_drafts=8)
@@ -114,15 +114,16 @@ def test_a_hybrid_model_without_mtp_layers_takes_nothing_back(tmp_path: Path) ->
     model.close()
 
 
-def test_an_eagle3_head_is_a_draft_source_that_gets_inputs_of_layers(
-    target: Model, tmp_path: Path
+@pytest.mark.parametrize(("make_head", "name"), [(eagle3, "EAGLE-3 head"), (dflash, "DFlash head")])
+def test_a_draft_head_is_a_draft_source_that_gets_inputs_of_layers(
+    target: Model, tmp_path: Path, make_head: Callable[..., None], name: str
 ) -> None:
     width = target.embedding_length
-    eagle3(tmp_path / "head.gguf", GUIDE, (1, 2, 3), target_width=width)
+    make_head(tmp_path / "head.gguf", GUIDE, (1, 2, 3), target_width=width)
 
     found = setup(target, tmp_path / "head.gguf")
 
-    assert found.source_names[-1] == "EAGLE-3 head"
+    assert found.source_names[-1] == name
     assert found.mtp is not None
     assert found.mtp.features.width == 3 * width
     found.close()

@@ -17,6 +17,7 @@ from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
+from localrun.supervisor.draft_choice import recipe_draft
 from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
 from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.pool import RunnerPool
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.runner.messages import Event
+    from localrun.supervisor.draft_choice import DraftChoice
     from localrun.supervisor.model import RunnerModel
 
 
@@ -220,6 +222,100 @@ def test_a_larger_context_reloads_an_idle_model_and_a_smaller_one_does_not(
         sizes.append(pool.running()[0].num_ctx)
 
     assert sizes == [1024, 4096, 4096]
+
+
+DRAFT, OTHER_DRAFT = (Path("/nowhere/draft.gguf"),), (Path("/nowhere/other.gguf"),)
+BROKEN_DRAFT = Path("/nowhere/broken-draft.gguf")
+SILENT: dict[str, Any] = {}
+NAMED: dict[str, Any] = {"draft": DRAFT, "draft_source": "request"}
+OTHER: dict[str, Any] = {"draft": OTHER_DRAFT, "draft_source": "request"}
+BY_RECIPE: dict[str, Any] = {"draft": DRAFT}
+WITHOUT: dict[str, Any] = {"draft_rule": "none"}
+AUTOMATIC: dict[str, Any] = {"draft_rule": "auto"}
+
+
+def drafting(pool: RunnerPool) -> tuple[str, ...]:
+    """Return the files of the loaded draft model."""
+    (slot,) = pool._all_slots()
+    loaded = slot.state.loaded
+    return () if loaded is None else loaded.planned.load.draft_paths
+
+
+@pytest.mark.parametrize(
+    ("requests", "num_loads", "draft"),
+    [
+        ([NAMED, SILENT, NAMED, SILENT], 1, DRAFT),
+        ([NAMED, WITHOUT, NAMED, AUTOMATIC], 1, DRAFT),
+        ([NAMED, BY_RECIPE, NAMED], 1, DRAFT),
+        ([SILENT, NAMED, SILENT, NAMED], 2, DRAFT),
+        ([SILENT, BY_RECIPE, SILENT, BY_RECIPE, WITHOUT], 2, DRAFT),
+        ([WITHOUT, SILENT, WITHOUT], 1, ()),
+        ([WITHOUT, AUTOMATIC, WITHOUT, AUTOMATIC], 2, ()),
+        ([OTHER, BY_RECIPE, OTHER], 1, OTHER_DRAFT),
+        ([NAMED, OTHER], 2, OTHER_DRAFT),
+    ],
+)
+def test_only_a_request_that_names_another_draft_model_loads_again(
+    pool: RunnerPool, requests: list[dict[str, Any]], num_loads: int, draft: tuple[Path, ...]
+) -> None:
+    for changes in requests:
+        pool.load(replace(fake_model(), **changes))
+
+    assert pool.load_history()["fake:latest"].num_loads == num_loads
+    assert drafting(pool) == tuple(map(str, draft))
+
+
+def test_a_draft_model_that_is_not_used_is_not_loaded_for_again(clock: Clock) -> None:
+    def refused(model: RunnerModel) -> DraftChoice:
+        return recipe_draft(model).refused("no memory")
+
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, drafts=refused)
+    for changes in (NAMED, SILENT, NAMED, BY_RECIPE):
+        pool.load(replace(fake_model(), **changes))
+
+    assert pool.load_history()["fake:latest"].num_loads == 1
+    assert drafting(pool) == ()
+    pool.close()
+
+
+def test_a_recipe_with_another_draft_model_than_before_loads_it(pool: RunnerPool) -> None:
+    pool.load(recipe("drafted", **BY_RECIPE))
+    pool.load(recipe("also-drafted", draft=OTHER_DRAFT))
+    before = drafting(pool)
+    pool.names.rename("drafted", "renamed")
+
+    pool.load(recipe("renamed", draft=OTHER_DRAFT))
+
+    assert before == tuple(map(str, DRAFT))
+    assert drafting(pool) == tuple(map(str, OTHER_DRAFT))
+
+
+def test_a_busy_model_keeps_its_draft_model(pool: RunnerPool) -> None:
+    busy = ask(pool, "hang")
+    busy.until_text()
+    sink = Collector()
+
+    pool.submit(replace(fake_model(), **NAMED), text_request("say x"), sink)
+
+    assert isinstance(sink.until_end(), Finished)
+    assert drafting(pool) == ()
+
+
+def test_a_draft_model_that_does_not_load_fails_only_those_who_name_it(
+    pool: RunnerPool, slow_model: RunnerModel
+) -> None:
+    named, silent, pipe = Collector(), Collector(), slow_model.shards[0]
+    pool.submit_load(replace(slow_model, draft=(BROKEN_DRAFT,), draft_source="request"), named)
+    wait_until_half_loaded(pool)
+    pool.submit_load(slow_model, silent)
+
+    pipe.write_text("go on")
+    failed = named.until_end()
+    wait_until_half_loaded(pool)
+    pipe.write_text("go on")
+
+    assert isinstance(failed, Failed)
+    assert isinstance(silent.until_end(), Finished)
 
 
 def test_closing_ends_open_requests_with_an_error(clock: Clock) -> None:

@@ -41,7 +41,8 @@ LEFT_OUT = (
 # urllib3 stays out, for memory: who uses the network waits for it anyway; huggingface_hub and
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (
-    "encodings.idna", "importlib.readers", "localrun.logs", "localrun.warm.own_terminal",
+    "encodings.idna", "importlib.readers", "localrun.logs", "localrun.registry.catalog",
+    "localrun.warm.own_terminal",
     "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
     "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip

@@ -127,14 +127,9 @@ def note_draft(workspace: Workspace, name: str, output: Output) -> None:
         return
     if output.as_json:
         output.event({"event": "draft", "model": name, **asdict(offer)})
-    elif offer.is_here:
-        output.note(f"{offer.name} drafts tokens for it, so that answers come faster")
     else:
-        size = human_bytes(offer.size_bytes)
-        output.note(
-            f"{offer.name} ({size}) would draft tokens for it, so that answers come faster: "
-            f"localrun pull {offer.name}"
-        )
+        command = "" if offer.is_here else f": localrun pull {offer.name}"
+        output.note(f"{offer.text}{command}")
 
 
 def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:

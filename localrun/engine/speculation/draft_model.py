@@ -58,7 +58,9 @@ class DraftModel:
 
     def acceptance(self, seq: Sequence) -> float | None:
         """Return the expected acceptance rate, or None without a draft."""
-        if seq in self._unsupported or seq.has_media:  # it has no encoder
+        if not seq.uses_draft_model or seq in self._unsupported:
+            return None
+        if seq.has_media:  # it has no encoder
             return None
         return ACCEPTANCE if seq in self._followers or self._cache.has_free_slot else None
 

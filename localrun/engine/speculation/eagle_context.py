@@ -2,8 +2,7 @@
 
 The head fuses the inputs of three layers of each token to one row (its encoder, a matrix). Its only
 layer then computes (token, row of the token before), as MTP layers do, and outputs logits and the
-row behind them. A head without embeddings or output of its own takes the model's, which llama.cpp
-finds by a context of the model: that is a small one here, which computes nothing.
+row behind them.
 """
 
 from __future__ import annotations
@@ -16,17 +15,19 @@ from llama_cpp import llama_cpp_ext as ext
 
 from localrun.engine.batch import BatchArrays
 from localrun.engine.speculation.features import HiddenStates, LayerInputs, target_layers
-from localrun.engine.speculation.mtp_context import MtpBatch, MtpInputs, MtpOutput
-from localrun.engine.threads import ContextThreads
-from localrun.errors import BackendError, LoadError
+from localrun.engine.speculation.head_context import HeadContext
+from localrun.engine.speculation.mtp_context import (
+    MtpBatch,
+    MtpInputs,
+    MtpOutput,
+    draft_one_by_one,
+)
+from localrun.errors import BackendError
 
 if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import SchedulerLimits
     from localrun.engine.threads import ThreadGauge
-
-STEP_TOKENS = 64  # each has room for logits in llama.cpp's buffers, whether they are computed
-COMPANION_CELLS = 32
 
 
 class EagleContext:
@@ -50,21 +51,9 @@ class EagleContext:
         self._states = HiddenStates(head)
         self.width = self._states.width
         self.capacity = limits.step_tokens  # inputs of one call, of which llama.cpp gets a few
-        self._step = max(STEP_TOKENS, limits.num_slots)
-        self._companion = _open_companion(target)
-        params = llama_cpp.llama_context_default_params()
-        params.ctx_other = self._companion
-        params.n_ctx, params.kv_unified = limits.num_cells, True
-        params.n_seq_max, params.n_batch = limits.num_slots, self._step
-        params.n_ubatch = self._step
-        params.n_threads = params.n_threads_batch = num_threads
-        self._handle = llama_cpp.llama_init_from_model(head.handle, params)
-        if not self._handle:
-            llama_cpp.llama_free(self._companion)
-            raise LoadError("no memory for the context of the EAGLE-3 head")
+        self._context = HeadContext(head, target, limits, num_threads=num_threads, gauge=gauge)
+        self._handle, self._step = self._context.handle, self._context.step_tokens
         self._states.keep(self._handle)
-        self._threads = ContextThreads(self._handle, num_threads, gauge)
-        self._memory = llama_cpp.llama_get_memory(self._handle)
         self._num_vocab = head.num_vocab
         self._inputs = MtpBatch(self._step, self.width)
         self._features = np.zeros((self._step, self.features.width), np.float32)
@@ -79,6 +68,15 @@ class EagleContext:
         parts = [rows[at : at + self._step] for at in range(0, len(rows), self._step)]
         return np.concatenate([self._encode(part) for part in parts])
 
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        """Return at most so many draft tokens of each sequence; fewer without free cells.
+
+        Raises:
+            ValueError: the inputs do not fit.
+            BackendError: the context is broken.
+        """
+        return draft_one_by_one(self.compute, inputs, lengths)
+
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free.
 
@@ -89,7 +87,7 @@ class EagleContext:
         total = sum(len(each.tokens) for each in inputs)
         if not 0 < total <= self.capacity:
             raise ValueError(f"{total} inputs of the head; between 1 and {self.capacity} fit")
-        self._threads.adjust()
+        self._context.threads.adjust()
         if not all(map(self._compute_first, inputs)):
             return None
         if not self._decode([_last(each) for each in inputs]):
@@ -98,12 +96,11 @@ class EagleContext:
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Free the cells of a sequence id from a position on."""
-        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, position, -1)
+        self._context.truncate(seq_id, position)
 
     def close(self) -> None:
         """Free the context."""
-        llama_cpp.llama_free(self._handle)
-        llama_cpp.llama_free(self._companion)
+        self._context.close()
 
     def _encode(self, rows: np.ndarray) -> np.ndarray:
         arrays, count = self._encoder, len(rows)
@@ -144,16 +141,6 @@ class EagleContext:
             raise BackendError(f"llama.cpp has no output of the EAGLE-3 head at {index}")
         token = int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
         return MtpOutput(token, np.ctypeslib.as_array(hidden, (self.width,)).copy())
-
-
-def _open_companion(target: Model) -> object:
-    params = llama_cpp.llama_context_default_params()
-    params.n_ctx = params.n_batch = params.n_ubatch = COMPANION_CELLS
-    params.n_outputs_max = 1
-    handle = llama_cpp.llama_init_from_model(target.handle, params)
-    if not handle:
-        raise LoadError("no memory beside the EAGLE-3 head")
-    return handle
 
 
 def _last(inputs: MtpInputs) -> MtpInputs:

@@ -26,6 +26,8 @@ from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.llama.model import Model
     from localrun.engine.params import LoadOptions
     from localrun.engine.scheduler import SchedulerLimits
@@ -87,6 +89,15 @@ class MtpContext:
         self._num_vocab = model.num_vocab
         self._batch = MtpBatch(self.capacity, self.width)
 
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        """Return at most so many draft tokens of each sequence; fewer without free cells.
+
+        Raises:
+            ValueError: the inputs do not fit.
+            BackendError: the context is broken.
+        """
+        return draft_one_by_one(self.compute, inputs, lengths)
+
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         """Return the output of each sequence, or None if no cells are free.
 
@@ -122,6 +133,27 @@ class MtpContext:
             raise BackendError(f"llama.cpp has no output of MTP layers at {index}")
         token = int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
         return MtpOutput(token, np.ctypeslib.as_array(hidden, (self.width,)).copy())
+
+
+def draft_one_by_one(
+    compute: Callable[[list[MtpInputs]], list[MtpOutput] | None],
+    inputs: list[MtpInputs],
+    lengths: list[int],
+) -> list[list[int]]:
+    """Return draft tokens of each sequence: the output behind each token is the next input."""
+    drafts: list[list[int]] = [[] for _ in inputs]
+    current = dict(enumerate(inputs))
+    for number in range(max(lengths)):
+        current = {which: each for which, each in current.items() if lengths[which] > number}
+        outputs = compute([*current.values()])
+        if outputs is None:
+            break
+        for which, output in zip([*current], outputs, strict=True):
+            drafts[which].append(output.token)
+            end = current[which].position + len(current[which].tokens)
+            row = output.hidden[np.newaxis]
+            current[which] = MtpInputs(current[which].seq_id, end, [output.token], row)
+    return drafts
 
 
 class MtpBatch:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+from localrun.engine.speculation.mtp_context import MtpInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,8 @@ class MtpMemory(Protocol):
     def encode(self, rows: np.ndarray) -> np.ndarray:
         """Return the inputs for rows of the model, shape (num_tokens, width)."""
 
-    def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
-        """Return the output of each sequence, or None if no cells are free."""
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        """Return at most so many draft tokens of each sequence; fewer without free cells."""
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Free the cells of a sequence id from a position on."""
@@ -110,8 +110,16 @@ class MtpLayers:
 
     estimates_by_text = False
 
-    def __init__(self, memory: MtpMemory, num_slots: int, name: str = "MTP layers") -> None:
+    def __init__(
+        self,
+        memory: MtpMemory,
+        num_slots: int,
+        name: str = "MTP layers",
+        *,
+        is_draft_model: bool = False,
+    ) -> None:
         self.name = name
+        self._is_draft_model = is_draft_model  # which sequences may decline
         self._memory = memory
         self._most_hidden = max(1, MAX_HIDDEN_BYTES // (FLOAT_BYTES * memory.width))
         self._most_hidden = min(self._most_hidden, memory.capacity - 1)
@@ -128,6 +136,8 @@ class MtpLayers:
         seq = chunk.seq
         if seq.has_media or seq.is_prompt_only:
             return
+        if self._is_draft_model and not seq.uses_draft_model:
+            return
         follower = self._follower(seq)
         if follower is None:
             return
@@ -143,7 +153,6 @@ class MtpLayers:
 
     def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
         """Return at most ``lengths[seq]`` tokens for each sequence."""
-        drafts: dict[Sequence, tuple[int, ...]] = {}
         inputs: dict[Sequence, MtpInputs] = {}
         room = self._memory.capacity
         for seq in lengths:
@@ -151,19 +160,12 @@ class MtpLayers:
             if len(missing.tokens) <= room:
                 inputs[seq] = missing
                 room -= len(missing.tokens)
-        length = max(lengths.values())
-        for number in range(1, length + 1):
-            inputs = {seq: each for seq, each in inputs.items() if lengths[seq] >= number}
-            outputs = self._memory.compute([*inputs.values()]) if inputs else None
-            if outputs is None:
-                break
-            for seq, output in zip([*inputs], outputs, strict=True):
-                if number == 1:
-                    self._followers[seq].num_computed = len(seq.tokens)
-                drafts[seq] = (*drafts.get(seq, ()), output.token)
-                end = inputs[seq].position + len(inputs[seq].tokens)
-                row = output.hidden[np.newaxis]
-                inputs[seq] = MtpInputs(inputs[seq].seq_id, end, [output.token], row)
+        if not inputs:
+            return {}
+        found = self._memory.draft([*inputs.values()], [lengths[seq] for seq in inputs])
+        drafts = {seq: tuple(tokens) for seq, tokens in zip(inputs, found, strict=True) if tokens}
+        for seq in drafts:
+            self._followers[seq].num_computed = len(seq.tokens)
         return drafts
 
     def retire(self, seq: Sequence) -> None:

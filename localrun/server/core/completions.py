@@ -31,6 +31,7 @@ from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenSco
 from localrun.services.capabilities import check_can_answer
 from localrun.services.remotes.stored import refuse_draft
 from localrun.services.runner_models import runner_model
+from localrun.settings import NONE
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Completions:
             ),
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
             model_name=model.name,
+            uses_draft_model=(request.draft or "").lower() != NONE,
         )
         return PoolRequest(
             model=self._with_draft(runner_model(model), request.draft),

@@ -2,6 +2,7 @@
 
     {"status": "pulling manifest"}
     {"status": "pulling 0123456789ab", "digest": "sha256:...", "total": 9, "completed": 3}
+    {"status": "... would draft tokens for it", "draft": {"name", "size_bytes", "is_here"}}
     {"status": "success"}
 
 ``digest`` is absent if it is unknown before the file is complete.
@@ -74,7 +75,8 @@ async def frames(job: Job) -> AsyncGenerator[JsonObject, None]:
             if "advance" in message:
                 yield _progress(texts, message)
             elif "note" in message:
-                yield {"status": message["note"]}
+                draft = {"draft": message["draft"]} if "draft" in message else {}
+                yield {"status": message["note"], **draft}
     if job.on_success is not None:
         await asyncio.to_thread(job.on_success)
     for status in texts.last:

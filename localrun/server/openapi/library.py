@@ -51,7 +51,14 @@ def schemas() -> dict[str, Schema]:
         "Shown": _shown(),
         **components(NAMED_MODEL, CREATE),
         "Progress": record(
-            {}, {"status": TEXT, "digest": TEXT, "total": COUNT, "completed": COUNT}
+            {},
+            {
+                "status": TEXT,
+                "digest": TEXT,
+                "total": COUNT,
+                "completed": COUNT,
+                "draft": record({"name": TEXT, "size_bytes": COUNT, "is_here": FLAG}),
+            },
         ),
     }
 

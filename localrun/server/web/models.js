@@ -116,14 +116,15 @@ export class View {
       button("Cancel", () => stopper.abort(), { class: "small" }));
     pulls.add(name);
     jobs.append(element);
-    let [done, total] = [0, 0];
+    let [done, total, draft] = [0, 0, ""];
     try {
       for await (const part of lines("/api/pull", { model: name }, { signal: stopper.signal })) {
         ({ completed: done = done, total = total } = part);
         if (total) bar.value = done / total;
+        if (part.draft) draft = part.status;
         label.textContent = total ? `${bytes(done)} of ${bytes(total)}` : part.status;
       }
-      notify(`${name} is here.`);
+      notify(draft ? `${name} is here. ${draft}.` : `${name} is here.`);
     } catch (error) {
       if (error.name !== "AbortError") notify(`${name}: ${error.message}`, "error");
     }

@@ -152,8 +152,7 @@ def gather_recipe(collector: PartCollector, recipe: Recipe) -> tuple[ModelParts,
         refuse_instructions(recipe)
     scales = add_adapters(collector, parts, recipe.adapters)
     if recipe.draft is not None:
-        draft = collector.gather((recipe.draft,))
-        parts.files[Role.DRAFT] = draft.weights
+        parts.files[Role.DRAFT] = collector.gather_draft(recipe.draft)
         _check_draft(collector, parts)
     return parts, _merged(parts.recipe, recipe, scales)
 

@@ -91,6 +91,26 @@ class PartCollector:
         self.folder = folder
         self.adopt_mode = adopt_mode
 
+    def gather_draft(self, source: str) -> list[ModelPart]:
+        """Return the weights of the draft model that DRAFT names.
+
+        Raises:
+            UsageError: it names no weights.
+            NotFoundError: it names nothing here or at a source.
+            IntegrityError: a file is damaged, or has the wrong format.
+        """
+        parts = ModelParts()
+        path = self.folder / local_path(source)
+        if not BLOB.fullmatch(source) and is_path(source, self.folder) and not path.exists():
+            hint = "DRAFT qwen3:0.6b   names a model instead"
+            raise NotFoundError(f"DRAFT {source}: no such file: {path}", hint=hint)
+        if not is_remote_source(source):
+            self._add(parts, source)
+        if parts.weights:
+            return parts.weights
+        kind = "a projector" if parts.files[Role.PROJECTOR] else "a remote model"
+        raise UsageError(f"DRAFT {source} is {kind}, and cannot draft tokens")
+
     def gather(self, sources: tuple[str, ...]) -> ModelParts:
         """Return the parts that all FROM lines name.
 

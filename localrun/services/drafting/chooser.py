@@ -24,7 +24,7 @@ from localrun.supervisor.draft_choice import NO_DRAFT, DraftChoice, recipe_draft
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.registry.catalog import Catalog
+    from localrun.registry.catalog import Catalog, CatalogEntry
     from localrun.services.stored_model import StoredModel
     from localrun.settings import Settings
     from localrun.supervisor.model import RunnerModel
@@ -69,7 +69,9 @@ class DraftChooser:
         Raises:
             LocalrunError: there is no such model, or it cannot draft tokens for this one.
         """
-        if name is None or name.lower() == self._name == AUTO:
+        if name is None:  # the recipe's counts for nothing if the flag names another one
+            return replace(order, draft=()) if self._is_flag and self._name != AUTO else order
+        if name.lower() == self._name == AUTO:
             return order
         if name.lower() in {AUTO, NONE}:
             rule = name.lower()
@@ -81,6 +83,34 @@ class DraftChooser:
         return replace(
             order, draft=draft.shards, draft_name=draft.name, draft_source="request", draft_rule=""
         )
+
+    def choose_unpulled(self, name: str, size_bytes: int, draft: str | None) -> DraftChoice:
+        """Return the draft model of a model that is not here, whose tokens cannot be compared.
+
+        ``draft`` is what the user names, "auto" or "none"; None is the server's setting.
+
+        Raises:
+            ModelNotFoundError: the user names a model that is not here.
+            IntegrityError: the store is damaged.
+        """
+        chosen, source = draft or self._name, "request" if draft else "default"
+        if chosen.lower() == NONE:
+            return DraftChoice(source=source, reason=SWITCHED_OFF)
+        if chosen.lower() == AUTO:
+            entry = self._known.entry_for(name, None, size_bytes)
+            return NO_DRAFT if entry is None else self._stored_choice(entry)
+        found = self._find_model(chosen)
+        return DraftChoice(name=found.name, paths=found.shards, source=source)
+
+    def _stored_choice(self, entry: CatalogEntry) -> DraftChoice:
+        """Return the choice of an entry of the catalog, refused if it is not in the store."""
+        name = f"{entry.name}:{entry.tag}"
+        stored_name = self._known.stored_name(entry)
+        if stored_name is None:
+            reason = f"localrun pull {name}   gets it: it drafts tokens"
+            return DraftChoice(name=name, source="catalog", reason=reason)
+        found = self._find_model(stored_name)
+        return DraftChoice(name=found.name, paths=found.shards, source="catalog")
 
     def _by_setting(self, model: RunnerModel) -> DraftChoice:
         if self._name == NONE:
@@ -101,16 +131,13 @@ class DraftChooser:
         entry = self._known.entry_for(model.name, model.origin, model.size_bytes)
         if entry is None:
             return NO_DRAFT
-        name = f"{entry.name}:{entry.tag}"
-        choice = DraftChoice(name=name, source="catalog")
-        stored_name = self._known.stored_name(entry)
-        if stored_name is None:
-            return choice.refused(f"localrun pull {name}   gets it: it drafts tokens")
+        choice = self._stored_choice(entry)
         try:
-            draft = named_draft(self._find_model, stored_name, model.shards)
+            if choice.paths:
+                named_draft(self._find_model, choice.name, model.shards)
         except UsageError as error:
             return choice.refused(error.message)
-        return replace(choice, name=draft.name, paths=draft.shards)
+        return choice
 
 
 def _by_recipe(model: RunnerModel) -> DraftChoice:

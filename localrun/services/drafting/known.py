@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
 
 MIN_RATIO = 3  # of the model's file to the draft model's: else drafting takes what it saves
+MIN_BYTES = 32 * 1024 * 1024  # of the model's file; reading the catalog takes 15 ms
 MAX_BASES = 8
 OLLAMA_LIBRARY = "library"
 
@@ -35,6 +36,8 @@ class KnownDrafts:
 
     def entry_for(self, name: str, origin: str | None, size_bytes: int) -> CatalogEntry | None:
         """Return the draft model of a model, None if there is none that is much smaller."""
+        if size_bytes < MIN_BYTES:
+            return None
         catalog = self._open_catalog()
         for each in self._lineage(name, origin):
             entry = _entry_of(catalog, each)

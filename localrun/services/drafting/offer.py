@@ -29,6 +29,14 @@ class DraftOffer:
     size_bytes: int  # to download
     is_here: bool
 
+    @property
+    def text(self) -> str:
+        """Return the offer in a sentence for users; what a client types is not part of it."""
+        if self.is_here:
+            return f"{self.name} drafts tokens for it, so that answers come faster"
+        size = f"{self.size_bytes / 1e6:,.0f} MB"
+        return f"{self.name} ({size}) would draft tokens for it, so that answers come faster"
+
 
 def offer_draft(
     workspace: Workspace, name: str, devices: Callable[[], Sequence[Device]]

@@ -20,6 +20,7 @@ from localrun.services.translating.notes import cannot_load
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.draft_choice import NO_DRAFT, DraftChoice, add_draft
+from localrun.supervisor.draft_plan import rollback_problem
 from localrun.supervisor.load_settings import fill_open_values, fill_options
 from localrun.supervisor.planning import no_workers, plan_over_workers, plan_request
 
@@ -96,6 +97,8 @@ def plan_memory(
             gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
         plan, offers = plan_over_workers(shape, request, devices(), workers)
+        draft = _draft_elsewhere(workspace, ref, files, shape, query.draft)
+        draft, plan = add_draft(draft, shape, request, plan, devices())
         return MemoryPlan(
             name=str(ref),
             is_here=False,
@@ -104,6 +107,7 @@ def plan_memory(
             plan=plan,
             projector_bytes=needed_bytes,
             away=_away(offers),
+            draft=draft,
         )
     order = workspace.drafts.with_draft(runner_model(model), query.draft)
     shape = shape_of(order.shards, order.array_ends)
@@ -140,6 +144,20 @@ def _header_elsewhere(workspace: Workspace, ref: ModelRef, files: Sequence[Plann
     if not shards:
         raise UsageError(f"{ref} has no weights", hint=f"localrun pull {ref}")
     return remote_header(workspace.http, shards)
+
+
+def _draft_elsewhere(
+    workspace: Workspace,
+    ref: ModelRef,
+    files: Sequence[PlannedFile],
+    shape: ModelShape,
+    name: str | None,
+) -> DraftChoice:
+    """Return the draft model of a model that is not here."""
+    sizes = [each.file.size_bytes or 0 for each in files if each.role is Role.WEIGHTS]
+    choice = workspace.drafts.choose_unpulled(str(ref), sum(sizes), name)
+    problem = rollback_problem(shape, "the model") if choice.name else ""
+    return choice.refused(problem) if problem else choice
 
 
 def _projector_elsewhere(workspace: Workspace, files: Sequence[PlannedFile]) -> int:

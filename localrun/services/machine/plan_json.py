@@ -8,6 +8,20 @@ if TYPE_CHECKING:
     from localrun.hardware.placement import Share
     from localrun.hardware.plan import LoadPlan
     from localrun.runner.messages import JsonObject
+    from localrun.supervisor.draft_choice import DraftChoice
+
+
+def draft_to_json(draft: DraftChoice) -> JsonObject | None:
+    """Return the draft model of a plan as a JSON object, None if there is nothing to say."""
+    if not (draft.paths or draft.reason):
+        return None
+    return {
+        "name": draft.name or None,
+        "is_used": bool(draft.paths),
+        "source": draft.source,
+        "reason": draft.reason,
+        "size_bytes": draft.size_bytes,
+    }
 
 
 def plan_to_json(plan: LoadPlan) -> JsonObject:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from localrun.supervisor.draft_choice import needs_other_draft
 from localrun.supervisor.slots.request_queue import RequestQueue
 from localrun.supervisor.slots.served_names import ServedNames
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Ready
+    from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import PlannedLoad
     from localrun.supervisor.runner import Runner
     from localrun.supervisor.slots.request_queue import PendingRequest
@@ -41,9 +43,18 @@ class SlotLoad:
 
     ready: Ready
     planned: PlannedLoad
+    model: RunnerModel  # of the request that the runner was loaded for
     num_ctx: int  # the largest that was requested, or that the runner has
     ready_at: float
     load_s: float  # the cost of an eviction
+
+    def is_short_of(self, queue: RequestQueue) -> bool:
+        """Return whether the next requests need a larger context or another draft model."""
+        following = queue.following
+        return queue.max_num_ctx > self.num_ctx or (
+            following is not None
+            and needs_other_draft(following.model, self.model, self.planned.load.draft_paths)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +135,8 @@ class SlotContents:
             self.served.rename(source, target)
         if self.loading_name == source:
             self.loading_name = target
+        if self.loaded is not None and self.loaded.model.name == source:
+            self.loaded = replace(self.loaded, model=replace(self.loaded.model, name=target))
         if digest is not None:
             self.served.set_digest(target, digest)
         for request in self.requests_for(source):
@@ -174,7 +187,7 @@ class SlotContents:
             return self._start_request(self.queue.take_bypassing())
         if not self.is_wanted or self.loaded is None:
             return None
-        if not self.running and self.queue.max_num_ctx > self.loaded.num_ctx:
+        if not self.running and self.loaded.is_short_of(self.queue):
             return self._start_load()
         if self.queue.num_queued and self._num_ahead() < self.loaded.ready.num_parallel + AHEAD:
             by_client = Counter(request.client for request in self.running.values())

@@ -20,6 +20,7 @@ from localrun.runner.messages import Failed, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from localrun.errors import LocalrunError
     from localrun.runner.messages import Event
@@ -140,8 +141,7 @@ class RequestQueue:
         self._bypassing: deque[PendingRequest] = deque()
 
     def __iter__(self) -> Iterator[PendingRequest]:
-        for requests in list(self._by_client.values()):
-            yield from list(requests)
+        yield from list(self._queued())
         yield from list(self._bypassing)
 
     @property
@@ -168,6 +168,11 @@ class RequestQueue:
     def max_num_ctx(self) -> int:
         """Return the largest context that a queued request needs, or 0."""
         return max((request.num_ctx or 0 for request in self._queued()), default=0)
+
+    @property
+    def following(self) -> PendingRequest | None:
+        """Return the request that waits for its turn and is next while none runs, or None."""
+        return next(self._queued(), None)
 
     def digests(self) -> dict[str, str]:
         """Return the digests of the models that queued requests name, by name."""
@@ -197,10 +202,11 @@ class RequestQueue:
 
     def take_name(self, name: str) -> list[PendingRequest]:
         """Remove and return all requests for a name."""
-        matching = [request for request in self if request.model.name == name]
-        for request in matching:
-            self.remove(request)
-        return matching
+        return self._take([request for request in self if request.model.name == name])
+
+    def take_draft(self, draft: tuple[Path, ...]) -> list[PendingRequest]:
+        """Remove and return all requests for a draft model."""
+        return self._take([request for request in self if request.model.draft == draft])
 
     def take_all(self) -> list[PendingRequest]:
         """Remove and return all requests."""
@@ -221,9 +227,14 @@ class RequestQueue:
             self._by_client[key] = requests  # behind all other clients
         return request
 
+    def _take(self, requests: list[PendingRequest]) -> list[PendingRequest]:
+        for request in requests:
+            self.remove(request)
+        return requests
+
     def _queued(self) -> Iterator[PendingRequest]:
-        for requests in list(self._by_client.values()):
-            yield from list(requests)
+        for key in sorted(self._by_client, key=lambda key: key[0]):  # background requests last
+            yield from list(self._by_client[key])
 
 
 def _key(request: PendingRequest) -> tuple[bool, str]:

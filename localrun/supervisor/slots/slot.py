@@ -6,7 +6,8 @@ this module has the operations of other threads. None of them holds a lock while
 
 Requests for a model that loads wait together, for one load. A request for a larger context than
 the loaded one reloads the model when it is idle; while it is in use, or for a smaller context, the
-loaded runner serves, so that requests of different sizes do not reload a model in turn.
+loaded runner serves, so that requests of different sizes do not reload a model in turn. Likewise a
+request that names another draft model reloads an idle model; any other takes the runner as it is.
 
 A name of the store may go or mean another model while requests for it run. The pool knows nothing
 of the store, whose user calls:

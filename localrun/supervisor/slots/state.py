@@ -23,6 +23,7 @@ from localrun.supervisor.slots.contents import SlotContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from localrun.errors import LocalrunError
     from localrun.supervisor.model import RunnerModel
@@ -277,11 +278,14 @@ class SlotState:
             for request in contents.queue:
                 request.load_s = loaded.ready_at - request.submitted_at
 
-    def fail_load(self) -> list[PendingRequest]:
-        """Remove and return the requests that waited for a load that failed."""
+    def fail_load(self, draft: tuple[Path, ...] = ()) -> list[PendingRequest]:
+        """Remove and return the requests that waited for a load that failed.
+
+        If it was a load with a draft model, others wait on: they are loaded for without it.
+        """
         with self._transition() as contents:
             contents.is_draining = False
-            return contents.queue.take_all()
+            return contents.queue.take_draft(draft) if draft else contents.queue.take_all()
 
     def end_load(self) -> None:
         """Record that no load is under way any more."""

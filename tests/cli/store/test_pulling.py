@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun.services.drafting.known import MIN_BYTES
 from localrun.store.store import embedded_models
 from tests.fakes.hub import FakeHub, Fault
 from tests.services.making import DEAD, FILES, NAME, REPO, WEIGHTS, digest, gguf
@@ -79,7 +80,8 @@ def test_the_events_of_a_pull_have_the_reviewed_keys(localrun: Localrun) -> None
 def test_a_draft_model_that_the_catalog_knows_is_named_and_not_pulled(
     localrun: Localrun, hub: FakeHub, env: dict[str, str], tmp_path: Path
 ) -> None:
-    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": embedded_models()["guide:latest"].read_bytes()})
+    large = embedded_models()["guide:latest"].read_bytes() + bytes(MIN_BYTES)
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": large})
     env["LOCALRUN_CATALOG"] = str(tmp_path / "catalog.toml")
     (tmp_path / "catalog.toml").write_text(HOUSE)
 
@@ -88,7 +90,7 @@ def test_a_draft_model_that_the_catalog_knows_is_named_and_not_pulled(
     off = localrun("pull", "house:4b")
 
     assert plain.stderr.endswith(
-        "house:1b (2.0 MB) would draft tokens for it, so that answers come faster: "
+        "house:1b (2 MB) would draft tokens for it, so that answers come faster: "
         "localrun pull house:1b\n"
     )
     assert events(as_json.stdout)[-1] == {

@@ -6,6 +6,7 @@ import pytest
 
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
+from localrun.store.store import embedded_projectors
 from tests.engine.media.pairs import FAMILIES, write_pair
 from tests.engine.media.seeing import Pair, open_pair
 
@@ -22,9 +23,9 @@ native_log = start()
 def pair_files(
     guide_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Path, Path]]:
-    """Write the two files of a family once."""
+    """Write the two files of a family once; guide's are in the package."""
     folder = tmp_path_factory.mktemp("pairs")
-    made: dict[str, tuple[Path, Path]] = {}
+    made = {"guide": (guide_path, embedded_projectors()["guide:latest"])}
 
     def files(family: str) -> tuple[Path, Path]:
         if family not in made:

@@ -25,7 +25,7 @@ from tests.engine.cells import FakeBackend
 from tests.engine.speculation.sequences import FakeFeatures
 
 if TYPE_CHECKING:
-    from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+    from localrun.engine.speculation.mtp_context import MtpInputs
     from localrun.engine.speculation.speculator import DraftSource
 
 NUM_TOKENS, NUM_POSITIONS = 12, 4  # of an image with M-RoPE
@@ -217,8 +217,8 @@ class RecordedDrafts:
     def encode(self, rows: np.ndarray) -> np.ndarray:
         return rows
 
-    def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
-        raise AssertionError(inputs)
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        raise AssertionError(inputs, lengths)
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Nothing is kept."""

@@ -12,7 +12,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.params import CacheType, LoadOptions, SamplingParams
 from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import eagle_context
+from localrun.engine.speculation import head_context
 from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.mtp_context import MtpInputs
 from localrun.engine.speculation.mtp_layers import MtpLayers
@@ -98,7 +98,7 @@ def test_the_encoder_is_the_heads_matrix(folder: Path, eagle: EagleContext) -> N
 def test_inputs_of_several_sequences_are_computed_in_pieces_alike(
     folder: Path, target: Model, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    monkeypatch.setattr(eagle_context, "STEP_TOKENS", step)
+    monkeypatch.setattr(head_context, "STEP_TOKENS", step)
     head = loaded(folder / "head.gguf")
     context = EagleContext(head, target, LIMITS, num_threads=1)
     both = [

@@ -22,6 +22,7 @@ from localrun.engine.params import LoadOptions as Options
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
+from localrun.engine.speculation.dflash_context import DFlashContext
 from localrun.engine.speculation.eagle_context import EagleContext
 from localrun.engine.speculation.earlier_answers import EarlierAnswers
 from localrun.engine.speculation.mtp_context import MtpContext
@@ -29,11 +30,11 @@ from localrun.engine.speculation.mtp_layers import MtpLayers
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator
 from tests.engine.speculation.running import drafts_of, generate, loaded
-from tests.engine.tiny import eagle3, full_attention
+from tests.engine.tiny import dflash, eagle3, full_attention
 from tests.translation.more_models import deepseek_mtp, hunyuan_mtp, qwen35
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Sequence as Sequences
     from pathlib import Path
 
@@ -57,9 +58,13 @@ class Kind:
 
     model: Model
     limits: SchedulerLimits
-    mtp: MtpContext | EagleContext | None = None
+    mtp: MtpContext | EagleContext | DFlashContext | None = None
 
 
+HEADS: dict[str, tuple[Callable[..., None], type[EagleContext | DFlashContext]]] = {
+    "an EAGLE-3 head": (eagle3, EagleContext),
+    "a DFlash head": (dflash, DFlashContext),
+}
 WITH_MTP = {
     "a hybrid with an MTP layer": qwen35,
     "latent attention with an MTP layer": deepseek_mtp,
@@ -67,7 +72,7 @@ WITH_MTP = {
 }
 
 
-@pytest.fixture(scope="module", params=["full attention", "an EAGLE-3 head", *WITH_MTP])
+@pytest.fixture(scope="module", params=["full attention", *HEADS, *WITH_MTP])
 def kind(
     request: pytest.FixtureRequest, guide_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
@@ -81,14 +86,15 @@ def kind(
         num_drafts=16,
         num_rollback=2 if model.memory.has_state else 0,
     )
-    mtp: MtpContext | EagleContext | None = None
+    mtp: MtpContext | EagleContext | DFlashContext | None = None
     head: Model | None = None
     if has_mtp:
         mtp = MtpContext(model, limits, num_threads=1, options=EXACT)
-    elif request.param == "an EAGLE-3 head":
-        eagle3(path.with_name("head.gguf"), guide_path, (1, 2, 3))
+    elif request.param in HEADS:
+        make_head, open_context = HEADS[request.param]
+        make_head(path.with_name("head.gguf"), guide_path, (1, 2, 3))
         head = loaded(path.with_name("head.gguf"))
-        mtp = EagleContext(head, model, limits, num_threads=1)
+        mtp = open_context(head, model, limits, num_threads=1)
     yield Kind(model, limits, mtp)
     for opened in (mtp, head, model):
         if opened is not None:

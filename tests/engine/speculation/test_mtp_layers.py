@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from localrun.engine.scheduler import ScheduledChunk
-from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput
+from localrun.engine.speculation.mtp_context import MtpInputs, MtpOutput, draft_one_by_one
 from localrun.engine.speculation.mtp_layers import MtpLayers
 from tests.engine.speculation.sequences import FakeFeatures, answering
 
@@ -38,6 +38,9 @@ class FakeLayers:
 
     def encode(self, rows: np.ndarray) -> np.ndarray:
         return rows
+
+    def draft(self, inputs: list[MtpInputs], lengths: list[int]) -> list[list[int]]:
+        return draft_one_by_one(self.compute, inputs, lengths)
 
     def compute(self, inputs: list[MtpInputs]) -> list[MtpOutput] | None:
         if self.is_full:
@@ -107,6 +110,18 @@ def test_only_new_tokens_are_computed_and_rejected_ones_are_removed(layers: Fake
 
     assert draft(mtp, seq) == (9, 10, 11)
     assert layers.num_inputs[3:] == [2, 1, 1]
+
+
+def test_a_sequence_may_decline_the_draft_model_but_not_the_models_own_layers(
+    layers: FakeLayers,
+) -> None:
+    for is_draft_model in (False, True):
+        mtp, seq = MtpLayers(layers, 2, is_draft_model=is_draft_model), counting(6)
+        seq.uses_draft_model = False
+        compute(mtp, seq)
+        seq.tokens.append(6)
+
+        assert (mtp.acceptance(seq) is None) == is_draft_model
 
 
 def test_steps_without_drafts_are_caught_up(layers: FakeLayers) -> None:

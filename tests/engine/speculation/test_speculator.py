@@ -191,6 +191,14 @@ def test_a_grammar_drafts_its_forced_tokens(model: Model, context: LlamaContext)
     assert speculated.constraint.failure is None
 
 
+def test_a_sequence_may_decline_the_draft_model(model: Model, draft: DraftModel) -> None:
+    seq, declining = asking(model, "7 + 8"), asking(model, "7 + 8")
+    declining.uses_draft_model = False
+
+    assert draft.acceptance(seq) is not None
+    assert draft.acceptance(declining) is None
+
+
 def test_a_token_that_the_draft_model_lacks_ends_its_drafts(
     model: Model, draft: DraftModel
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +13,42 @@ import pytest
 
 from localrun.gguf.header import read_headers
 from localrun.server import jobs
+from localrun.services.drafting.known import MIN_BYTES
+from localrun.services.workspace import Workspace
 from localrun.store.store import embedded_models
 from tests.convert.tiny import decoder
 from tests.fakes.faults import Fault
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving as serving_web
+from tests.server.serving import serving
 from tests.services.making import NAME, WEIGHTS, digest, entry_of, gguf, names_in
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     import ollama
 
-    from localrun.services.workspace import Workspace
+    from localrun.settings import Settings
     from tests.fakes.hub import FakeHub
     from tests.server.serving import Served
 
+HOUSE = """
+format_version = 1
+[house]
+about = "House: our own"
+licence = "MIT"
+default = "4b"
+draft = "house:1b"
+[[house.sizes]]
+tag = "4b"
+huggingface = "owner/large-GGUF"
+quantization = "Q8_0"
+size = "7 MB"
+[[house.sizes]]
+tag = "1b"
+huggingface = "owner/small-GGUF"
+quantization = "Q8_0"
+size = "2 MB"
+"""
 ADAPTERS = Path(__file__).parents[3] / "modelfiles" / "adapters"
 
 
@@ -60,6 +82,28 @@ def test_a_pull_streams_its_progress_and_ends_with_success(
     assert weights[-1].status == f"pulling {digest(WEIGHTS)[7:19]}"
     assert (weights[-1].completed, weights[-1].total) == (len(WEIGHTS), len(WEIGHTS))
     assert entry_of(workspace, NAME).manifest.blobs[0].digest
+
+
+def test_a_pull_names_the_draft_model_that_the_catalog_knows(
+    hub: FakeHub, workspace: Workspace, tmp_path: Path
+) -> None:
+    large = embedded_models()["guide:latest"].read_bytes() + bytes(MIN_BYTES)
+    hub.add("owner/large-GGUF", {"large-Q8_0.gguf": large})
+    (tmp_path / "catalog.toml").write_text(HOUSE)
+    environ = {**workspace.environ, "LOCALRUN_CATALOG": str(tmp_path / "catalog.toml")}
+
+    def drafts(settings: Settings) -> list[dict[str, Any]]:
+        """Return the draft models that a pull by a server with these settings names."""
+        with serving(workspace=Workspace(settings, environ, home=workspace.home)) as served:
+            lines = post(served, "pull", model="house:4b").text.splitlines()
+        assert json.loads(lines[-1]) == {"status": "success"}
+        return [frame for line in lines if "draft" in (frame := json.loads(line))]
+
+    (frame,) = drafts(workspace.settings)
+    assert frame["draft"] == {"name": "house:1b", "size_bytes": 2_000_000, "is_here": False}
+    assert frame["status"].startswith("house:1b (2 MB) would draft tokens")
+    assert drafts(replace(workspace.settings, draft="none")) == []
+    assert "house:1b" not in names_in(workspace)
 
 
 @pytest.mark.parametrize("name", ["guide", "guide:latest"])

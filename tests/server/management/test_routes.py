@@ -28,6 +28,7 @@ def test_a_plan_says_whether_a_model_fits(served: Served) -> None:
     assert plan["summary"].startswith("fits: on the processor, ")
     assert "context of 256 tokens" in plan["summary"]
     assert plan["fits"] is True
+    assert plan["draft"] is None
     assert plan["devices"][0]["device"] == "CPU"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -265,6 +266,27 @@ def test_a_draft_model_comes_along(workspace: Workspace) -> None:
     model = workspace.models.find_model("made")
 
     assert [path.stat().st_size for path in model.draft] == [model.shards[0].stat().st_size]
+
+
+@pytest.mark.parametrize(
+    ("draft", "text"),
+    [
+        ("./mmproj.gguf", "DRAFT ./mmproj.gguf is a projector, and cannot draft tokens"),
+        (str(PIRATE), "pirate.gguf is a file of the role adapter, not a model"),
+        ("./nothing.gguf", "DRAFT ./nothing.gguf: no such file"),
+        ("./cut.gguf", "cut.gguf is not a readable GGUF file"),
+        ("remote+http://127.0.0.1:9/v1", "is a remote model, and cannot draft tokens"),
+    ],
+)
+def test_a_file_that_is_no_draft_model_is_refused_by_name(
+    workspace: Workspace, tmp_path: Path, draft: str, text: str
+) -> None:
+    projector = embedded_models()["guide:latest"].with_name("mmproj-guide.gguf")
+    (tmp_path / "mmproj.gguf").write_bytes(projector.read_bytes())
+    (tmp_path / "cut.gguf").write_bytes(projector.read_bytes()[:100])
+
+    with pytest.raises(LocalrunError, match=re.escape(text)):
+        create(workspace, f"FROM guide\nDRAFT {draft}", folder=tmp_path)
 
 
 def test_an_adapter_of_another_model_is_refused(workspace: Workspace, tmp_path: Path) -> None:

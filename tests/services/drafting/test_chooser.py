@@ -17,9 +17,10 @@ from localrun.services.runner_models import runner_model
 from localrun.services.stored_model import ModelDetails, StoredModel
 from localrun.settings import load_settings
 from localrun.store.store import embedded_models
-from tests.engine.tiny import eagle3, full_attention, sliding_window
+from tests.engine.tiny import dflash, eagle3, full_attention, sliding_window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from localrun.supervisor.draft_choice import DraftChoice
@@ -155,11 +156,18 @@ def test_the_draft_model_is_known_by_its_repository_too(stored: Stored) -> None:
 
 @pytest.mark.parametrize("name", ["qwen3:0.6b", "mine:latest"])
 def test_a_model_that_is_small_or_unknown_has_no_draft_model(stored: Stored, name: str) -> None:
-    stored.add("mine:latest")
+    stored.add("mine:latest", size_bytes=SIZES["qwen3:8b"])
 
     choice = stored.chooser().choose(order(stored, name))
 
     assert (choice.name, choice.paths, choice.reason) == ("", (), "")
+
+
+def test_the_catalog_is_not_read_for_a_tiny_model(stored: Stored) -> None:
+    stored.add("tiny:latest", size_bytes=6_000_000)
+    chooser = DraftChooser(stored.find, lambda: pytest.fail("read"), load_settings({}, {}))
+
+    assert chooser.choose(order(stored, "tiny:latest")).name == ""
 
 
 def test_a_model_that_is_hardly_larger_has_no_draft_model(stored: Stored) -> None:
@@ -203,11 +211,13 @@ def test_the_request_precedes_the_flag_the_recipe_and_the_variable(stored: Store
     off = flagged.with_draft(model, "none")
     automatic = flagged.with_draft(model, "auto")
 
+    assert flagged.with_draft(model, None).draft == ()
+    assert stored.chooser().with_draft(model, None) == model
     assert names(flagged, requested) == ("own:latest", "request")
     assert names(flagged, off) == ("", "request")
     assert names(flagged, model) == ("qwen3:0.6b", "default")
-    assert names(flagged, automatic) == ("the recipe's", "recipe")
-    assert names(stored.chooser(variable="qwen3:0.6b"), model) == ("the recipe's", "recipe")
+    assert names(flagged, automatic) == ("DRAFT of qwen3:8b", "recipe")
+    assert names(stored.chooser(variable="qwen3:0.6b"), model) == ("DRAFT of qwen3:8b", "recipe")
     assert names(stored.chooser(variable="own:latest"), order(stored)) == ("own:latest", "default")
     assert names(stored.chooser(), order(stored)) == ("qwen3:0.6b", "catalog")
 
@@ -217,7 +227,7 @@ def test_none_at_the_server_switches_off_what_nobody_named(stored: Stored) -> No
     by_variable, by_flag = stored.chooser(variable="None"), stored.chooser(flag="none")
 
     assert by_variable.choose(order(stored)).reason == "switched off"
-    assert names(by_variable, recipe) == ("the recipe's", "recipe")
+    assert names(by_variable, recipe) == ("DRAFT of qwen3:8b", "recipe")
     assert by_flag.choose(recipe).reason == "switched off"
     assert names(by_flag, by_flag.with_draft(order(stored), "auto")) == ("qwen3:0.6b", "catalog")
 
@@ -294,14 +304,16 @@ def test_a_draft_model_of_the_recipe_is_checked_as_well(stored: Stored, tmp_path
     assert "the model itself" in refused(chooser.choose(replace(model, draft=model.shards)))
 
 
-@pytest.fixture
-def head(tmp_path: Path) -> Path:
-    eagle3(tmp_path / "head.gguf", GUIDE, (1, 2, 3))
-    return tmp_path / "head.gguf"
-
-
-def test_a_draft_head_of_the_model_is_taken(stored: Stored, head: Path) -> None:
-    details = replace(DETAILS, family="eagle3", capabilities=())
+@pytest.mark.parametrize(
+    ("family", "make_head", "kind"),
+    [("eagle3", eagle3, "an EAGLE-3 head"), ("dflash", dflash, "a DFlash head")],
+)
+def test_a_draft_head_of_the_model_is_taken(
+    stored: Stored, tmp_path: Path, family: str, make_head: Callable[..., None], kind: str
+) -> None:
+    head = tmp_path / "head.gguf"
+    make_head(head, GUIDE, (1, 2, 3))
+    details = replace(DETAILS, family=family, capabilities=())
     stored.add("head:latest", shards=(head,), details=details)
     chooser = stored.chooser()
 
@@ -309,7 +321,7 @@ def test_a_draft_head_of_the_model_is_taken(stored: Stored, head: Path) -> None:
 
     assert names(chooser, requested) == ("head:latest", "request")
     assert chooser.choose(replace(order(stored), draft=(head,))).paths == (head,)
-    with pytest.raises(UsageError, match="is an EAGLE-3 head, which drafts tokens for another"):
+    with pytest.raises(UsageError, match=f"is {kind}, which drafts tokens for another"):
         check_can_answer(stored.models["head:latest"])
 
 

@@ -71,7 +71,9 @@ def loaded(model: RunnerModel, num_parallel: int = 1) -> SlotLoad:
         load_s=0.0,
     )
     planned = plan_load(model, None, list)
-    return SlotLoad(ready=ready, planned=planned, num_ctx=2048, ready_at=1000.0, load_s=1.0)
+    return SlotLoad(
+        ready=ready, planned=planned, model=model, num_ctx=2048, ready_at=1000.0, load_s=1.0
+    )
 
 
 def load(world: SimulatedPool, state: SlotState) -> SimulatedRunner:

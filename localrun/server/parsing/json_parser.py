@@ -4,7 +4,8 @@ The decoder of the standard library holds the interpreter lock (GIL) from the fi
 last, and a body of 60 MB can make it allocate 3 GB. It is used for small bodies only. `_Reader`
 reads large ones: it counts while it reads, and it returns to Python bytecode, where other
 threads get the lock, after each value and after each `PIECE_BYTES` of a string. Both accept the
-same bodies and return the same values.
+same bodies and return the same values. Long pieces without escapes, such as images, are searched
+and not matched, in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ MAX_NUMBERS = 2**20  # a prompt of a million token ids
 MAX_VALUES = 2**18  # other values and names: about 50 MB
 SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
 PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
+LONG_BYTES = 4096  # of a string, from which on it is faster to search than to match
 VALUE_CHARACTERS = 1  # minimum of a value that is not a string
 NO_DEPTH = -1  # of a name, which must be a string
 LONGEST_NUMBER = 4300  # digits: Python's own limit, against slow conversions
@@ -43,6 +45,7 @@ _PIECE = re.compile(
     rb'(?:[^"\\\x00-\x1f]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}'
     rb'|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt])*+'
 )
+_CONTROLS = bytes(range(0x20))
 _WORDS = {b"true": True, b"false": False, b"null": None}
 _MARK = b"\xef\xbb\xbf"  # byte order mark of Windows
 
@@ -193,7 +196,11 @@ class _JsonReader:
         """Return a long string, or one with escapes, piece by piece."""
         pieces, has_surrogates = [""], False
         while piece := self._piece():
-            text: str = json.loads(f'"{self._decoded(piece, self._at - len(piece))}"')
+            text = self._decoded(piece, self._at - len(piece))
+            if b"\\" not in piece:
+                pieces.append(text)
+                continue
+            text = str(json.loads(f'"{text}"'))
             if SURROGATE.search(piece):
                 has_surrogates = True
                 pieces[-1], text = _mended(pieces[-1], text)
@@ -209,13 +216,25 @@ class _JsonReader:
     def _piece(self) -> bytes:
         """Take whole characters and escapes of a string; return b"" at its end."""
         start = self._at
-        match = _PIECE.match(self._body, start, start + PIECE_BYTES)
-        end = match.end() if match else start
-        cut = end
+        end = cut = self._plain_end() or self._matched_end()
         while cut > start and self._body[cut : cut + 1] and self._body[cut] & 0xC0 == 0x80:  # noqa: PLR2004 - inside a character
             cut -= 1
         self._at = cut if cut > start else end
         return self._body[start : self._at]
+
+    def _plain_end(self) -> int:
+        """Return the end of a long piece without escapes; 0 if there is none, or an error."""
+        end = min(len(self._body), self._at + PIECE_BYTES)
+        quote = self._body.find(b'"', self._at, end)
+        if 0 <= quote < self._at + LONG_BYTES:
+            return 0
+        piece = self._body[self._at : end if quote < 0 else quote]
+        is_plain = b"\\" not in piece and len(piece.translate(None, _CONTROLS)) == len(piece)
+        return self._at + len(piece) if is_plain else 0
+
+    def _matched_end(self) -> int:
+        match = _PIECE.match(self._body, self._at, self._at + PIECE_BYTES)
+        return match.end() if match else self._at
 
     def _decoded(self, text: bytes, start: int) -> str:
         try:

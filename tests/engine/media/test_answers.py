@@ -22,6 +22,12 @@ BEFORE, AFTER = "<|im_start|>user\nLook: ", " What is it?<|im_end|>\n<|im_start|
 NEW = 12
 ABORTED = (1, 2, 4, 6)  # steps; one that is a state's begins again each time
 EXACT = LoadOptions(cache_type=CacheType.F32, flash_attention=False)  # in any order of cells
+# Media whose answers, if a prompt ends with one, no rounding decides: the best two logits are 0.06
+# apart or more for all tokens, and the weights are random. Other batches round by up to 0.006.
+CLEAR_SEEDS = {
+    "janus": 5, "idefics3": 4, "qwen25vl": 5, "qwen3vl": 6, "gemma3": 6, "ultravox": 1, "omni": 5,
+    "hybrid": 2,
+}  # fmt: skip
 CAUSAL = [family for family in FAMILIES if family != "gemma3"]
 
 
@@ -237,10 +243,11 @@ def test_quantized_cells_hold_media(
 
 
 def test_a_prompt_may_end_with_a_medium(
-    seeing: Seeing, medium: Callable[[int], np.ndarray]
+    seeing: Seeing, medium: Callable[[int], np.ndarray], family: str
 ) -> None:
-    (first,) = seeing.ask([BEFORE, medium(1)])
-    (second, beside) = seeing.ask([BEFORE, medium(1)], ["Once upon a time", medium(2)])
+    clear = medium(CLEAR_SEEDS[family])
+    (first,) = seeing.ask([BEFORE, clear])
+    (second, beside) = seeing.ask([BEFORE, clear], ["Once upon a time", medium(2)])
 
     assert answer(first) == answer(second)
     assert len(answer(beside)) == NEW

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.media import encode_pauses
 from tests.engine.media.seeing import LIMITS, Pair, Seeing, answer, picture
 from tests.engine.media.test_answers import EXACT
 
@@ -19,10 +20,12 @@ QUESTION = [STORY, picture(1, 640, 480), " What is it?"]
 
 
 @pytest.fixture
-def tiles(open_family: OpenPair) -> Pair:
+def tiles(open_family: OpenPair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """Return a pair whose encodes, of a millisecond each, pause several times."""
+    for name in ("TARGET_S", "ALONE_S"):
+        monkeypatch.setattr(encode_pauses, name, 0.0001)
     found = open_family("idefics3")
     found.library.embeddings.clear()
-    found.projector._pauses._num_nodes = 4
     return found
 
 

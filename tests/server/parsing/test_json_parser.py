@@ -84,6 +84,18 @@ def test_a_string_of_many_pieces_is_whole(unit: str, shift: int) -> None:
     assert parse_json(text.encode()) == json.loads(text)
 
 
+@pytest.mark.parametrize("inner", [b"\x00", b"\n", b"\xff", b"\\x", b"\\ud83d", b'"', b"\\n", b""])
+def test_a_long_string_has_the_rules_of_a_short_one(inner: bytes) -> None:
+    long, short = (b'["' + b"a" * size + inner + b'b"]' for size in (PIECE_BYTES + 5000, 1))
+
+    values = [outcome(body + PADDING) for body in (long, short)]
+
+    if isinstance(values[1], list):
+        assert values[0] == [text.replace("a", "a" * (PIECE_BYTES + 5000)) for text in values[1]]
+    else:
+        assert values[0] == values[1]
+
+
 def test_the_interpreter_is_held_for_a_piece_of_a_string_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from localrun.chat.media_marks import MARK
 from localrun.errors import UsageError
@@ -175,3 +179,20 @@ def test_base64_is_decoded_whole(size: int) -> None:
     assert decoded(text, "x") == data
     assert decoded(text.rstrip("="), "x") == data
     assert decoded(text[:3] + "\r\n" + text[3:], "x") == data
+
+
+@given(st.text('AZaz09+/=-_ \n"\u00e9\0', min_size=1, max_size=12))
+@example("AA=A")
+@example("A===")
+@example("AA==AAAA")
+def test_only_base64_is_decoded(text: str) -> None:
+    plain = text.translate(str.maketrans("", "", "\n "))
+    expected = b""
+    with suppress(binascii.Error, ValueError):
+        expected = binascii.a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)
+
+    if expected:
+        assert decoded(text, "x") == expected
+    else:
+        with pytest.raises(UsageError, match="x is"):
+            decoded(text, "x")

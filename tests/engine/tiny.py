@@ -126,6 +126,7 @@ def dflash(
     """Make a DFlash head of two layers, with embeddings and output of its own or without."""
     model = TinyModel(path, "dflash", vocabulary, layers=2, width=target_width)
     _with_heads(model, HEADS)
+    model.writer.add_causal_attention(value=False)
     model.writer.add_array("dflash.target_layers", list(layers))
     model.writer.add_uint32("dflash.block_size", block_size)
     model.writer.add_uint32("tokenizer.ggml.mask_token_id", mask_token)

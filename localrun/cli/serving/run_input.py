@@ -78,7 +78,9 @@ class RunInput:
         )
         from localrun.cli.chatting.attaching.request_media import check_together
 
-        rules = AttachmentRules(folder=Path.cwd(), accepts=lambda: accepted_kinds(capabilities))
+        rules = AttachmentRules(
+            folder=Path.cwd(), accepts=lambda: accepted_kinds(capabilities), prefix="--"
+        )
         files = read_files(self.files, rules)
         media = [*files.pdfs, *self._media(rules)]
         attached = attach(typed, rules, files.documents)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
 from localrun.gguf.heads import HEADS, head_problem
+from localrun.gguf.role import only_embeds
 from localrun.gguf.vocabulary import vocabulary_problem
 from localrun.hardware.reading import shape_of
 from localrun.names.adapters import split_adapters
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from localrun.gguf.header import Header
     from localrun.services.stored_model import StoredModel
 
 NONE_HINT = "--draft none   answers without a draft model"
@@ -64,10 +66,21 @@ def draft_problem(shards: Sequence[Path], draft: Sequence[Path]) -> str:
         return "it is the model itself"
     return (
         head_error(shards[0], draft[0])
+        or _no_generator(read_header(draft[0]))
         or rollback_problem(shape_of(shards), "the model")
         or rollback_problem(shape_of(draft), "the draft model")
         or vocabulary_problem(shards[0], draft[0])
     )
+
+
+def _no_generator(draft: Header) -> str:
+    """Return why a draft model generates no text, or ""."""
+    name = draft.architecture
+    if only_embeds(name, draft.metadata.get(f"{name}.pooling_type")):
+        return "it is an embedding model"
+    if name not in HEADS and draft.metadata.get(f"{name}.attention.causal") is False:
+        return "its tokens attend to later ones"
+    return ""
 
 
 def head_error(target: Path, draft: Path) -> str:

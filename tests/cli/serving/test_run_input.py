@@ -96,6 +96,20 @@ def test_a_file_that_is_no_text_is_refused_by_its_name(
     assert server.script.heard == []
 
 
+def test_the_hint_of_a_wrong_kind_of_file_is_the_option_of_the_other(
+    localrun: Localrun, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_text("text")
+    (tmp_path / "b.txt").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    text = localrun("run", "guide", "What?", "--image", "a.png")
+    image = localrun("run", "guide", "What?", "--file", "b.txt")
+
+    assert (text.returncode, image.returncode) == (2, 2)
+    assert "hint: --file a.png" in text.stderr
+    assert "hint: --image b.txt" in image.stderr
+
+
 def test_a_sound_needs_a_model_that_hears(
     localrun: Localrun, server: FakeServer, tmp_path: Path
 ) -> None:

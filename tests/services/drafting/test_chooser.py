@@ -17,7 +17,7 @@ from localrun.services.runner_models import runner_model
 from localrun.services.stored_model import ModelDetails, StoredModel
 from localrun.settings import load_settings
 from localrun.store.store import embedded_models
-from tests.engine.tiny import dflash, eagle3, full_attention, sliding_window
+from tests.engine.tiny import dflash, eagle3, encoder, full_attention, sliding_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -323,6 +323,19 @@ def test_a_draft_head_of_the_model_is_taken(
     assert chooser.choose(replace(order(stored), draft=(head,))).paths == (head,)
     with pytest.raises(UsageError, match=f"is {kind}, which drafts tokens for another"):
         check_can_answer(stored.models["head:latest"])
+
+
+def test_a_model_that_generates_no_text_is_refused(stored: Stored, tmp_path: Path) -> None:
+    embedder, bidirectional = tmp_path / "embedder.gguf", tmp_path / "bidirectional.gguf"
+    encoder(embedder, GUIDE)
+    full_attention(bidirectional, GUIDE, is_causal=False)
+
+    reasons = [
+        refused(stored.chooser().choose(replace(order(stored), draft=(path,))))
+        for path in (embedder, bidirectional)
+    ]
+
+    assert reasons == ["it is an embedding model", "its tokens attend to later ones"]
 
 
 def test_a_draft_head_for_another_model_is_refused(stored: Stored, tmp_path: Path) -> None:

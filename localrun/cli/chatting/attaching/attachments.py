@@ -82,6 +82,7 @@ class AttachmentRules:
     folder: Path  # of relative paths
     accepts: Callable[[], Collection[Kind]] = tuple
     reason: str = "the model takes none"
+    prefix: str = "/"  # of file and image in hints: commands of a chat, or options
     confirm: Callable[[str], bool] = lambda _question: False
 
 
@@ -160,7 +161,7 @@ def read_files(paths: Sequence[str], rules: AttachmentRules) -> ReadFiles:
         elif content.is_pdf:
             pdfs.append(content)
         else:
-            raise UsageError(f"{written} is no text", hint=f"/image {written}")
+            raise UsageError(f"{written} is no text", hint=f"{rules.prefix}image {written}")
     if sum(len(one.text) for one in documents) > MAX_BYTES:
         raise UsageError(f"the files have more than {human_bytes(MAX_BYTES)} of text together")
     check_together(pdfs)
@@ -176,7 +177,7 @@ def read_media(written: str, rules: AttachmentRules) -> MediaFile:
     """
     content = read_file(_resolved(written, rules.folder), written)
     if isinstance(content, TextDocument):
-        raise UsageError(f"{written} is text", hint=f"/file {written}")
+        raise UsageError(f"{written} is text", hint=f"{rules.prefix}file {written}")
     _check_accepted(content, rules)
     return content
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 import localrun
+from localrun.server.web.files import MODULES
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Home
@@ -29,7 +31,12 @@ def test_a_browser_gets_the_page_with_all_its_files(server: Home) -> None:
     page = httpx.get(server.url, headers={"Accept": "text/html"})
     login = httpx.get(f"{server.url}/login", follow_redirects=True, headers={"Accept": "text/html"})
 
-    assert page.content == (WEB / "index.html").read_bytes()
+    modules = re.findall(r'rel="modulepreload" href="/web/([a-z]+\.js)"', page.text)
+    assert page.text == (WEB / "index.html").read_text().replace(
+        MODULES.decode(),
+        "".join(f'  <link rel="modulepreload" href="/web/{name}">\n' for name in modules),
+    )
+    assert {"app.js", "chat.js"} <= set(modules) <= set(FILES)
     assert login.content == page.content  # without keys there is nothing to log in to
     assert len(FILES) > 10
     served = {name: httpx.get(f"{server.url}/web/{name}").content for name in FILES}

@@ -57,6 +57,8 @@ def test_a_template_is_saved_used_and_deleted(page: Browser) -> None:
 
     page.click(TEMPLATES)
     page.click(".menu:popover-open .danger")
+    page.click("dialog .danger")
+    page.wait("!document.querySelector('dialog')")
 
     page.click(TEMPLATES)
     page.wait("document.querySelectorAll('.menu:popover-open button').length === 1")
@@ -84,6 +86,8 @@ def test_a_persona_is_saved_chosen_and_deleted(page: Browser, site: Served) -> N
     page.click(PERSONAS)
     page.wait("document.querySelector('.menu:popover-open button').innerText === '✓ pirate'")
     page.click(".menu:popover-open .danger")
+    page.click("dialog .danger")
+    page.wait("!document.querySelector('dialog')")
     page.click(PERSONAS)
     page.wait("document.querySelectorAll('.menu:popover-open button').length === 1")
 

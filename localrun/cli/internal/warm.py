@@ -42,9 +42,8 @@ LEFT_OUT = (
 # modelscope, because they read the environment when they are imported
 LIBRARIES = (
     "encodings.idna", "importlib.readers", "localrun.logs", "localrun.registry.catalog",
-    "localrun.warm.own_terminal",
-    "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
-    "typer._click.decorators", "typer.rich_utils",
+    "localrun.warm.own_terminal", "rich._emoji_codes", "rich.console", "stringprep",
+    "typer._click._textwrap", "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip
 
 

@@ -128,8 +128,8 @@ def note_draft(workspace: Workspace, name: str, output: Output) -> None:
     if output.as_json:
         output.event({"event": "draft", "model": name, **asdict(offer)})
     else:
-        command = "" if offer.is_here else f": localrun pull {offer.name}"
-        output.note(f"{offer.text}{command}")
+        size = f" ({human_bytes(offer.size_bytes)}): localrun pull {offer.name}"
+        output.note(offer.text if offer.is_here else f"{offer.text}{size}")
 
 
 def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from localrun.engine.batch import BatchArrays
 from localrun.engine.speculation.features import LayerInputs, target_layers
 from localrun.engine.speculation.head_context import HeadContext
-from localrun.errors import BackendError, LoadError
+from localrun.errors import LoadError
 from localrun.gguf.heads import DFLASH
 
 if TYPE_CHECKING:
@@ -53,16 +53,15 @@ class DFlashContext:
         """
         vocabulary = llama_cpp.llama_model_get_vocab(head.handle)
         self._mask = int(llama_cpp.llama_vocab_mask(vocabulary))
-        self._num_vocab = head.num_vocab
-        if not 0 <= self._mask < self._num_vocab:
+        if not 0 <= self._mask < head.num_vocab:
             raise LoadError("the DFlash head has no mask token")
         self.features = LayerInputs(target, target_layers(head))
         self.width = self.features.width
         self.capacity = limits.step_tokens  # rows of one call, of which llama.cpp gets a few
         self._context = HeadContext(head, target, limits, num_threads=num_threads, gauge=gauge)
-        self._handle, self._step = self._context.handle, self._context.step_tokens
+        self._step = self._context.step_tokens
         is_causal = head.metadata(f"{DFLASH}.attention.causal") == "true"
-        llama_cpp.llama_set_causal_attn(self._handle, is_causal)
+        llama_cpp.llama_set_causal_attn(self._context.handle, is_causal)
         self._block_size = int(head.metadata(f"{DFLASH}.block_size") or DEFAULT_BLOCK)
         self._rows = np.zeros((self._step, self.width), np.float32)
         self._row_batch = BatchArrays(self._step, has_tokens=False, embeddings=self._rows)
@@ -92,7 +91,7 @@ class DFlashContext:
         if not self._compute_blocks(inputs, 1 + length):
             return [[] for _ in inputs]
         return [
-            [self._token(number * (1 + length) + 1 + place) for place in range(min(own, length))]
+            self._tokens(number * (1 + length), min(own, length))
             for number, own in enumerate(lengths)
         ]
 
@@ -128,15 +127,10 @@ class DFlashContext:
             batch.seq_ids[block] = each.seq_id
         return self._decode(batch, len(inputs) * size)
 
+    def _tokens(self, first: int, count: int) -> list[int]:
+        """Return the draft tokens of the block whose pending token is at an index."""
+        return [self._context.likeliest(first + place) for place in range(1, 1 + count)]
+
     def _decode(self, batch: BatchArrays, count: int) -> bool:
         batch.native.n_tokens = count
-        code = llama_cpp.llama_decode(self._handle, batch.native)
-        if code not in {0, 1}:
-            raise BackendError(f"llama.cpp failed to compute the DFlash head (code {code})")
-        return bool(code == 0)
-
-    def _token(self, index: int) -> int:
-        logits = llama_cpp.llama_get_logits_ith(self._handle, index)
-        if not logits:
-            raise BackendError(f"llama.cpp has no output of the DFlash head at {index}")
-        return int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
+        return self._context.decode(batch.native)

@@ -54,7 +54,6 @@ class EagleContext:
         self._context = HeadContext(head, target, limits, num_threads=num_threads, gauge=gauge)
         self._handle, self._step = self._context.handle, self._context.step_tokens
         self._states.keep(self._handle)
-        self._num_vocab = head.num_vocab
         self._inputs = MtpBatch(self._step, self.width)
         self._features = np.zeros((self._step, self.features.width), np.float32)
         self._encoder = BatchArrays(self._step, has_tokens=False, embeddings=self._features)
@@ -129,17 +128,13 @@ class EagleContext:
         llama.cpp takes the logits of a head from its first rows, so all inputs have them or none.
         """
         self._inputs.fill(inputs, has_outputs=has_outputs)
-        code = llama_cpp.llama_decode(self._handle, self._inputs.native)
-        if code not in {0, 1}:
-            raise BackendError(f"llama.cpp failed to compute the EAGLE-3 head (code {code})")
-        return bool(code == 0)
+        return self._context.decode(self._inputs.native)
 
     def _output(self, index: int) -> MtpOutput:
-        logits = llama_cpp.llama_get_logits_ith(self._handle, index)
+        token = self._context.likeliest(index)
         hidden = ext.llama_get_embeddings_nextn_ith(self._handle, index)
-        if not logits or not hidden:
-            raise BackendError(f"llama.cpp has no output of the EAGLE-3 head at {index}")
-        token = int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
+        if not hidden:
+            raise BackendError(f"llama.cpp has no hidden state of the EAGLE-3 head at {index}")
         return MtpOutput(token, np.ctypeslib.as_array(hidden, (self.width,)).copy())
 
 

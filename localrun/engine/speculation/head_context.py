@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import llama_cpp
+import numpy as np
 
 from localrun.engine.threads import ContextThreads
-from localrun.errors import LoadError
+from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
@@ -53,6 +54,29 @@ class HeadContext:
             raise LoadError("no memory for the context of the draft head")
         self.threads = ContextThreads(self.handle, num_threads, gauge)
         self._memory = llama_cpp.llama_get_memory(self.handle)
+        self._num_vocab = head.num_vocab
+
+    def decode(self, batch: llama_cpp.llama_batch) -> bool:
+        """Compute a batch; return False without free cells.
+
+        Raises:
+            BackendError: the context is broken.
+        """
+        code = llama_cpp.llama_decode(self.handle, batch)
+        if code not in {0, 1}:
+            raise BackendError(f"llama.cpp failed to compute the draft head (code {code})")
+        return bool(code == 0)
+
+    def likeliest(self, index: int) -> int:
+        """Return the token with the highest logit behind a token of the last batch.
+
+        Raises:
+            BackendError: the token has no logits.
+        """
+        logits = llama_cpp.llama_get_logits_ith(self.handle, index)
+        if not logits:
+            raise BackendError(f"llama.cpp has no output of the draft head at {index}")
+        return int(np.ctypeslib.as_array(logits, (self._num_vocab,)).argmax())
 
     def truncate(self, seq_id: int, position: int) -> None:
         """Free the cells of a sequence id from a position on."""

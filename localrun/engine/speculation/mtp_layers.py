@@ -1,5 +1,6 @@
-"""Draft tokens from the model's own MTP layers (multi-token prediction).
+"""Draft tokens from hidden states of the model, by its own MTP layers (multi-token prediction).
 
+EAGLE-3 and DFlash heads, which are files of their own, draft from hidden states in the same way.
 The layers need the hidden state of every token, which the model's context computes with the token.
 They are kept until the layers compute them, at the next draft of their sequence:
 

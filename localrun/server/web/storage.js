@@ -1,6 +1,6 @@
 // What this browser remembers: theme, last model, personas and templates.
 
-import { asked, menuButton, notify } from "./dom.js";
+import { asked, confirmed, menuButton, notify } from "./dom.js";
 
 /** Return a remembered value. */
 export function stored(name, otherwise) {
@@ -32,6 +32,6 @@ export function savedTexts(kind, icon, label, current, use) {
   return menuButton(icon, label, () => [
     ...list().map(({ name, text }) => [text === current() ? `✓ ${name}` : name, () => use(text)]),
     [`Save as a ${kind}…`, save],
-    ...list().map(({ name }) => [`Delete ${name}`, () => store(`${kind}s`, without(name)), "danger"]),
+    ...list().map(({ name }) => [`Delete ${name}…`, async () => await confirmed(`Delete this ${kind}?`, name, "Delete") && store(`${kind}s`, without(name)), "danger"]),
   ]);
 }

@@ -31,11 +31,9 @@ class DraftOffer:
 
     @property
     def text(self) -> str:
-        """Return the offer in a sentence for users; what a client types is not part of it."""
-        if self.is_here:
-            return f"{self.name} drafts tokens for it, so that answers come faster"
-        size = f"{self.size_bytes / 1e6:,.0f} MB"
-        return f"{self.name} ({size}) would draft tokens for it, so that answers come faster"
+        """Return the offer in a sentence for users, without the size and what a client types."""
+        verb = "drafts" if self.is_here else "would draft"
+        return f"{self.name} {verb} tokens for it, so that answers come faster"
 
 
 def offer_draft(

@@ -90,7 +90,7 @@ def test_a_draft_model_that_the_catalog_knows_is_named_and_not_pulled(
     off = localrun("pull", "house:4b")
 
     assert plain.stderr.endswith(
-        "house:1b (2 MB) would draft tokens for it, so that answers come faster: "
+        "house:1b would draft tokens for it, so that answers come faster (2.0 MB): "
         "localrun pull house:1b\n"
     )
     assert events(as_json.stdout)[-1] == {

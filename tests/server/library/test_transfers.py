@@ -101,7 +101,7 @@ def test_a_pull_names_the_draft_model_that_the_catalog_knows(
 
     (frame,) = drafts(workspace.settings)
     assert frame["draft"] == {"name": "house:1b", "size_bytes": 2_000_000, "is_here": False}
-    assert frame["status"].startswith("house:1b (2 MB) would draft tokens")
+    assert frame["status"].startswith("house:1b would draft tokens")
     assert drafts(replace(workspace.settings, draft="none")) == []
     assert "house:1b" not in names_in(workspace)
 

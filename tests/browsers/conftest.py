@@ -76,9 +76,12 @@ def page(browser: Browser, site: Served) -> Iterator[Browser]:
     browser.open("about:blank")
     browser.requests.clear()
     browser.errors.clear()
+    browser.open(f"{site.url}/web/icon.svg")  # of the same origin
+    browser.run("localStorage.clear(); sessionStorage.clear();")
+    # else it is the one that an earlier test left in memory
+    browser.run("localStorage.setItem('localrun:model', JSON.stringify('fake:latest'));")
     browser.open(f"{site.url}/")
     browser.wait("document.querySelector('#input')")
-    browser.run("localStorage.clear(); sessionStorage.clear();")
     yield browser
     check_left(browser)
 

@@ -224,7 +224,8 @@ def _values(text: str, form: InputFormat) -> list[str]:
 
 
 def _rows(lines: Iterable[str], form: InputFormat) -> Iterator[list[str]]:
-    csv.field_size_limit(MAX_RECORD_BYTES)
+    if csv.field_size_limit() < MAX_RECORD_BYTES:  # of the whole process
+        csv.field_size_limit(MAX_RECORD_BYTES)
     return csv.reader(lines, delimiter=form.delimiter or ",", strict=True)
 
 

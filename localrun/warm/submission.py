@@ -28,6 +28,7 @@ _FLAGS = (  # that change what a program does
 _HARMLESS = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})  # usual in containers
 # files of this process by their path, and the shell, which is found among the parents
 _OWN = ("/dev/", "/proc/", "--install-completion", "--show-completion")
+_IMPORT = "<frozen importlib._bootstrap>"
 _STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/null")
 
 
@@ -39,11 +40,13 @@ def run_warm() -> int | None:
         return None
     if signal.getsignal(signal.SIGINT) != signal.default_int_handler:
         return _run([])
-    interrupts: list[int] = []  # Python forgets those that it raises at the end of an import
+    interrupts: list[int] = []
 
-    def interrupt(number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         interrupts.append(number)
-        raise KeyboardInterrupt
+        # the end of an import is a callback of Python, which prints what it raises and goes on
+        if frame is None or frame.f_code.co_filename != _IMPORT:
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     try:

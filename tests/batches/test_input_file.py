@@ -128,6 +128,15 @@ def test_a_record_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             opened(tmp_path / name, content)
 
 
+def test_tables_of_others_keep_their_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = csv.field_size_limit()
+    monkeypatch.setattr(input_file, "MAX_RECORD_BYTES", 50)
+
+    opened(tmp_path / "a.csv", "text\na\n")
+
+    assert csv.field_size_limit() == limit
+
+
 def test_the_number_of_records_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_file, "MAX_RECORDS", 3)
 

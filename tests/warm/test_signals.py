@@ -7,6 +7,7 @@ import sys
 assert sys.platform == "linux"  # elsewhere, mypy reads no further
 
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.warm import submission
 from tests.waiting import HANG_S, wait_until
 from tests.warm import probe
 from tests.warm.shell import Shell
@@ -83,6 +85,23 @@ def test_an_interrupt_at_any_instant_ends_with_130_and_leaves_nothing(probed: Pr
     # without Python, which still imported the program
     assert {found for found in codes if found[0] != -signal.SIGINT} == {(130, b"")}
     wait_until(lambda: all(map(has_ended, probed.pids())))
+
+
+def test_an_interrupt_in_the_import_system_waits_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python would print what is raised there, and go on."""
+    ended: list[bool] = []
+    text = "raise_signal(SIGINT)\nended.append(True)"
+    code = compile(text, importlib.util.spec_from_loader.__code__.co_filename, "exec")
+    names = {"raise_signal": signal.raise_signal, "SIGINT": signal.SIGINT, "ended": ended}
+    monkeypatch.setattr(submission, "_is_eligible", lambda: True)
+    monkeypatch.setattr(submission, "_run", lambda _interrupts: exec(code, names))  # noqa: S102
+
+    with pytest.raises(KeyboardInterrupt):
+        submission.run_warm()
+
+    assert ended
 
 
 def has_handler(pid: int) -> bool:

@@ -57,6 +57,7 @@ SHAPES = {
     "0.6b": Shape(28, 1024, 16, 8, 128, 3072),
     "1.7b": Shape(28, 2048, 16, 8, 128, 6144),
 }
+DRAFTER = Shape(1, 64, 1, 1, 64, 64)
 NAMES = ("guide", *SHAPES)
 
 
@@ -79,6 +80,29 @@ def ensure_model(name: str, *, with_tiles: bool = False) -> Path:
         finally:
             plain.unlink(missing_ok=True)
     return path
+
+
+def write_drafter(path: Path, model: Path) -> None:
+    """Write a model of one narrow layer with the vocabulary of ``model``: drafts at little cost."""
+    reader = gguf.GGUFReader(model)
+    num_tokens = len(reader.fields["tokenizer.ggml.tokens"].data)
+    plain = path.with_suffix(".f16")
+    writer = gguf.GGUFWriter(plain, "qwen3")
+    _add_shape(writer, DRAFTER)
+    for key, field in reader.fields.items():
+        if key.startswith("tokenizer."):
+            kinds = field.types
+            value, kind = field.contents(), kinds[0]
+            writer.add_key_value(key, value, kind, kinds[-1] if len(kinds) > 1 else None)
+    kinds = np.full(num_tokens, gguf.TokenType.NORMAL)
+    for name, matrix in _tensors(DRAFTER, kinds):
+        writer.add_tensor(name, matrix)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    quantize(plain, path, quantization("Q4_0"), threads=2)
+    plain.unlink()
 
 
 def bench_model(name: str) -> Path:

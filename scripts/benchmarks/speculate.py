@@ -7,6 +7,7 @@ So the figures are those of verification and of the policy, and the rate is exac
 `prompt lookup` is off. The engine runs in this process, without a server.
 
     peer      tokens per second of llama-server without drafts, over HTTP
+    its       with drafts that it accepts at the same rate, of a model that is nearly free
     plain     those of this engine without drafts
     drafts    with them, and the ratios to plain and to the peer
     limit     the best ratio to plain of any fixed draft length at that rate, from times of steps
@@ -20,6 +21,7 @@ trained for guide draft instead, on localrun and llama-server alike: see `specul
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import statistics
 import time
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.models import NAMES, ensure_model
-from benchmarks.speculate_servers import PlainPeer, compare_servers
+from benchmarks.speculate_servers import ScriptedPeer, compare_servers
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
@@ -221,39 +223,51 @@ def _show_model(path: Path, chosen: argparse.Namespace) -> None:
     bench = Bench(path, chosen.threads)
     print(f"\n{path.name}: threads {bench.threads}, median of {chosen.rounds}")
     print(
-        f"{'streams':>8}{'rate':>6}{'peer':>9}{'plain':>9}{'drafts':>9}{'/ plain':>9}{'/ peer':>8}"
-        f"{'limit':>7}  accepted",
+        f"{'streams':>8}{'rate':>6}{'peer':>9}{'its':>9}{'plain':>9}{'drafts':>9}{'/ plain':>9}"
+        f"{'/ peer':>8}{'limit':>7}  accepted",
         flush=True,
     )
-    peer = None if chosen.no_peer else PlainPeer(path, bench.threads)
+    peers: dict[float | None, ScriptedPeer] = {}
     try:
+        if not chosen.no_peer:
+            for rate in (None, *_rates(chosen)):
+                peers[rate] = ScriptedPeer(path, bench.threads, rate)
         for streams in map(int, chosen.streams.split(",")):
-            _show(bench, peer, streams, chosen)
+            _show(bench, peers, streams, chosen)
     finally:
-        if peer is not None:
+        for peer in peers.values():
             peer.stop()
         bench.close()
 
 
-def _show(bench: Bench, peer: PlainPeer | None, streams: int, chosen: argparse.Namespace) -> None:
+def _rates(chosen: argparse.Namespace) -> list[float]:
+    return [float(rate) for rate in chosen.rates.split(",")]
+
+
+def _show(
+    bench: Bench,
+    peers: Mapping[float | None, ScriptedPeer],
+    streams: int,
+    chosen: argparse.Namespace,
+) -> None:
     """Print the lines of a number of streams."""
-    rates = [float(rate) for rate in chosen.rates.split(",")]
+    rates = _rates(chosen)
     bench.run(streams, MIN_TOKENS, None)  # a first run reads the weights from the disk
     times = bench.step_times(streams)
     num_tokens = round(min(MAX_TOKENS, max(MIN_TOKENS, chosen.seconds / times[0])))
     # one policy for all rounds of a rate, as a server keeps it
     oracles = {rate: Oracle(rate) for rate in rates}
     policies = {rate: Speculator([oracle]) for rate, oracle in oracles.items()}
-    theirs: list[float] = []
+    theirs: dict[float | None, list[float]] = {rate: [] for rate in (None, *rates)}
     plain: list[Run] = []
     drafts: dict[float, list[Run]] = {rate: [] for rate in rates}
     for _ in range(chosen.rounds):
-        if peer is not None:
-            theirs.append(peer.tokens_per_s(streams, num_tokens))
+        for rate, peer in peers.items():
+            theirs[rate].append(peer.tokens_per_s(streams, num_tokens))
         plain.append(bench.run(streams, num_tokens, None))
         for rate in rates:
             drafts[rate].append(bench.run(streams, num_tokens, policies[rate]))
-    their = statistics.median(theirs) if theirs else float("nan")
+    peer_rate = {rate: statistics.median(each or [math.nan]) for rate, each in theirs.items()}
     slow = statistics.median(run.tokens_per_s for run in plain)
     for rate in rates:
         fast = statistics.median(run.tokens_per_s for run in drafts[rate])
@@ -262,8 +276,8 @@ def _show(bench: Bench, peer: PlainPeer | None, streams: int, chosen: argparse.N
         accepted = f"{right / tried:.2f} of {tried}" if tried else "no drafts"
         limit = max(_expected(rate, length) * times[0] / s for length, s in times.items())
         print(
-            f"{streams:8}{rate:6.1f}{their:9.1f}{slow:9.1f}{fast:9.1f}{fast / slow:9.2f}"
-            f"{fast / their:8.2f}{limit:7.2f}  {accepted}",
+            f"{streams:8}{rate:6.1f}{peer_rate[None]:9.1f}{peer_rate[rate]:9.1f}{slow:9.1f}"
+            f"{fast:9.1f}{fast / slow:9.2f}{fast / peer_rate[None]:8.2f}{limit:7.2f}  {accepted}",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""Servers of `scripts/bench speculate`: llama-server without drafts, and both with real drafts.
+"""Servers of `scripts/bench speculate`: llama-server with scripted drafts, both with real ones.
 
 The comparison asks guide's questions on localrun and llama-server in turn, without and with the
 same file that drafts: a draft model (``--draft``), or guide with an MTP layer (``--mtp``).
@@ -26,6 +26,7 @@ import environment
 from benchmarks import peer
 from benchmarks.contestants import OURS, PEER, Contestant, StartError, free_port
 from benchmarks.load import ask_all, request, user
+from benchmarks.models import write_drafter
 from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ GUIDE = environment.ROOT / "localrun" / "data" / "guide.gguf"
 SLOTS = 16
 CONTEXT = 2048
 MOST_TOKENS = 200
+SCRIPTED_CONTEXT = 512
+PEER_DRAFTS = 3  # llama-server's default
 PLAIN, COPIES, DRAFTS = "plain", "copies", "drafts"
 MINUTE = 60
 REPEATS = 4  # of all questions in a round: the answers are short
@@ -58,13 +61,27 @@ QUESTIONS = (
 )
 
 
-class PlainPeer:
-    """llama-server without drafts on one model."""
+class ScriptedPeer:
+    """llama-server on one model, without drafts or with drafts that it accepts at a set rate.
 
-    def __init__(self, model: Path, threads: int) -> None:
-        """Start it; blocks until the model is loaded."""
+    A model of one narrow layer drafts as many tokens as is llama-server's default, and
+    ``--spec-synth-rates`` decides which are accepted.
+    """
+
+    def __init__(self, model: Path, threads: int, rate: float | None = None) -> None:
+        """Start it; blocks until the model is loaded. ``rate``: None is without drafts."""
         self._folder = tempfile.TemporaryDirectory(prefix="localrun-bench-")
-        self._server = _llama_server(model, threads, Path(self._folder.name), [])
+        folder = Path(self._folder.name)
+        drafting: list[str] = []
+        if rate is not None:
+            draft = folder / "draft.gguf"
+            write_drafter(draft, model)
+            rates = ",".join(f"{rate ** (n + 1):.6f}" for n in range(PEER_DRAFTS))
+            drafting = [
+                *("--spec-type", "draft-simple", "--model-draft", str(draft)),
+                *("--spec-draft-n-max", str(PEER_DRAFTS), "--spec-synth-rates", rates),
+            ]
+        self._server = _llama_server(model, threads, folder, drafting, context=SCRIPTED_CONTEXT)
         self._server.start()
 
     def tokens_per_s(self, streams: int, num_tokens: int) -> float:
@@ -227,11 +244,13 @@ def _localrun(model: Path, draft: Path | None, threads: int, folder: Path) -> Co
     return Contestant(OURS, [*localrun, "serve"], folder, port, environ)
 
 
-def _llama_server(model: Path, threads: int, folder: Path, drafting: list[str]) -> Contestant:
+def _llama_server(
+    model: Path, threads: int, folder: Path, drafting: list[str], context: int = CONTEXT
+) -> Contestant:
     port = free_port()
     options: dict[str, object] = {
         "--model": model, "--port": port, "--threads": threads, "--threads-batch": threads,
-        "--ctx-size": SLOTS * CONTEXT, "--parallel": SLOTS,
+        "--ctx-size": SLOTS * context, "--parallel": SLOTS,
     }  # fmt: skip
     command = [str(peer.ensure_server()), "--kv-unified", "--jinja", "--no-ui", "--log-disable"]
     command += [str(word) for option in options.items() for word in option]

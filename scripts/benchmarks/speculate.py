@@ -3,7 +3,8 @@
 Answers are scripted: a constraint lets each sequence sample its script's next token and no other,
 so that the model computes all steps and the text is known before. The draft source knows the script
 and drafts each token of it with the given probability, else a wrong one; drafting takes no time.
-So the figures are those of verification and of the policy, and the rate is exact for any model.
+So the figures are those of verification and of the policy, and the rate is exact for any model:
+the places of the first wrong tokens are drawn in equal shares, so that luck decides little.
 `prompt lookup` is off. The engine runs in this process, without a server.
 
     peer      tokens per second of llama-server without drafts, over HTTP
@@ -11,6 +12,7 @@ So the figures are those of verification and of the policy, and the rate is exac
     plain     those of this engine without drafts
     drafts    with them, and the ratios to plain and to the peer
     limit     the best ratio to plain of any fixed draft length at that rate, from times of steps
+              over answers of the same length
     accepted  share of right draft tokens among those up to the first wrong one: the rate
 
 A rate of 0 shows what drafts cost that are never accepted. Answers have as many tokens as take
@@ -25,7 +27,7 @@ import math
 import random
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +56,9 @@ CONTEXT = 512
 SLOTS = 16
 SCRIPT_IDS = (1000, 4000)  # ordinary tokens of all vocabularies here
 GREEDY = SamplingParams(temperature=0)
-STEPS = 8  # whose times are measured
 MIN_TOKENS, MAX_TOKENS = 24, 320  # of an answer
 MINUTE = 60
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Script:
@@ -84,11 +86,11 @@ class Script:
 
 @dataclass(slots=True)
 class Oracle:
-    """Draft source that knows the scripts, and errs at random."""
+    """Draft source that knows the scripts, and errs at a rate."""
 
     rate: float
     num_wrong: int = 0  # drafts with a wrong token
-    rng: random.Random = field(default_factory=lambda: random.Random(5))
+    num_drafts: int = 0
     name: str = "oracle"
     estimates_by_text: bool = False
 
@@ -108,9 +110,11 @@ class Oracle:
         if not isinstance(script, Script):
             return ()
         tokens = script.tokens[seq.num_generated : seq.num_generated + length]
-        draft = tuple(t if self.rng.random() < self.rate else t + 1 for t in tokens)
-        self.num_wrong += list(draft) != tokens
-        return draft
+        drawn = self.num_drafts * GOLDEN % 1  # spread evenly, in no pattern that lengths follow
+        num_right = sum(drawn < self.rate ** (n + 1) for n in range(len(tokens)))
+        self.num_drafts += 1
+        self.num_wrong += num_right < len(tokens)
+        return (*tokens[:num_right], *(token + 1 for token in tokens[num_right:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +172,16 @@ class Bench:
         num_accepted = sum(seq.num_accepted for seq in sequences)
         return Run(count / seconds, num_accepted, seconds / num_steps)
 
-    def step_times(self, streams: int) -> dict[int, float]:
-        """Return the seconds of a step by the length of each sequence's draft."""
-        lengths = [n for n in (0, *LENGTHS) if n * streams <= MAX_DRAFTS]
-        return {length: self._step_s(streams, length) for length in lengths}
+    def step_times(self, streams: int, num_tokens: int) -> dict[int, float]:
+        """Return the seconds of a step by the length of each sequence's draft.
 
-    def _step_s(self, streams: int, length: int) -> float:
+        They are means over answers of ``num_tokens``, of which all drafts are accepted.
+        """
+        lengths = [n for n in (0, *LENGTHS) if n * streams <= MAX_DRAFTS]
+        return {length: self._step_s(streams, length, num_tokens) for length in lengths}
+
+    def _step_s(self, streams: int, length: int, num_tokens: int) -> float:
         """Return the least of two times, since other programs can only add to one."""
-        num_tokens = STEPS * (length + 1)
         runs = (self.run(streams, num_tokens, _Fixed(Oracle(1.0), length)) for _ in range(2))
         return min(run.step_s for run in runs)
 
@@ -253,8 +259,9 @@ def _show(
     """Print the lines of a number of streams."""
     rates = _rates(chosen)
     bench.run(streams, MIN_TOKENS, None)  # a first run reads the weights from the disk
-    times = bench.step_times(streams)
-    num_tokens = round(min(MAX_TOKENS, max(MIN_TOKENS, chosen.seconds / times[0])))
+    step_s = bench.run(streams, MIN_TOKENS, None).step_s
+    num_tokens = round(min(MAX_TOKENS, max(MIN_TOKENS, chosen.seconds / step_s)))
+    times = bench.step_times(streams, num_tokens)
     # one policy for all rounds of a rate, as a server keeps it
     oracles = {rate: Oracle(rate) for rate in rates}
     policies = {rate: Speculator([oracle]) for rate, oracle in oracles.items()}

@@ -71,6 +71,7 @@ class ScriptedPeer:
     def __init__(self, model: Path, threads: int, rate: float | None = None) -> None:
         """Start it; blocks until the model is loaded. ``rate``: None is without drafts."""
         self._folder = tempfile.TemporaryDirectory(prefix="localrun-bench-")
+        self._num_rounds = 0
         folder = Path(self._folder.name)
         drafting: list[str] = []
         if rate is not None:
@@ -86,7 +87,12 @@ class ScriptedPeer:
 
     def tokens_per_s(self, streams: int, num_tokens: int) -> float:
         """Return the rate of so many answers together, from the first token of the last one on."""
-        bodies = [request(user(text), num_tokens) for text in QUESTIONS[:streams]]
+        self._num_rounds += 1  # another seed accepts other drafts
+        seeds = range(self._num_rounds * SLOTS, (self._num_rounds + 1) * SLOTS)
+        bodies = [
+            request(user(text), num_tokens, seed=seed)
+            for text, seed in zip(QUESTIONS[:streams], seeds, strict=False)
+        ]
         answers = ask_all(self._server.port, bodies)
         begun = max(answer.first_at for answer in answers)
         ended = max(answer.ended_at for answer in answers)

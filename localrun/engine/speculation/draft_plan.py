@@ -63,10 +63,13 @@ class DraftPlanner:
         candidates: Mapping[Sequence, Sequences[DraftOption]],
         longest: Mapping[Sequence, int],
         max_drafts: int,
+        *,
+        num_steps: int = 1,
     ) -> dict[Sequence, PlannedDraft]:
         """Return the drafts of a step, empty if none would save time.
 
-        ``longest`` is the limit of each sequence, ``max_drafts`` that of all together.
+        ``longest`` is the limit of each sequence, ``max_drafts`` that of all together,
+        ``num_steps`` are those since the last plan.
         """
         best: dict[Sequence, PlannedDraft] = {}
         if not candidates or not self._times.knows(num_decoding):
@@ -85,7 +88,7 @@ class DraftPlanner:
                     best_speedup = speedup
                     best = {c.seq: PlannedDraft(c.source, length) for c in chosen}
         if not would_pay:  # else the drafts wait for the income of a source, not for better times
-            self._times.distrust(num_decoding)
+            self._times.distrust(num_decoding, num_steps)
         return best
 
     def _choices(

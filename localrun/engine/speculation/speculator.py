@@ -31,7 +31,10 @@ MAX_DRAFTS = 32  # of all sequences in one step: each needs an output of logits
 PRIOR_WEIGHT = 4.0  # of a source's own estimate, in verified tokens
 DECAY = 0.9  # weight of earlier results at each new draft
 FADE = 0.99  # weight of earlier results at each step without one, so that a source is tried again
-MAX_DRAFT_STEPS = 64  # in a row: plain steps are measured again, because the machine's load changes
+PLANNING = 0.01  # share of a step's time that plans without a draft may take
+MAX_PAUSE = 16  # steps between two plans
+# in a row; then a plain step is measured, since the first may have met other load. They double
+FIRST_DRAFT_STEPS, MAX_DRAFT_STEPS = 16, 64
 MODEL_DECAY = 0.98  # weight of earlier results of all sequences
 
 
@@ -142,6 +145,9 @@ class Speculator:
         self._clock = clock
         self._num_steps = 0
         self._num_draft_steps = 0  # since the last plain step
+        self._most_draft_steps = FIRST_DRAFT_STEPS
+        self._pause, self._num_paused = 0, 0  # steps without a plan: all after the last, passed
+        self._num_decoding = 0  # when the last plan was made
         self._used: dict[Sequence, int] = {}  # source numbers of the drafts of this step
 
     @property
@@ -153,13 +159,18 @@ class Speculator:
         """Return draft tokens by sequence, empty if drafts would not save time."""
         self._num_steps += 1
         self._used = {}
-        if self._num_draft_steps >= MAX_DRAFT_STEPS:
+        if self._num_draft_steps >= self._most_draft_steps:
+            self._most_draft_steps = min(MAX_DRAFT_STEPS, 2 * self._most_draft_steps)
             return {}
-        longest = {seq: min(self._max_length, max_draft_length(seq)) for seq in decoding}
-        candidates = {
-            seq: found for seq in decoding if longest[seq] > 0 and (found := self._candidates(seq))
-        }
-        planned = self._planner.plan(len(decoding), candidates, longest, self._max_drafts)
+        if self._num_paused < self._pause and len(decoding) == self._num_decoding:
+            self._num_paused += 1
+            return {}
+        started_at = self._clock()
+        planned = self._plan(decoding)
+        if not planned:
+            self._begin_pause(len(decoding), self._clock() - started_at)
+            return {}
+        self._pause = self._num_paused = 0
         drafts: dict[Sequence, tuple[int, ...]] = {}
         for source in sorted({draft.source for draft in planned.values()}):
             drafts |= self._draft(source, planned)
@@ -191,6 +202,23 @@ class Speculator:
         for state in self._states:
             state.source.retire(seq)
             state.records.pop(seq, None)
+
+    def _plan(self, decoding: Sequences[Sequence]) -> dict[Sequence, PlannedDraft]:
+        longest = {seq: min(self._max_length, max_draft_length(seq)) for seq in decoding}
+        candidates = {
+            seq: found for seq in decoding if longest[seq] > 0 and (found := self._candidates(seq))
+        }
+        return self._planner.plan(
+            len(decoding), candidates, longest, self._max_drafts, num_steps=1 + self._num_paused
+        )
+
+    def _begin_pause(self, num_decoding: int, planning_s: float) -> None:
+        """Plan nothing for so many steps that the last plan was a small part of them."""
+        self._num_decoding, self._num_paused, self._pause = num_decoding, 0, 0
+        self._most_draft_steps = FIRST_DRAFT_STEPS
+        if self._times.knows(num_decoding):
+            step_s = self._times.plain_s(num_decoding)
+            self._pause = min(MAX_PAUSE, int(planning_s / (PLANNING * step_s)))
 
     def _candidates(self, seq: Sequence) -> list[DraftOption]:
         rates = (state.acceptance(seq, self._num_steps) for state in self._states)

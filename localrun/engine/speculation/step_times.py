@@ -45,11 +45,12 @@ class StepTimes:
         extra_s = self._extra_s(num_decoding, num_decoding + num_drafts) + drafting_s
         return min(float(num_drafts), max(0.0, extra_s / self._step_s[num_decoding]))
 
-    def distrust(self, num_decoding: int) -> None:
-        """Trust the times of wider steps a little less, because they prevented drafts."""
+    def distrust(self, num_decoding: int, num_steps: int = 1) -> None:
+        """Trust the times of wider steps less, because they prevented drafts of so many steps."""
+        decay = TRUST_DECAY**num_steps
         for width in self._step_s:
             if width > num_decoding:
-                self._trust[num_decoding, width] = TRUST_DECAY * self._trusted(num_decoding, width)
+                self._trust[num_decoding, width] = decay * self._trusted(num_decoding, width)
 
     def _extra_s(self, num_decoding: int, width: int) -> float:
         """Return the seconds that a step of ``width`` tokens takes beyond a plain one.

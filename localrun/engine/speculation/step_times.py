@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from localrun.engine.pacing.step_costs import running_mean
 
-FIRST_EXTRA = 0.05  # assumed cost, in steps, of each token beyond the widest measured step
+# assumed cost, in steps, of one more token of each sequence, beyond the widest measured step
+FIRST_EXTRA = 0.05
 TRUST_DECAY = 0.999  # of the trust in a time, at each step whose drafts it prevents
 WEIGHT = 0.5  # of a new time in a running mean with one that is trusted
 
@@ -63,7 +64,8 @@ class StepTimes:
         above = min((known for known in self._step_s if known >= width), default=None)
         low_s = self._trusted_extra_s(num_decoding, below)
         if above is None:
-            return low_s + FIRST_EXTRA * (width - below) * (self._step_s[num_decoding] + low_s)
+            more = FIRST_EXTRA * (width - below) / num_decoding
+            return low_s + more * (self._step_s[num_decoding] + low_s)
         high_s = self._trusted_extra_s(num_decoding, above)
         return low_s + (high_s - low_s) * (width - below) / (above - below)
 

@@ -133,6 +133,16 @@ def test_files_that_no_model_reads_are_refused_by_name(page: Browser) -> None:
     assert page.run(f"return {CHIPS};") == ""
 
 
+def test_an_image_is_shown_before_it_is_sent(page: Browser) -> None:
+    choose_model(page, "other:latest")
+    give(page, "paste", ("dot.gif", "image/gif", DOT))
+
+    page.wait("document.querySelector('.composer .chip img.picture')?.naturalWidth === 1")
+
+    page.click("[aria-label='Remove dot.gif']")
+    page.wait(f"{CHIPS} === ''")
+
+
 def test_images_are_kept_for_reloads_branches_and_other_windows(
     page: Browser, site: Served
 ) -> None:

@@ -186,6 +186,15 @@ def test_documents_are_read(home: Home, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_damaged_document_is_named(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.4\n")
+
+    done = home.run("run", "guide", "Hi!", "--file", str(tmp_path / "cut.pdf"))
+
+    assert done.returncode == 2
+    assert f"error: {tmp_path / 'cut.pdf'} is a damaged" in done.stderr
+
+
 def test_a_model_that_does_not_hear_says_so(home: Home, folder: Path) -> None:
     done = home.run("run", "janus", QUESTION, "--audio", str(folder / "note.wav"))
 

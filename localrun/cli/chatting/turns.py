@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.chatting.attached import attached_message
-from localrun.cli.chatting.attaching.request_media import num_media
+from localrun.cli.chatting.attaching.request_media import media_names, naming_media, num_media
 from localrun.cli.chatting.compacting import compact_if_due, limits_of
 from localrun.cli.chatting.compaction import fit_results
 from localrun.cli.output import counted, human_bytes
@@ -48,7 +48,8 @@ def send(chat: Chat, message: Message) -> None:
     try:
         session.messages.append(message)
         chat.keep()
-        _answer(chat)
+        with naming_media(media_names(message)):
+            _answer(chat)
     except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
         if len(session.messages) == num_before + 1:

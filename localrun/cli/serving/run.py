@@ -267,5 +267,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         warn_of_other_version(connect())
         start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:
-        answer_once(connect, chat_options, given.message(capabilities))
+        message = given.message(capabilities)
+        with given.naming_media():
+            answer_once(connect, chat_options, message)
         note_context()

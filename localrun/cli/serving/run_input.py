@@ -13,8 +13,9 @@ never searched for paths.
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class RunInput:
     files: Sequence[str] = ()
     images: Sequence[str] = ()
     stdin: TextIO | None = None
+    media_names: list[str] = field(default_factory=list, init=False)  # filled by `message`
 
     @property
     def is_chat(self) -> bool:
@@ -87,6 +89,14 @@ class RunInput:
         check_together([*media, *attached.media])
         return self._message(attached, media)
 
+    def naming_media(self) -> contextlib.AbstractContextManager[None]:
+        """Name the files of the message in the server's errors about its media."""
+        if not self.media_names:
+            return contextlib.nullcontext()
+        from localrun.cli.chatting.attaching.request_media import naming_media
+
+        return naming_media(self.media_names)
+
     def _media(self, rules: AttachmentRules) -> list[MediaFile]:
         from localrun.cli.chatting.attaching.attachments import media_from, read_all_media
 
@@ -113,7 +123,9 @@ class RunInput:
         content = "\n\n".join(part for part in (documents, self._joined(attached.text)) if part)
         if not content and not media:
             raise UsageError("the prompt is empty", hint=EXAMPLE)
-        images = [base64.b64encode(file.content).decode() for file in (*media, *attached.media)]
+        files = (*media, *attached.media)
+        self.media_names[:] = [file.name for file in files]
+        images = [base64.b64encode(file.content).decode() for file in files]
         return {"role": "user", "content": content, **({"images": images} if images else {})}
 
     def _typed(self) -> str:

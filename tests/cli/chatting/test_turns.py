@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.chat import act_on, run_chat
-from localrun.errors import BackendError
+from localrun.errors import BackendError, UsageError
 from tests.cli.chatting.fakes import fake_chat, pieces
 
 if TYPE_CHECKING:
@@ -49,6 +49,19 @@ def test_a_turn_that_is_stopped_before_its_answer_keeps_the_message(tmp_path: Pa
     act_on(fake.chat, "/retry")
 
     assert fake.conversation == [("user", "hi"), ("assistant", "Hello.")]
+
+
+def test_an_error_about_a_medium_names_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path)
+    path = tmp_path / "cut.pdf"
+    path.write_bytes(b"%PDF-1.4\n")
+    fake.client.answers = [[UsageError("messages[0].images[0] is a damaged PDF")]]
+
+    act_on(fake.chat, f"what is in @{path}")
+
+    assert f"{path} is a damaged PDF" in capsys.readouterr().err
 
 
 def test_a_failed_message_is_not_sent_again_until_retry(

@@ -110,6 +110,30 @@ def test_the_hint_of_a_wrong_kind_of_file_is_the_option_of_the_other(
     assert "hint: --image b.txt" in image.stderr
 
 
+@pytest.mark.parametrize("option", ["--file", "--image"])
+def test_an_empty_file_is_refused_by_its_name(
+    localrun: Localrun, server: FakeServer, tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"")
+
+    done = localrun("run", "guide", "What?", option, "a.txt")
+
+    assert (done.returncode, done.stderr) == (2, "error: a.txt is empty\n")
+    assert server.script.heard == []
+
+
+def test_an_error_about_a_medium_names_its_file(
+    localrun: Localrun, server: FakeServer, tmp_path: Path
+) -> None:
+    for name in ("a.pdf", "b.pdf"):
+        (tmp_path / name).write_bytes(b"%PDF-1.4\n")
+    server.script.answer = [{"error": "messages[1].images[1] is a damaged PDF"}]
+
+    done = localrun("run", "guide", "What?", "--file", "a.pdf", "--file", "b.pdf")
+
+    assert "error: b.pdf is a damaged PDF" in done.stderr
+
+
 def test_a_sound_needs_a_model_that_hears(
     localrun: Localrun, server: FakeServer, tmp_path: Path
 ) -> None:

@@ -146,7 +146,7 @@ def read_files(paths: Sequence[str], rules: AttachmentRules) -> ReadFiles:
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: a file is neither text nor PDF, or too large.
+        UsageError: a file is neither text nor PDF, empty, or too large.
     """
     documents: list[TextDocument] = []
     pdfs: list[MediaFile] = []
@@ -157,6 +157,7 @@ def read_files(paths: Sequence[str], rules: AttachmentRules) -> ReadFiles:
             continue
         content = read_file(path, written)
         if isinstance(content, TextDocument):
+            _check_content(content)
             documents.append(content)
         elif content.is_pdf:
             pdfs.append(content)
@@ -177,6 +178,7 @@ def read_media(written: str, rules: AttachmentRules) -> MediaFile:
     """
     content = read_file(_resolved(written, rules.folder), written)
     if isinstance(content, TextDocument):
+        _check_content(content)
         raise UsageError(f"{written} is text", hint=f"{rules.prefix}file {written}")
     _check_accepted(content, rules)
     return content
@@ -208,6 +210,7 @@ def media_from(content: bytes, name: str, rules: AttachmentRules) -> MediaFile:
     """
     medium = parsed_file(content, name)
     if isinstance(medium, TextDocument):
+        _check_content(medium)
         raise UsageError(f"{name} is text, no image")
     _check_accepted(medium, rules)
     return medium
@@ -273,6 +276,11 @@ def _of_folder(path: Path, rules: AttachmentRules) -> list[TextDocument]:
 
 def _shown_name(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def _check_content(document: TextDocument) -> None:
+    if not document.text:
+        raise UsageError(f"{document.name} is empty")
 
 
 def _check_accepted(content: MediaFile, rules: AttachmentRules) -> None:

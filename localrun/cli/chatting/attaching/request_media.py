@@ -7,18 +7,21 @@ a message are bounded too.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import human_bytes
 from localrun.conversations.images import MAX_MESSAGE_BYTES
-from localrun.errors import UsageError
+from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from localrun.cli.chatting.attaching.documents import MediaFile
 
 MAX_MEDIA = 64  # in a message
+PLACE = re.compile(r"messages\[\d{1,9}\]\.images\[(\d{1,9})\]")  # in errors of the server
 MAX_CHARACTERS = MAX_MESSAGE_BYTES // 3 * 4 + 1024  # in base64, with the padding of each
 
 
@@ -37,6 +40,29 @@ def check_together(media: Sequence[MediaFile]) -> None:
             f"the media of the message have {human_bytes(num_bytes)}, a request takes {most}",
             hint="send smaller ones, or in several messages",
         )
+
+
+@contextlib.contextmanager
+def naming_media(names: Sequence[str]) -> Iterator[None]:
+    """Name the file in an error of the server, which knows its place in the request alone.
+
+    ``names`` are those of the newest message's media.
+    """
+    try:
+        yield
+    except LocalrunError as error:
+        place = PLACE.match(error.message)
+        if place is not None and int(place[1]) < len(names):
+            error.message = names[int(place[1])] + error.message[place.end() :]
+            error.args = (error.message,)
+        raise
+
+
+def media_names(message: dict[str, Any]) -> Sequence[str]:
+    """Return the names of the media of a kept message, which are the last of its attachments."""
+    num_images = len(message.get("images") or ())
+    names: list[str] = message.get("attachments") or []
+    return names[-num_images:] if num_images else ()
 
 
 def without_oldest(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from localrun.cli.version import warn_unless_own
 from localrun.errors import ServerUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from localrun.client.api import LocalrunClient
@@ -73,12 +73,19 @@ class Answer:
 
 
 def answer_once(
-    connect: Callable[[], LocalrunClient], options: ChatOptions, message: dict[str, Any]
+    connect: Callable[[], LocalrunClient],
+    options: ChatOptions,
+    message: dict[str, Any],
+    media_names: Sequence[str] = (),
 ) -> None:
-    """Print the answer to one message; ``connect`` returns a running server."""
+    """Print the answer to one message; ``connect`` returns a running server.
+
+    ``media_names`` are those of the message's media, for errors.
+    """
     output = Output(as_json=options.as_json)
     body = options.body([message])
-    answer = ask_server(connect, lambda client: _receive_from(client, body, options))
+    with _naming(media_names):
+        answer = ask_server(connect, lambda client: _receive_from(client, body, options))
     if options.as_json:
         print_json(options, _json(options, answer))
     else:
@@ -86,6 +93,14 @@ def answer_once(
     print_dropped(answer.figures, output)
     if options.verbose:
         print_figures(answer.figures, output)
+
+
+def _naming(media_names: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    if not media_names:
+        return contextlib.nullcontext()
+    from localrun.cli.chatting.attaching.request_media import naming_media
+
+    return naming_media(media_names)
 
 
 def ask_server(

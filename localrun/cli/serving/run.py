@@ -267,7 +267,5 @@ def run(  # noqa: PLR0913 - one parameter a flag
         warn_of_other_version(connect())
         start_chat(connect, chat_options, workspace, start, on_open=note_context)
     else:
-        message = given.message(capabilities)
-        with given.naming_media():
-            answer_once(connect, chat_options, message)
+        answer_once(connect, chat_options, given.message(capabilities), given.media_names)
         note_context()

@@ -13,7 +13,6 @@ never searched for paths.
 from __future__ import annotations
 
 import base64
-import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,14 +87,6 @@ class RunInput:
         attached = attach(typed, rules, files.documents)
         check_together([*media, *attached.media])
         return self._message(attached, media)
-
-    def naming_media(self) -> contextlib.AbstractContextManager[None]:
-        """Name the files of the message in the server's errors about its media."""
-        if not self.media_names:
-            return contextlib.nullcontext()
-        from localrun.cli.chatting.attaching.request_media import naming_media
-
-        return naming_media(self.media_names)
 
     def _media(self, rules: AttachmentRules) -> list[MediaFile]:
         from localrun.cli.chatting.attaching.attachments import media_from, read_all_media

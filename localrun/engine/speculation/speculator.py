@@ -147,7 +147,7 @@ class Speculator:
         self._num_draft_steps = 0  # since the last plain step
         self._most_draft_steps = FIRST_DRAFT_STEPS
         self._pause, self._num_paused = 0, 0  # steps without a plan: all after the last, passed
-        self._num_decoding = 0  # when the last plan was made
+        self._paused: list[Sequence] = []  # whose last plan was empty
         self._used: dict[Sequence, int] = {}  # source numbers of the drafts of this step
 
     @property
@@ -162,13 +162,13 @@ class Speculator:
         if self._num_draft_steps >= self._most_draft_steps:
             self._most_draft_steps = min(MAX_DRAFT_STEPS, 2 * self._most_draft_steps)
             return {}
-        if self._num_paused < self._pause and len(decoding) == self._num_decoding:
+        if self._num_paused < self._pause and decoding == self._paused:
             self._num_paused += 1
             return {}
         started_at = self._clock()
         planned = self._plan(decoding)
         if not planned:
-            self._begin_pause(len(decoding), self._clock() - started_at)
+            self._begin_pause(decoding, self._clock() - started_at)
             return {}
         self._pause = self._num_paused = 0
         drafts: dict[Sequence, tuple[int, ...]] = {}
@@ -199,6 +199,7 @@ class Speculator:
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence that ended."""
         self._used.pop(seq, None)
+        self._paused = []
         for state in self._states:
             state.source.retire(seq)
             state.records.pop(seq, None)
@@ -212,12 +213,15 @@ class Speculator:
             len(decoding), candidates, longest, self._max_drafts, num_steps=1 + self._num_paused
         )
 
-    def _begin_pause(self, num_decoding: int, planning_s: float) -> None:
-        """Plan nothing for so many steps that the last plan was a small part of them."""
-        self._num_decoding, self._num_paused, self._pause = num_decoding, 0, 0
+    def _begin_pause(self, decoding: Sequences[Sequence], planning_s: float) -> None:
+        """Plan nothing for so many steps that the last plan was a small part of them.
+
+        Other sequences end the pause.
+        """
+        self._paused, self._num_paused, self._pause = [*decoding], 0, 0
         self._most_draft_steps = FIRST_DRAFT_STEPS
-        if self._times.knows(num_decoding):
-            step_s = self._times.plain_s(num_decoding)
+        if self._times.knows(len(decoding)):
+            step_s = self._times.plain_s(len(decoding))
             self._pause = min(MAX_PAUSE, int(planning_s / (PLANNING * step_s)))
 
     def _candidates(self, seq: Sequence) -> list[DraftOption]:

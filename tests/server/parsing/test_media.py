@@ -185,11 +185,14 @@ def test_base64_is_decoded_whole(size: int) -> None:
 @example("AA=A")
 @example("A===")
 @example("AA==AAAA")
+@example("0000=")
 def test_only_base64_is_decoded(text: str) -> None:
     plain = text.translate(str.maketrans("", "", "\n "))
+    padded, digits = plain + "=" * (-len(plain) % 4), plain.rstrip("=")
     expected = b""
-    with suppress(binascii.Error, ValueError):
-        expected = binascii.a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)
+    if padded == digits + "=" * (-len(digits) % 4):  # Python 3.11 takes more padding than that
+        with suppress(binascii.Error, ValueError):
+            expected = binascii.a2b_base64(padded, strict_mode=True)
 
     if expected:
         assert decoded(text, "x") == expected

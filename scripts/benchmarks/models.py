@@ -95,12 +95,7 @@ def write_drafter(path: Path, model: Path) -> None:
             value, kind = field.contents(), kinds[0]
             writer.add_key_value(key, value, kind, kinds[-1] if len(kinds) > 1 else None)
     kinds = np.full(num_tokens, gguf.TokenType.NORMAL)
-    for name, matrix in _tensors(DRAFTER, kinds):
-        writer.add_tensor(name, matrix)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    _finish(writer, DRAFTER, kinds)
     quantize(plain, path, quantization("Q4_0"), threads=2)
     plain.unlink()
 
@@ -146,6 +141,11 @@ def _write(path: Path, shape: Shape, controls: tuple[str, ...]) -> None:
     writer = gguf.GGUFWriter(path, "qwen3", use_temp_file=True)
     _add_shape(writer, shape)
     kinds = _add_tokenizer(writer, sources, controls)
+    _finish(writer, shape, kinds)
+
+
+def _finish(writer: gguf.GGUFWriter, shape: Shape, kinds: np.ndarray) -> None:
+    """Write the file with tensors of the shape."""
     for name, matrix in _tensors(shape, kinds):
         writer.add_tensor(name, matrix)
     writer.write_header_to_file()

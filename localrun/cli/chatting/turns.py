@@ -48,8 +48,7 @@ def send(chat: Chat, message: Message) -> None:
     try:
         session.messages.append(message)
         chat.keep()
-        with naming_media(media_names(message)):
-            _answer(chat)
+        _answer(chat, message)
     except (LocalrunError, KeyboardInterrupt) as error:
         session.failed = message
         if len(session.messages) == num_before + 1:
@@ -61,20 +60,20 @@ def send(chat: Chat, message: Message) -> None:
         chat.keep()
 
 
-def _answer(chat: Chat) -> None:
-    """Print the answer of the model, and that of the model it is compared with."""
+def _answer(chat: Chat, message: Message) -> None:
+    """Print the answer to a message of the model, and of the model it is compared with."""
     messages = chat.session.request_messages()
     num_left_out = num_media(chat.session.messages) - num_media(messages)
     if num_left_out:
         left_out = counted(num_left_out, "image")
         size = human_bytes(MAX_MESSAGE_BYTES)
         chat.transcript.note(f"{left_out} of older messages left out: a request takes {size}")
-    if chat.compared_model is None:
+    if chat.compared_model is not None:
+        chat.transcript.heading(chat.session.settings.request_model)
+    with naming_media(media_names(message), len(messages) - 1):
         _run_turn(chat, messages)
-        return
-    chat.transcript.heading(chat.session.settings.request_model)
-    _run_turn(chat, messages)
-    _compare(chat, chat.compared_model, messages)
+    if chat.compared_model is not None:
+        _compare(chat, chat.compared_model, messages)
 
 
 def _run_turn(chat: Chat, messages: list[Message]) -> None:

@@ -84,7 +84,7 @@ def answer_once(
     """
     output = Output(as_json=options.as_json)
     body = options.body([message])
-    with _naming(media_names):
+    with _naming(media_names, len(body["messages"]) - 1):
         answer = ask_server(connect, lambda client: _receive_from(client, body, options))
     if options.as_json:
         print_json(options, _json(options, answer))
@@ -95,12 +95,12 @@ def answer_once(
         print_figures(answer.figures, output)
 
 
-def _naming(media_names: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+def _naming(media_names: Sequence[str], place: int) -> contextlib.AbstractContextManager[None]:
     if not media_names:
         return contextlib.nullcontext()
     from localrun.cli.chatting.attaching.request_media import naming_media
 
-    return naming_media(media_names)
+    return naming_media(media_names, place)
 
 
 def ask_server(

@@ -33,8 +33,7 @@ DECAY = 0.9  # weight of earlier results at each new draft
 FADE = 0.99  # weight of earlier results at each step without one, so that a source is tried again
 PLANNING = 0.01  # share of a step's time that plans without a draft may take
 MAX_PAUSE = 16  # steps between two plans
-# in a row; then a plain step is measured, since the first may have met other load. They double
-FIRST_DRAFT_STEPS, MAX_DRAFT_STEPS = 16, 64
+MAX_DRAFT_STEPS = 64  # in a row: plain steps are measured again, because the machine's load changes
 MODEL_DECAY = 0.98  # weight of earlier results of all sequences
 
 
@@ -145,7 +144,6 @@ class Speculator:
         self._clock = clock
         self._num_steps = 0
         self._num_draft_steps = 0  # since the last plain step
-        self._most_draft_steps = FIRST_DRAFT_STEPS
         self._pause, self._num_paused = 0, 0  # steps without a plan: all after the last, passed
         self._paused: list[Sequence] = []  # whose last plan was empty
         self._used: dict[Sequence, int] = {}  # source numbers of the drafts of this step
@@ -159,8 +157,7 @@ class Speculator:
         """Return draft tokens by sequence, empty if drafts would not save time."""
         self._num_steps += 1
         self._used = {}
-        if self._num_draft_steps >= self._most_draft_steps:
-            self._most_draft_steps = min(MAX_DRAFT_STEPS, 2 * self._most_draft_steps)
+        if self._num_draft_steps >= MAX_DRAFT_STEPS:
             return {}
         if self._num_paused < self._pause and decoding == self._paused:
             self._num_paused += 1
@@ -219,7 +216,6 @@ class Speculator:
         Other sequences end the pause.
         """
         self._paused, self._num_paused, self._pause = [*decoding], 0, 0
-        self._most_draft_steps = FIRST_DRAFT_STEPS
         if self._times.knows(len(decoding)):
             step_s = self._times.plain_s(len(decoding))
             self._pause = min(MAX_PAUSE, int(planning_s / (PLANNING * step_s)))

@@ -64,6 +64,20 @@ def test_an_error_about_a_medium_names_its_file(
     assert f"{path} is a damaged PDF" in capsys.readouterr().err
 
 
+def test_an_error_about_an_older_medium_names_no_other_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path)
+    path = tmp_path / "new.pdf"
+    path.write_bytes(b"%PDF-1.4\n")
+    act_on(fake.chat, "hi")
+    fake.client.answers = [[UsageError("messages[0].images[0] is a damaged PDF")]]
+
+    act_on(fake.chat, f"what is in @{path}")
+
+    assert "messages[0].images[0] is a damaged PDF" in capsys.readouterr().err
+
+
 def test_a_failed_message_is_not_sent_again_until_retry(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,7 +127,7 @@ def test_an_error_about_a_medium_names_its_file(
 ) -> None:
     for name in ("a.pdf", "b.pdf"):
         (tmp_path / name).write_bytes(b"%PDF-1.4\n")
-    server.script.answer = [{"error": "messages[1].images[1] is a damaged PDF"}]
+    server.script.answer = [{"error": "messages[0].images[1] is a damaged PDF"}]
 
     done = localrun("run", "guide", "What?", "--file", "a.pdf", "--file", "b.pdf")
 

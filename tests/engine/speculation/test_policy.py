@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import statistics
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,12 +54,10 @@ class Source:
 class Machine:
     """A policy, and the steps that its drafts need."""
 
-    def __init__(
-        self, *, estimates_by_text: bool = False, seed: int = 3, planning_s: float = 0.0
-    ) -> None:
+    def __init__(self, *, estimates_by_text: bool = False, planning_s: float = 0.0) -> None:
         self.source = Source(estimates_by_text=estimates_by_text)
         self._policy = Speculator([self.source], clock=itertools.count(0, planning_s).__next__)
-        self._rng = random.Random(seed)  # noqa: S311 - only a test
+        self._rng = random.Random(3)  # noqa: S311 - only a test
 
     def speedup(self, streams: int, rate: float, num_tokens: int = TOKENS) -> float:
         """Return the speedup of answers whose draft tokens are accepted at a rate.
@@ -110,14 +107,11 @@ def test_drafts_that_are_never_accepted_cost_hardly_anything(streams: int) -> No
 
 @pytest.mark.parametrize("streams", [2, 4, 8])
 def test_long_text_of_one_stream_leaves_the_policy_of_more_streams(streams: int) -> None:
-    speedups = []
-    for seed in range(12):
-        machine = Machine(estimates_by_text=True, seed=seed)
-        machine.speedup(streams, 0.95)
-        machine.speedup(1, 0, num_tokens=3_000)
-        speedups.append(machine.speedup(streams, 0.95, num_tokens=100))
+    machine = Machine(estimates_by_text=True)
+    machine.speedup(streams, 0.95)
+    machine.speedup(1, 0, num_tokens=20_000)
 
-    assert statistics.mean(speedups) > 0.75 * limit(streams, 0.95)  # 0.84 to 0.97 over 60 seeds
+    assert machine.speedup(streams, 0.95, num_tokens=100) > 0.9 * limit(streams, 0.95)
 
 
 def test_plans_without_drafts_take_a_hundredth_of_the_time() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localrun.cli.chatting.attaching.documents import MediaFile
 
 MAX_MEDIA = 64  # in a message
-PLACE = re.compile(r"messages\[\d{1,9}\]\.images\[(\d{1,9})\]")  # in errors of the server
+PLACE = re.compile(r"messages\[(\d{1,9})\]\.images\[(\d{1,9})\]")  # in errors of the server
 MAX_CHARACTERS = MAX_MESSAGE_BYTES // 3 * 4 + 1024  # in base64, with the padding of each
 
 
@@ -43,17 +43,17 @@ def check_together(media: Sequence[MediaFile]) -> None:
 
 
 @contextlib.contextmanager
-def naming_media(names: Sequence[str]) -> Iterator[None]:
+def naming_media(names: Sequence[str], place: int) -> Iterator[None]:
     """Name the file in an error of the server, which knows its place in the request alone.
 
-    ``names`` are those of the newest message's media.
+    ``names`` are those of the media of one message, ``place`` is its own in the request.
     """
     try:
         yield
     except LocalrunError as error:
-        place = PLACE.match(error.message)
-        if place is not None and int(place[1]) < len(names):
-            error.message = names[int(place[1])] + error.message[place.end() :]
+        found = PLACE.match(error.message)
+        if found and int(found[1]) == place and int(found[2]) < len(names):
+            error.message = names[int(found[2])] + error.message[found.end() :]
             error.args = (error.message,)
         raise
 

@@ -15,6 +15,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.backends import rpc
 from localrun.engine.cache.kv_cache import MemoryKind
+from localrun.engine.llama.huge_pages import HugePages
 from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.read_ahead import start_read_ahead
 from localrun.engine.llama.vocabulary import Vocabulary
@@ -177,7 +178,14 @@ def load_model(  # noqa: PLR0913 - keywords only
         modes = (api.LLAMA_LOAD_MODE_NONE, api.LLAMA_LOAD_MODE_MMAP)
         params.load_mode = modes[options.use_mmap]
     params.load_mtp = has_mtp
-    callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
+    huge_pages = HugePages()
+
+    def report(fraction: float, _data: object) -> bool:
+        huge_pages.request()  # the first call comes when all buffers are allocated
+        on_progress(fraction)
+        return True  # continue
+
+    callback = api.llama_progress_callback(report)
     params.progress_callback = callback
     start_read_ahead(shards)
     native_log.begin()
@@ -193,9 +201,3 @@ def _load(shards: Sequence[Path], params: object) -> object:
         return llama_cpp.llama_model_load_from_file(paths[0], params)
     array = (ctypes.c_char_p * len(paths))(*paths)
     return llama_cpp.llama_model_load_from_splits(array, len(paths), params)
-
-
-def _report(on_progress: Callable[[float], None], fraction: float) -> bool:
-    """Report progress; return True, which makes llama.cpp continue."""
-    on_progress(fraction)
-    return True

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from localrun.backends.manifest import EngineBuild
 from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
@@ -13,9 +15,6 @@ from localrun.services.machine.doctor import Health, HealthFinding, examine
 from localrun.services.workspace import open_workspace
 from localrun.workers.command import parse_commands
 from tests.hardware.making import cpu, gpu
-
-if TYPE_CHECKING:
-    import pytest
 
 STATES = (
     BackendState(backend="vulkan", source=INSTALLED, library="v", is_loaded=True),
@@ -52,6 +51,20 @@ def test_backends_are_listed_with_what_to_type(monkeypatch: pytest.MonkeyPatch) 
         (Health.WARNING, RETRY),
         (Health.OK, "localrun backend add cuda.zip"),
     ]
+
+
+@pytest.mark.parametrize("has_huge_pages", [True, False])
+def test_a_kernel_without_huge_pages_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, *, has_huge_pages: bool
+) -> None:
+    monkeypatch.setenv("LOCALRUN_HOST", "127.0.0.1:0")
+    monkeypatch.setattr(doctor, "has_huge_pages", lambda: has_huge_pages)
+
+    findings = examine(open_workspace(os.environ), os.environ, lambda _: MACHINE)
+
+    warnings = [(f.health, f.fix) for f in findings if f.what == "huge pages"]
+    fix = "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
+    assert warnings == ([] if has_huge_pages else [(Health.WARNING, fix)])
 
 
 def test_a_worker_that_does_not_answer_is_tried_by_its_own_command(

@@ -22,10 +22,16 @@ from localrun.engine.batch import Batch
 from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS
 from localrun.engine.cache.cell_supply import FREE_FACTOR, CellSupply
 from localrun.engine.cache.checkpoints import budget_for
+from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.cache.switching_cache import SwitchingCache
-from localrun.engine.context_params import open_context, open_stream_context
+from localrun.engine.context_params import (
+    open_context,
+    open_stream_context,
+    score_bytes,
+    transposed_from,
+)
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.cache.kv_cache import KvCache
+    from localrun.engine.cache.stream_cache import StreamMemory
     from localrun.engine.llama.model import Model
     from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
@@ -87,6 +94,8 @@ class LlamaContext:
             mtp.features.keep(self._unified.handle)
         self._streams: NativeContext | None = None
         self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
+        # heads read the inputs of layers, which are not known to be the same for both attentions
+        self._transposed_from = None if mtp is not None else transposed_from(model, options)
         self.stream_cells = self._longest_stream()
         self._open_streams = partial(open_stream_context, model, limits, num_threads, options)
         self._open_threads = partial(ContextThreads, max_threads=num_threads, gauge=gauge)
@@ -135,7 +144,8 @@ class LlamaContext:
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
                 skipped=self._skipped,
             )
-            return SwitchingCache(cache, self) if self.stream_cells else cache
+            rule = LayoutRule(self._transposed_from)
+            return SwitchingCache(cache, self, rule) if self.stream_cells else cache
         return StateCache(
             self._unified,
             num_slots=num_slots,
@@ -163,33 +173,37 @@ class LlamaContext:
             self._sampler.score_prompt(chunk, index)
         return self._sampler.sample(outputs)
 
-    def open_streams(self, num_cells: int) -> NativeContext | None:
+    def open_streams(self, num_cells: int, *, is_transposed: bool) -> NativeContext | None:
         """Open the context with streams, which decodes until `close_streams`; see `StreamContexts`.
 
         Its cells take memory when they are used, as those of the other context do.
         """
         num_bytes = num_cells * self._cell_bytes + self._compute_bytes
+        if is_transposed:
+            num_bytes += score_bytes(self._model, num_cells)
         if self._free_bytes() < FREE_FACTOR * num_bytes:
             return None
         with lazy_buffers():
-            handle = self._open_streams(self.stream_cells)
+            handle = self._open_streams(self.stream_cells, is_transposed=is_transposed)
         if handle is None:
             return None
         if self._mtp is not None:
             self._mtp.features.keep(handle)
-        self._streams = NativeContext(handle, num_streams=self._limits.num_slots)
+        self._streams = NativeContext(
+            handle, num_streams=self._limits.num_slots, is_transposed=is_transposed
+        )
         self._abort.attach(handle)
         self._threads = self._open_threads(handle)
         self._sampler.read_logits_of(handle)
         return self._streams
 
-    def close_streams(self) -> None:
-        """Free the context with streams; the one with unified cells decodes again."""
-        self._threads = self._unified_threads
-        self._sampler.read_logits_of(self._unified.handle)
-        if self._streams is not None:
-            self._streams.close()
-        self._streams = None
+    def close_streams(self, memory: StreamMemory) -> None:
+        """Free a context with streams; if it decoded, the one with unified cells does again."""
+        if memory is self._streams:
+            self._threads = self._unified_threads
+            self._sampler.read_logits_of(self._unified.handle)
+            self._streams = None
+        memory.close()
         self._unified.drop_scratch()
 
     def prepare(self, seq: Sequence) -> None:
@@ -212,7 +226,8 @@ class LlamaContext:
     def close(self) -> None:
         """Free the native context, all sampler chains and adapters."""
         self._sampler.close()
-        self.close_streams()
+        if self._streams is not None:
+            self.close_streams(self._streams)
         self._unified.close()
         self._adapters.close()
 
@@ -273,7 +288,8 @@ class LlamaContext:
         architecture = self._model.metadata("general.architecture")
         scaling = self._model.metadata(f"{architecture}.rope.scaling.type")
         num_slots = self._limits.num_slots
-        is_wanted = self._limits.stream_cells > 0 and num_slots > 1
+        is_useful = num_slots > 1 or self._transposed_from is not None
+        is_wanted = self._limits.stream_cells > 0 and is_useful
         if not is_wanted or not self._is_lazy or scaling == "longrope":
             return 0
         reservable = self._free_bytes() // (num_slots * self._cell_bytes)

@@ -5,6 +5,7 @@ The parameters come from the options of a load: KV cache type, attention, RoPE.
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -30,6 +31,10 @@ CACHE_TYPES = {
     CacheType.IQ4_NL: api.GGML_TYPE_IQ4_NL,
 }
 PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
+X86 = {"x86_64", "amd64"}
+SCORED_TOKENS = 128  # of a call without flash attention
+FLOAT_BYTES = 4
+CELLS_FOR_A_VALUE = 6  # whose reading saves a head as much as writing a value costs
 ROPE_NUMBERS = (  # fields of the same name in llama.cpp
     "rope_freq_base", "rope_freq_scale", "yarn_orig_ctx", "yarn_ext_factor", "yarn_attn_factor",
     "yarn_beta_fast", "yarn_beta_slow",
@@ -83,14 +88,50 @@ def open_stream_context(
     num_threads: int,
     options: LoadOptions,
     stream_cells: int,
+    *,
+    is_transposed: bool,
 ) -> object | None:
-    """Return the handle of a context with a stream of cells for each slot, or None on failure."""
+    """Return the handle of a context with a stream of cells for each slot, or None on failure.
+
+    ``is_transposed`` switches flash attention off. Its scores take memory for each token of a call
+    and each cell, so that fewer tokens are computed together.
+    """
     params = _params(model, limits, num_threads, options)
+    if is_transposed:
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.n_ubatch = min(SCORED_TOKENS, limits.step_tokens)
     params.n_seq_max = limits.num_slots
     # llama.cpp divides it by the slots; drafts of a step need cells too
     params.n_ctx = limits.num_slots * (stream_cells + limits.num_drafts)
     params.kv_unified = False
     return llama_cpp.llama_init_from_model(model.handle, params) or None
+
+
+def transposed_from(model: Model, options: LoadOptions) -> int | None:
+    """Return from how many tokens of a sequence on attention with transposed values is faster.
+
+    None means never: on processors where that is not known, and with options that decide it. What
+    a value costs to be written transposed is weighed against what each head saves at each cell.
+    """
+    architecture = model.metadata("general.architecture")
+    is_open = options.flash_attention is None and options.cache_type in {None, CacheType.F16}
+    has_latent_values = model.metadata(f"{architecture}.attention.kv_lora_rank")
+    if (
+        not (is_open and model.shares_cells)
+        or has_latent_values
+        or platform.machine().lower() not in X86
+    ):
+        return None
+    num_heads = int(llama_cpp.llama_model_n_head(model.handle))
+    length = model.metadata(f"{architecture}.attention.value_length")
+    head_values = int(length) if length else llama_cpp.llama_model_n_embd(model.handle) // num_heads
+    num_values = int(llama_cpp.llama_model_n_head_kv(model.handle)) * head_values
+    return max(1, CELLS_FOR_A_VALUE * num_values // num_heads)
+
+
+def score_bytes(model: Model, num_cells: int) -> int:
+    """Return the memory of scores without flash attention, of the tokens of one call."""
+    return SCORED_TOKENS * num_cells * int(llama_cpp.llama_model_n_head(model.handle)) * FLOAT_BYTES
 
 
 def has_quantized_cells(options: LoadOptions) -> bool:

@@ -359,6 +359,7 @@ class Stats:
     num_used_cells: int = 0
     lacks_memory: bool = False  # more cells were wanted, but too little memory was free
     uses_streams: bool = False  # each running sequence has cells of its own
+    is_transposed: bool = False  # the values in these cells: attention is not flash attention
     num_layout_switches: int = 0  # between these and unified cells
 
 

@@ -89,7 +89,8 @@ class EngineCounters:
             num_allocated_cells=supply.num_cells,
             num_used_cells=self._cache.num_used_cells,
             lacks_memory=supply.lacks_memory,
-            uses_streams=self._cache.layout is CellLayout.STREAMS,
+            uses_streams=not self._cache.layout.is_unified,
+            is_transposed=self._cache.layout is CellLayout.TRANSPOSED,
             num_layout_switches=self._cache.num_switches,
         )
 

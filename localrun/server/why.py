@@ -90,6 +90,8 @@ def cells_setting(stats: Stats) -> LoadSetting:
 def layout_setting(stats: Stats) -> LoadSetting:
     """Return where the KV cache cells of running sequences are."""
     value = "a stream for each sequence" if stats.uses_streams else "unified"
+    if stats.is_transposed:
+        value += ", values transposed"
     count = stats.num_layout_switches
     reason = f"changed {count} time{'s'[: count != 1]} to compute faster" if count else ""
     return LoadSetting(name="KV cache layout", value=value, source="default", reason=reason)

@@ -136,7 +136,10 @@ class Bench:
         )
         self.threads = threads or useful_threads(self.model.size_bytes)
         self._limits = SchedulerLimits(
-            num_slots=SLOTS, num_cells=SLOTS * CONTEXT, num_drafts=MAX_DRAFTS
+            num_slots=SLOTS,
+            num_cells=SLOTS * CONTEXT,
+            num_drafts=MAX_DRAFTS,
+            stream_cells=CONTEXT,
         )
         self._context = LlamaContext(self.model, self._limits, num_threads=self.threads)
 

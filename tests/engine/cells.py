@@ -17,6 +17,7 @@ from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.scheduler import ScheduledChunk
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.stream_cache import StreamMemory
     from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
     from localrun.engine.sequence import Sequence
 
@@ -52,6 +53,7 @@ class FakeBackend:
     streams: FakeStreams | None = None
     stream_cells: int = 0
     has_memory: bool = True  # for a context with streams
+    num_transposed: int = 0  # contexts with transposed values that were opened
     held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
 
@@ -92,16 +94,18 @@ class FakeBackend:
     def num_streams(self) -> int:
         return NUM_STREAMS
 
-    def open_streams(self, num_cells: int) -> FakeStreams | None:
-        assert self.streams is None
+    def open_streams(self, num_cells: int, *, is_transposed: bool) -> FakeStreams | None:
         assert num_cells <= self.num_cells
         if not self.has_memory:
             return None
         self.streams = FakeStreams(self)
+        self.num_transposed += is_transposed
         return self.streams
 
-    def close_streams(self) -> None:
-        self.streams = None
+    def close_streams(self, memory: StreamMemory) -> None:
+        memory.close()
+        if memory is self.streams:
+            self.streams = None
 
     def clear(self) -> None:
         self.holders.clear()
@@ -198,9 +202,10 @@ class FakeStreams:
 
     backend: FakeBackend
     holders: dict[int, dict[int, Cell]] = field(default_factory=dict)  # cells by position
+    is_open: bool = True
 
     def remove_cells(self, seq_id: int, start: int, end: int) -> None:
-        assert self.backend.streams is self
+        assert self.is_open
         held = self.holders.get(seq_id, {})
         for position in [p for p in held if start <= p and (p < end or end < 0)]:
             del held[position]
@@ -211,7 +216,7 @@ class FakeStreams:
         return self.save_sequence(seq_id)
 
     def save_sequence(self, seq_id: int) -> bytes:
-        assert self.backend.streams is self
+        assert self.is_open
         return _saved(self.holders.get(seq_id, {}))
 
     def restore_sequence(self, seq_id: int, data: bytes | memoryview) -> bool:
@@ -220,6 +225,9 @@ class FakeStreams:
         assert seq_id not in self.holders
         self.holders[seq_id] = _restored(data)
         return True
+
+    def close(self) -> None:
+        self.is_open = False
 
 
 def _saved(held: dict[int, Cell]) -> bytes:

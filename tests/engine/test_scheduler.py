@@ -72,6 +72,7 @@ class Bench:
             if rule is not None:
                 self.backend.stream_cells = STREAM_CELLS
                 self.cache = SwitchingCache(self.cache, self.backend, rule)
+                self.cache._page_cells = 1
         else:
             self.cache = StateCache(
                 self.backend,
@@ -140,7 +141,7 @@ class Bench:
                 self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used_cells
             )
         self.cache.clear()
-        self.cache.compact()  # which closes the streams
+        self.cache.compact()
         assert self.backend.holders == {}
         assert self.backend.streams is None
         assert self.cache.num_used_cells == 0

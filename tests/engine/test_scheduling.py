@@ -72,15 +72,15 @@ def alone(seq: Sequence) -> list[list[int]]:
 
 
 class Wavering(LayoutRule):
-    """Changes its mind as it is told."""
+    """Changes its mind as it is told: 0 stays, 1 and 2 are the other layouts."""
 
-    def __init__(self, changes: list[bool]) -> None:
+    def __init__(self, changes: list[int]) -> None:
         super().__init__()
         self._changes = cycle(changes)
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
-        others = {CellLayout.UNIFIED: CellLayout.STREAMS, CellLayout.STREAMS: CellLayout.UNIFIED}
-        return others[current] if next(self._changes) and running else current
+        others = [layout for layout in CellLayout if layout is not current]
+        return [current, *others][next(self._changes) if running else 0]
 
 
 class Machine(RuleBasedStateMachine):
@@ -91,9 +91,9 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(
         guesses=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=8),
-        changes=st.lists(st.booleans(), min_size=1, max_size=9),
+        changes=st.lists(st.integers(0, 2), min_size=1, max_size=9),
     )
-    def begin(self, guesses: list[tuple[int, int]], changes: list[bool]) -> None:
+    def begin(self, guesses: list[tuple[int, int]], changes: list[int]) -> None:
         speculation = Guesser(guesses) if self.memory.is_plain and guesses else None
         self.bench = Bench(
             memory=self.memory,
@@ -223,7 +223,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class SwitchingMachine(Machine):
-    """The cells move between both layouts at any step, or cannot for want of memory."""
+    """The cells move between all layouts at any step, or cannot for want of memory."""
 
     switches = True
 

@@ -119,6 +119,11 @@ def test_cells_without_memory_have_a_reason(stats: Stats, reason: str) -> None:
             "a stream for each sequence",
             "changed 1 time to compute faster",
         ),
+        (
+            Stats(uses_streams=True, is_transposed=True, num_layout_switches=2),
+            "a stream for each sequence, values transposed",
+            "changed 2 times to compute faster",
+        ),
         (Stats(num_layout_switches=2), "unified", "changed 2 times to compute faster"),
     ],
 )

@@ -53,6 +53,12 @@ class CellLayout(StrEnum):
 
     UNIFIED = "unified"  # together, so that prefixes are shared and all sequences read all cells
     STREAMS = "streams"  # each sequence's for itself
+    TRANSPOSED = "transposed"  # streams with values transposed, for long sequences that decode
+
+    @property
+    def is_unified(self) -> bool:
+        """Return whether all sequences have their cells together."""
+        return self is CellLayout.UNIFIED
 
 
 class KvMemory(Protocol):

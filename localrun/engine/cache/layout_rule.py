@@ -1,12 +1,15 @@
-"""Layout rule: whether running sequences are computed faster in unified cells or in streams.
+"""Layout rule: in which layout of the cells the running sequences are computed fastest.
 
 In unified cells each computed token looks at the cells of all sequences, but cells that several
 sequences share are read once for all of them. In streams each token looks at its own sequence
 only, and each sequence has its own copy of a shared prefix. So streams are faster if the sequences
-have more tokens for themselves than in common:
+have more tokens for themselves than in common. llama.cpp's flash attention takes one cell after
+the other for a single token, and tiles for the tokens of a prompt; products with transposed values
+are faster for single tokens of long sequences, and slower for short ones and for prompts:
 
-    unified   if  shared >= own        and for one sequence, and with adapters
-    streams   if  shared < own         own + shared = tokens of all sequences
+    unified      if  shared >= own        and for one short sequence, and with adapters
+    streams      if  shared < own         own + shared = tokens of all sequences
+    transposed   if  shared < own, and the sequences that decode have `long_tokens` on average
 
 A change of the layout moves all computed tokens, which costs as much as some steps save. Pure
 bookkeeping: the rule knows tokens, but no cells.
@@ -33,31 +36,59 @@ LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
 class LayoutRule:
     """The better layout, once it has been better for some steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, long_tokens: int | None = None) -> None:
+        """``long_tokens`` are those of a long sequence; None: values are never transposed."""
+        self._long_tokens = long_tokens
         self._members: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
-        self._num_held = 0  # steps in which the other layout would have been faster
+        self._num_held = 0.0  # steps in which another layout would have been faster
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
-        if len(running) <= 1 or self._best(running, current) is current:
-            self._num_held = 0
+        best = self._best(running, current) if running else current
+        if best is current:
+            self._num_held = 0.0
             return current
-        self._num_held += 1
+        self._num_held += self._gain(running) if best is CellLayout.TRANSPOSED else 1.0
         num_pending = sum(seq.num_pending for seq in running)
         num_computed = sum(seq.num_computed for seq in running)
         pays_at_once = num_pending >= max(LONG_PROMPT_TOKENS, num_computed)
-        if self._num_held < HOLD_STEPS and not pays_at_once:
+        num_moves = 1 if current.is_unified or best.is_unified else 2
+        if self._num_held < num_moves * HOLD_STEPS and not pays_at_once:
             return current
-        self._num_held = 0
-        return CellLayout.UNIFIED if current is CellLayout.STREAMS else CellLayout.STREAMS
+        self._num_held = 0.0
+        return best
+
+    def _gain(self, running: Sequences[Sequence]) -> float:
+        """Return what a step saves with transposed values, as a share of what it saves at most."""
+        lengths = [len(seq.tokens) for seq in running if seq.is_decoding]
+        return max(0.0, 1 - (self._long_tokens or 0) * len(lengths) / sum(lengths))
 
     def _best(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         num_tokens = sum(len(seq.tokens) for seq in running)
-        if 2 * self._count_shared(running) >= num_tokens:
+        is_alone = len(running) == 1
+        if not is_alone and 2 * self._count_shared(running) >= num_tokens:
             return CellLayout.UNIFIED
+        is_transposed = current is CellLayout.TRANSPOSED
+        if self._are_long(running, is_transposed=is_transposed):
+            return CellLayout.TRANSPOSED
+        if is_transposed:
+            return CellLayout.UNIFIED if is_alone else CellLayout.STREAMS
         has_few = (len(running) - 1) * num_tokens < MIN_LOOKS
-        return current if has_few else CellLayout.STREAMS
+        return current if is_alone or has_few else CellLayout.STREAMS
+
+    def _are_long(self, running: Sequences[Sequence], *, is_transposed: bool) -> bool:
+        """Return whether transposed values pay.
+
+        Prompts wait for no change, and those that come later are computed where the others are.
+        """
+        if self._long_tokens is None:
+            return False
+        lengths = [len(seq.tokens) for seq in running if seq.is_decoding]
+        if is_transposed:
+            return bool(lengths) or _num_pending(running) < LONG_PROMPT_TOKENS
+        is_long = bool(lengths) and sum(lengths) >= self._long_tokens * len(lengths)
+        return is_long and _num_pending(running) < LONG_PROMPT_TOKENS
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""
@@ -65,6 +96,11 @@ class LayoutRule:
         if members != self._members:
             self._members, self._num_shared = members, num_shared_tokens(running)
         return self._num_shared
+
+
+def _num_pending(running: Sequences[Sequence]) -> int:
+    """Return the tokens of prompts that are still to be computed."""
+    return sum(seq.num_pending for seq in running if not seq.is_decoding)
 
 
 def num_shared_tokens(sequences: Sequences[Sequence]) -> int:

@@ -79,6 +79,11 @@ class PrefixCache:
         own = sum(seq.num_computed - seq.num_shared for seq in self._sequences.values())
         return self.tree.num_cells + own
 
+    @property
+    def num_lent_cells(self) -> int:
+        """Return the cells of cached prefixes that cannot be evicted, if no sequence has a slot."""
+        return self.tree.num_cells - self.tree.num_idle
+
     def prepare_sharing(self, leader: Sequence, seq: Sequence, length: int) -> bool:  # noqa: ARG002
         """Return whether sharing the leader's first ``length`` tokens saves computation."""
         return self.tree.find(seq.tokens, length, self._root(seq)).length < length
@@ -167,6 +172,23 @@ class PrefixCache:
                 break
             self._prefixes.shorten(part, len(part.tokens))
         return data
+
+    def lend(self, seq: Sequence) -> tuple[Node, SavedCells]:
+        """Release the slot; return the node that stays in use, and the cells until the next call.
+
+        The computed tokens stay in the tree until `give_back`.
+        """
+        self.publish(seq)
+        slot = slot_of(seq)
+        node = self._shared_nodes[slot]
+        self.tree.use(node)
+        data = self._memory.borrow_sequence(slot)
+        self._release(seq)
+        return node, data
+
+    def give_back(self, node: Node) -> None:
+        """Let a node of `lend` be evicted again."""
+        self.tree.leave(node)
 
     def num_stored(self, seq: Sequence) -> int:
         """Return how many first tokens of a sequence are cached."""

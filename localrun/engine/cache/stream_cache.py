@@ -7,9 +7,12 @@ its cells are added to those. A stream is never copied by `copy_cells`, which ll
 at the next decode, so that states taken before are wrong.
 
 Cells of a stream keep their memory until the context is closed, so a stream counts with the most
-cells that it ever had:
+cells that it ever had. Transposed values take it by pages of `PAGE_CELLS` cells:
 
     cached prefixes + most cells of each stream  <=  cells of the supply
+
+A sequence can have its cells in the tree as well, from before it came to a stream (`begin_lent`),
+so that less is moved when it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from localrun.prefixes import border_before, common_prefix_length
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import SavedCells
     from localrun.engine.cache.prefix_cache import PrefixCache
+    from localrun.engine.cache.radix import Node
     from localrun.engine.sequence import Sequence
 
 
@@ -37,12 +41,20 @@ class StreamMemory(Protocol):
     def restore_sequence(self, seq_id: int, data: SavedCells) -> bool:
         """Restore saved data into an empty stream; return False on failure."""
 
+    def close(self) -> None:
+        """Free all streams."""
+
 
 class StreamCache:
     """Slots of running sequences in streams, with the cached prefixes of a `PrefixCache`."""
 
-    def __init__(self, memory: StreamMemory, prefixes: PrefixCache, num_streams: int) -> None:
-        self._memory = memory
+    def __init__(
+        self, memory: StreamMemory, prefixes: PrefixCache, num_streams: int, page_cells: int = 1
+    ) -> None:
+        """``page_cells`` are those whose memory is taken together."""
+        self.memory = memory
+        self._page_cells = page_cells
+        self._lent: dict[int, Node] = {}  # by slot
         self._prefixes = prefixes
         self._supply = prefixes.supply
         self._sequences: dict[int, Sequence] = {}  # by slot
@@ -79,25 +91,32 @@ class StreamCache:
         """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
         slot = self._first_free_slot()
         wanted = self._num_committed()
-        wanted += max(0, len(seq.tokens) + num_spare - self._most_cells[slot])
+        wanted += max(0, self._paged(len(seq.tokens) + num_spare) - self._most_cells[slot])
         if self._sequences and wanted > self._supply.grow_to(wanted):
             self.lacks_room = True
             return False
         source, num_common = self._closest(seq)
         length = self._prefixes.num_stored(seq)
         if source is not None and num_common >= length:
-            self.begin(seq, num_common, self._memory.borrow_sequence(source))
+            self.begin(seq, num_common, self.memory.borrow_sequence(source))
         else:
             self.begin(seq, length, self._prefixes.read_prefix(seq, length) if length else b"")
         return True
+
+    def begin_lent(self, seq: Sequence) -> None:
+        """Assign a slot to a sequence with a slot of the unified cells, whose cells stay there."""
+        length = seq.num_computed
+        node, data = self._prefixes.lend(seq)
+        self.begin(seq, length, data)
+        self._lent[slot_of(seq)] = node
 
     def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
         """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
         slot = self._first_free_slot()
         length = border_before(seq.tokens, length)
-        if not (length and self._memory.restore_sequence(slot, data)):
+        if not (length and self.memory.restore_sequence(slot, data)):
             length = 0
-        self._memory.remove_cells(slot, seq.position_at(length), -1)
+        self.memory.remove_cells(slot, seq.position_at(length), -1)
         seq.slot, seq.num_computed, seq.num_shared = slot, length, 0
         self._sequences[slot] = seq
         self._count_cells()
@@ -117,24 +136,32 @@ class StreamCache:
 
     def truncate(self, seq: Sequence) -> None:
         """Free the sequence's cells behind ``num_computed``."""
-        self._memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
+        self.memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
 
     def free(self, seq: Sequence) -> None:
         """Release the slot; the computed tokens become a cached prefix."""
         self._count_cells()
+        self.store(seq)
+
+    def store(self, seq: Sequence) -> None:
+        """Release the slot, and add the computed tokens to the cached prefixes.
+
+        Without `free`, cells of streams that will be closed at once do not count.
+        """
         slot, length = slot_of(seq), border_before(seq.tokens, seq.num_computed)
         # drafts that were not verified, and a part of a medium
-        self._memory.remove_cells(slot, seq.position_at(length), -1)
+        self.memory.remove_cells(slot, seq.position_at(length), -1)
         start = min(length, self._prefixes.num_stored(seq))
+        self._give_back(slot)
         if start < length:
-            self._memory.remove_cells(slot, 0, seq.position_at(start))
-            self._prefixes.add_prefix(seq, length, start, self._memory.borrow_sequence(slot))
+            self.memory.remove_cells(slot, 0, seq.position_at(start))
+            self._prefixes.add_prefix(seq, length, start, self.memory.borrow_sequence(slot))
         self._release(seq)
 
     def withdraw(self, seq: Sequence) -> SavedCells:
         """Release the slot and return its cells, until the next call."""
         self.truncate(seq)
-        data = self._memory.borrow_sequence(slot_of(seq))
+        data = self.memory.borrow_sequence(slot_of(seq))
         self._release(seq)
         return data
 
@@ -145,11 +172,19 @@ class StreamCache:
         """
         while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
+            lent = self._lent.pop(slot, None)
             self.begin(seq, length, self.withdraw(seq))
+            if lent is not None:
+                self._lent[slot_of(seq)] = lent
+
+    def _give_back(self, slot: int) -> None:
+        if (lent := self._lent.pop(slot, None)) is not None:
+            self._prefixes.give_back(lent)
 
     def _release(self, seq: Sequence) -> None:
         slot = slot_of(seq)
-        self._memory.remove_cells(slot, 0, -1)
+        self._give_back(slot)
+        self.memory.remove_cells(slot, 0, -1)
         del self._sequences[slot]
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
@@ -168,13 +203,22 @@ class StreamCache:
 
     def _num_committed(self) -> int:
         """Return the cells that streams have taken, or will take for the tokens they have."""
-        lengths = {slot: len(seq.tokens) for slot, seq in self._sequences.items()}
-        return sum(max(most, lengths.get(slot, 0)) for slot, most in enumerate(self._most_cells))
+        lengths = {slot: self._paged(len(seq.tokens)) for slot, seq in self._sequences.items()}
+        streams = (max(most, lengths.get(slot, 0)) for slot, most in enumerate(self._most_cells))
+        return sum(streams) + self._prefixes.num_lent_cells
+
+    def _paged(self, num_cells: int) -> int:
+        return whole_pages(num_cells, self._page_cells)
 
     def _count_cells(self) -> None:
         for slot, seq in self._sequences.items():
-            self._most_cells[slot] = max(self._most_cells[slot], seq.num_computed)
+            self._most_cells[slot] = max(self._most_cells[slot], self._paged(seq.num_computed))
         self._prefixes.num_stream_cells = sum(self._most_cells)
+
+
+def whole_pages(num_cells: int, page_cells: int) -> int:
+    """Return a number of cells, rounded up to pages."""
+    return -(-num_cells // page_cells) * page_cells
 
 
 def _num_common(seq: Sequence, other: Sequence) -> int:

@@ -2,6 +2,7 @@
 
     unified    PrefixCache: all sequences and cached prefixes in one context
     streams    StreamCache: sequences in a second context, cached prefixes in the first
+    transposed as streams, in a context without flash attention
 
 The second context exists only while it is used. A switch happens between two steps and moves the
 cells of all running sequences, one after the other. Invariant: nothing that was computed is lost.
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import StreamCache
-from localrun.prefixes import border_before
+from localrun.engine.cache.stream_cache import StreamCache, whole_pages
 
 if TYPE_CHECKING:
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.cache.stream_cache import StreamMemory
     from localrun.engine.sequence import Sequence
 
+PAGE_CELLS = 2048  # of one dimension of transposed values of two bytes, in a page of 4 KiB
 RETRY_STEPS = 32  # after streams were refused or left for want of memory
 _log = logging.getLogger(__name__)
 
@@ -37,14 +38,15 @@ class StreamContexts(Protocol):
     def stream_cells(self) -> int:
         """Return how many tokens of a sequence fit into a stream."""
 
-    def open_streams(self, num_cells: int) -> StreamMemory | None:
+    def open_streams(self, num_cells: int, *, is_transposed: bool) -> StreamMemory | None:
         """Open a context with streams, which computes from now on; None without memory.
 
-        ``num_cells`` will be used at once.
+        ``num_cells`` will be used at once. ``is_transposed`` switches flash attention off. The
+        context that computed before stays open.
         """
 
-    def close_streams(self) -> None:
-        """Close the context, if one is open; the unified one computes again."""
+    def close_streams(self, memory: StreamMemory) -> None:
+        """Close a context; if it computed, the unified one does again."""
 
 
 class SwitchingCache:
@@ -61,12 +63,14 @@ class SwitchingCache:
         self._contexts = contexts
         self._rule = rule or LayoutRule()
         self._streams: StreamCache | None = None
+        self._layout = CellLayout.UNIFIED
+        self._page_cells = min(PAGE_CELLS, contexts.stream_cells)  # of transposed values
         self._num_waited = RETRY_STEPS  # steps since streams were not possible
 
     @property
     def layout(self) -> CellLayout:
         """Return where the cells of running sequences are."""
-        return CellLayout.STREAMS if self._streams else CellLayout.UNIFIED
+        return self._layout
 
     @property
     def has_free_slot(self) -> bool:
@@ -90,8 +94,6 @@ class SwitchingCache:
         If the streams have no room, unified cells may have: they need no memory for streams that
         are not in use.
         """
-        if self._streams is not None and not self._streams.running:
-            self._leave_streams()
         if self._streams is None:
             return self._unified.allocate(seq, num_spare)
         if self._streams.allocate(seq, num_spare):
@@ -101,17 +103,20 @@ class SwitchingCache:
 
     def adapt(self) -> None:
         """Switch if the rule says so, or if streams are not possible; close gaps of the slots."""
-        running = self._current.running
-        can_stream = self._can_stream(running)
         self._num_waited += 1
+        running = self._current.running
         wanted = self._rule.choose(running, self.layout)
-        if self._streams is None:
-            if wanted is CellLayout.STREAMS and can_stream and self._num_waited > RETRY_STEPS:
-                self._enter_streams(running)
-        elif wanted is CellLayout.UNIFIED or not can_stream:
+        if wanted is CellLayout.TRANSPOSED and any(map(_has_media_to_compute, running)):
+            # an image may have to be computed in one piece, whose scores take too much memory
+            is_streaming = self.layout is CellLayout.STREAMS
+            wanted = CellLayout.STREAMS if is_streaming else CellLayout.UNIFIED
+        if self._streams is not None and (wanted.is_unified or not self._can_stream(running)):
             self._leave_streams()
-        else:
-            self._streams.close_gaps()
+        elif wanted is self.layout:
+            if self._streams is not None:
+                self._streams.close_gaps()
+        elif self._num_waited > RETRY_STEPS and self._can_stream(running):
+            self._enter_streams(wanted)
 
     def chunk_end(self, seq: Sequence) -> int:
         """Return the position behind the last token: a chunk may end anywhere."""
@@ -134,8 +139,17 @@ class SwitchingCache:
         """Do nothing: an aborted step leaves whole cells, and ``num_computed`` counts them."""
 
     def free(self, seq: Sequence) -> None:
-        """Release the slot; the computed tokens stay as a cached prefix."""
-        self._current.free(seq)
+        """Release the slot; the computed tokens stay as a cached prefix.
+
+        The last sequence of the streams closes them, as its cells may need their room.
+        """
+        streams = self._streams
+        if streams is None or len(streams.running) > 1:
+            self._current.free(seq)
+            return
+        self._unified.num_stream_cells = 0
+        streams.store(seq)
+        self._close(streams)
 
     def clear(self) -> None:
         """Drop all prefixes that no sequence uses."""
@@ -143,8 +157,6 @@ class SwitchingCache:
 
     def compact(self) -> bool:
         """Move one piece of an idle prefix out of the cells; return False if all is done."""
-        if self._streams is not None:
-            self._leave_streams()
         return self._unified.compact()
 
     def cached_prompts(self) -> list[list[int]]:
@@ -177,20 +189,43 @@ class SwitchingCache:
         most = self._contexts.stream_cells
         return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
 
-    def _enter_streams(self, running: list[Sequence]) -> None:
-        num_cells = sum(len(seq.tokens) for seq in running)
+    def _enter_streams(self, layout: CellLayout) -> None:
+        """Move all sequences to streams, or to others, unless there is too little memory.
+
+        Long sequences of unified cells also keep them if there is room: when one ends, only what is
+        new moves.
+        """
+        running = self._current.running
+        is_transposed = layout is CellLayout.TRANSPOSED
+        page_cells = self._page_cells if is_transposed else 1
+        num_cells = sum(whole_pages(len(seq.tokens), page_cells) for seq in running)
         fits = num_cells <= self.supply.num_reserved
-        memory = self._contexts.open_streams(num_cells) if fits else None
+        memory = (
+            self._contexts.open_streams(num_cells, is_transposed=is_transposed) if fits else None
+        )
         if memory is None:
             _log.debug("no streams for %d cells: too little memory", num_cells)
             self._num_waited = 0
             return
-        self._streams = StreamCache(memory, self._unified, self._contexts.num_streams)
-        for seq in running:
-            length = seq.num_computed
-            self._streams.begin(seq, length, self._unified.withdraw(seq))
-        self._unified.repack()
+        streams = StreamCache(memory, self._unified, self._contexts.num_streams, page_cells)
+        if self._streams is not None:
+            for seq in running:
+                streams.begin(seq, seq.num_computed, self._streams.withdraw(seq))
+            self._contexts.close_streams(self._streams.memory)
+        elif is_transposed and self._has_room_twice(num_cells):
+            for seq in running:
+                streams.begin_lent(seq)
+        else:
+            for seq in running:
+                streams.begin(seq, seq.num_computed, self._unified.withdraw(seq))
+            self._unified.repack()
+        self._streams, self._layout = streams, layout
         self._count_switch()
+
+    def _has_room_twice(self, num_cells: int) -> bool:
+        """Return whether so many cells fit beside all that are in use now."""
+        wanted = num_cells + self._unified.num_used_cells
+        return wanted <= self.supply.grow_to(wanted)
 
     def _leave_streams(self) -> None:
         """Move all sequences to unified cells, and close the streams."""
@@ -201,15 +236,19 @@ class SwitchingCache:
             self._num_waited = 0
         self._unified.num_stream_cells = 0  # they take the place of those in the streams
         for seq in streams.running:
-            length = border_before(seq.tokens, seq.num_computed)
-            data = streams.withdraw(seq)
-            if length:
-                self._unified.add_prefix(seq, length, 0, data)
+            streams.store(seq)
             self._unified.resume(seq)
-        self._streams = None
-        self._contexts.close_streams()
+        self._close(streams)
+
+    def _close(self, streams: StreamCache) -> None:
+        self._streams, self._layout = None, CellLayout.UNIFIED
+        self._contexts.close_streams(streams.memory)
         self._count_switch()
 
     def _count_switch(self) -> None:
         self.num_switches += 1
         self.supply.shrink_to(self.num_used_cells)
+
+
+def _has_media_to_compute(seq: Sequence) -> bool:
+    return seq.media is not None and not seq.is_decoding

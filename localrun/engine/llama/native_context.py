@@ -6,6 +6,8 @@ that they can be restored in either:
 
     magic, sequence id, 1, number of cells, cells                    unified
     magic, sequence id, n, 0, ..., number of cells, cells, ..., 0    n streams, all but one empty
+
+The values of saved cells are by cell, also those of a context without flash attention.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING
 import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
+
+from localrun.engine.llama.value_layout import set_value_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +78,12 @@ def _fresh(size: int) -> np.ndarray:
 class NativeContext:
     """A context and its memory, see `KvMemory`; copying is for unified cells only."""
 
-    def __init__(self, handle: object, *, num_streams: int = 1) -> None:
+    def __init__(
+        self, handle: object, *, num_streams: int = 1, is_transposed: bool = False
+    ) -> None:
+        """``is_transposed`` says that the values of its cells are, and not those of saved data."""
         self.handle = handle
+        self._is_transposed = is_transposed
         self._memory = llama_cpp.llama_get_memory(handle)
         self._num_streams = num_streams
         self._saved = Scratch()
@@ -104,13 +112,11 @@ class NativeContext:
 
     def save_sequence(self, seq_id: int) -> bytes:
         """Return the cells and the state of a sequence id; empty if llama.cpp cannot."""
-        data = read_slot(self.handle, seq_id, ALL)
-        return bytes(_of_one_stream(data, seq_id, self._num_streams))
+        return bytes(self._read(seq_id, _fresh))
 
     def borrow_sequence(self, seq_id: int) -> memoryview:
         """Return what `save_sequence` does, in memory that the next call overwrites."""
-        data = read_slot(self.handle, seq_id, ALL, self._saved.of_size)
-        return _of_one_stream(data, seq_id, self._num_streams)
+        return self._read(seq_id, self._saved.of_size)
 
     def restore_sequence(self, seq_id: int, data: bytes | memoryview) -> bool:
         """Restore saved data into an empty sequence id; return False on failure."""
@@ -132,12 +138,21 @@ class NativeContext:
         """Free the memory of `borrow_sequence`."""
         self._saved = Scratch()
 
+    def _read(self, seq_id: int, of_size: Callable[[int], np.ndarray]) -> memoryview:
+        data = read_slot(self.handle, seq_id, ALL, of_size)
+        cells = _of_one_stream(data, seq_id, self._num_streams)
+        if self._is_transposed and cells:
+            set_value_layout(cells, is_transposed=False)
+        return cells
+
     def _for_streams(self, data: bytes | memoryview) -> memoryview:
         """Return saved cells in the format of this context: in its first stream, others empty."""
-        if self._num_streams == 1:
+        if self._num_streams == 1 and not self._is_transposed:
             return memoryview(data)
         padded = self._restored.of_size(len(data) + COUNT_BYTES * (self._num_streams - 1))
         padded[: len(data)] = np.frombuffer(data, np.uint8)
+        if self._is_transposed:
+            set_value_layout(padded[: len(data)].data, is_transposed=True)
         padded[len(data) :] = 0
         padded.data[NUM_STREAMS] = self._num_streams.to_bytes(4, "little")
         return padded.data

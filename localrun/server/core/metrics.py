@@ -73,6 +73,11 @@ GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
         lambda model: int(model.stats.uses_streams),
     ),
     (
+        "localrun_kv_transposed",
+        "Whether the values in these cells are transposed, for long sequences.",
+        lambda model: int(model.stats.is_transposed),
+    ),
+    (
         "localrun_kv_layout_switches",
         "Changes between unified KV cache cells and those of each sequence.",
         lambda model: model.stats.num_layout_switches,

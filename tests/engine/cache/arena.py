@@ -60,7 +60,7 @@ class Wavering(LayoutRule):
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         if not running or self._random.random() >= self.chance:
             return current
-        return CellLayout.UNIFIED if current is CellLayout.STREAMS else CellLayout.STREAMS
+        return self._random.choice([layout for layout in CellLayout if layout is not current])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Arena:
         cache = self.context.open_cache()
         assert isinstance(cache, SwitchingCache)
         cache._rule = self.rule
+        cache._page_cells = 1  # so that all layouts have room for as many sequences
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         speculation = Speculator([PromptLookup()])
@@ -102,7 +103,7 @@ class Arena:
         return seq
 
     def is_streaming(self) -> bool:
-        return self.cache.layout is CellLayout.STREAMS
+        return not self.cache.layout.is_unified
 
     def drain(self) -> None:
         while self.engine.has_work:

@@ -10,7 +10,8 @@ from localrun.engine.cache.layout_rule import HOLD_STEPS, LayoutRule, num_shared
 from localrun.engine.sequence import Sequence
 from localrun.prefixes import common_prefix_length
 
-UNIFIED, STREAMS = CellLayout.UNIFIED, CellLayout.STREAMS
+UNIFIED, STREAMS, TRANSPOSED = CellLayout
+LONG = 400
 
 
 def sequence(number: int, tokens: list[int]) -> Sequence:
@@ -22,6 +23,15 @@ def sequence(number: int, tokens: list[int]) -> Sequence:
 
 def sharing(count: int, shared: int, own: int) -> list[Sequence]:
     return [sequence(n, [7] * shared + [1000 + n] * own) for n in range(count)]
+
+
+def decoding(count: int, shared: int, own: int) -> list[Sequence]:
+    """Return sequences that have generated one token."""
+    running = sharing(count, shared, own - 1)
+    for seq in running:
+        seq.num_computed += 1
+        seq.tokens.append(9)
+    return running
 
 
 def chosen(running: list[Sequence], current: CellLayout, steps: int = HOLD_STEPS) -> CellLayout:
@@ -42,6 +52,57 @@ def test_sequences_that_share_most_of_their_tokens_want_unified_cells() -> None:
 def test_one_sequence_stays_where_it_is() -> None:
     assert chosen(sharing(1, 0, 3000), UNIFIED) is UNIFIED
     assert chosen(sharing(1, 0, 3000), STREAMS) is STREAMS
+
+
+def steps_to_change(running: list[Sequence], current: CellLayout) -> tuple[int, CellLayout]:
+    """Return after how many steps the layout changes, and to which; 0 if it does not."""
+    rule = LayoutRule(LONG)
+    for step in range(1, 1000):
+        if (layout := rule.choose(running, current)) is not current:
+            return step, layout
+    return 0, current
+
+
+def test_long_sequences_that_decode_want_transposed_values() -> None:
+    assert steps_to_change(decoding(1, 0, 100 * LONG), UNIFIED) == (HOLD_STEPS + 1, TRANSPOSED)
+    assert steps_to_change(decoding(4, 0, 100 * LONG), UNIFIED) == (HOLD_STEPS + 1, TRANSPOSED)
+    assert steps_to_change(decoding(1, 0, LONG - 1), UNIFIED) == (0, UNIFIED)
+
+
+def test_a_change_waits_longer_where_it_saves_less() -> None:
+    assert steps_to_change(decoding(1, 0, 2 * LONG), UNIFIED) == (2 * HOLD_STEPS, TRANSPOSED)
+    assert steps_to_change(decoding(1, 0, LONG), UNIFIED) == (0, UNIFIED)
+
+
+def test_a_change_of_streams_waits_twice_as_long() -> None:
+    assert steps_to_change(decoding(4, 0, 2 * LONG), STREAMS) == (4 * HOLD_STEPS, TRANSPOSED)
+
+
+def test_long_sequences_that_share_most_stay_in_unified_cells() -> None:
+    assert steps_to_change(decoding(4, 9 * LONG, LONG), UNIFIED) == (0, UNIFIED)
+    assert steps_to_change(decoding(4, 9 * LONG, LONG), TRANSPOSED) == (HOLD_STEPS, UNIFIED)
+
+
+def test_values_are_transposed_only_behind_the_prompts() -> None:
+    running = decoding(2, 0, 9 * LONG)
+    running[1].num_computed = 0
+
+    assert steps_to_change(running, STREAMS) == (0, STREAMS)
+    assert steps_to_change(running, TRANSPOSED) == (0, TRANSPOSED)
+
+
+def test_prompts_alone_are_not_computed_with_transposed_values() -> None:
+    running = decoding(2, 0, 9 * LONG)
+    for seq in running:
+        seq.num_computed = 0
+
+    assert steps_to_change(running, TRANSPOSED) == (1, STREAMS)
+    assert steps_to_change(running[:1], TRANSPOSED) == (1, UNIFIED)
+
+
+def test_without_a_bound_values_are_never_transposed() -> None:
+    assert chosen(decoding(1, 0, 9999), UNIFIED, steps=99) is UNIFIED
+    assert chosen(decoding(4, 0, 9999), STREAMS, steps=99) is STREAMS
 
 
 def test_short_sequences_stay_where_they_are() -> None:

@@ -88,6 +88,7 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     assert found["localrun_kv_cells_used", loaded] == 5
     assert found["localrun_running_sequences", loaded] == 1
     assert found["localrun_kv_streams", loaded] == 0
+    assert found["localrun_kv_transposed", loaded] == 0
     assert found["localrun_kv_layout_switches", loaded] == 0
     assert found["localrun_waiting_sequences", loaded] == 3
     assert found["localrun_first_token_seconds_count", asked] == 3

@@ -12,6 +12,7 @@ any thread may call.
 from __future__ import annotations
 
 import ctypes
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
 from localrun.engine.llama.native_context import AbortFlag, NativeContext
+from localrun.engine.llama.value_layout import has_known_format
 from localrun.engine.media.embedding_batch import EmbeddingBatch
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.mtp_layers import MtpLayers
     from localrun.engine.threads import ThreadGauge
+
+_log = logging.getLogger(__name__)
 
 NO_CELLS, ABORTED = 1, 2  # return codes of llama_decode
 DEFAULT_OPTIONS = LoadOptions()
@@ -96,6 +100,7 @@ class LlamaContext:
         self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
         # heads read the inputs of layers, which are not known to be the same for both attentions
         self._transposed_from = None if mtp is not None else transposed_from(model, options)
+        self._knows_format: bool | None = None  # of saved cells
         self.stream_cells = self._longest_stream()
         self._open_streams = partial(open_stream_context, model, limits, num_threads, options)
         self._open_threads = partial(ContextThreads, max_threads=num_threads, gauge=gauge)
@@ -173,14 +178,18 @@ class LlamaContext:
             self._sampler.score_prompt(chunk, index)
         return self._sampler.sample(outputs)
 
-    def open_streams(self, num_cells: int, *, is_transposed: bool) -> NativeContext | None:
+    def open_streams(
+        self, num_cells: int, num_copied: int, *, is_transposed: bool
+    ) -> NativeContext | None:
         """Open the context with streams, which decodes until `close_streams`; see `StreamContexts`.
 
         Its cells take memory when they are used, as those of the other context do.
         """
-        num_bytes = num_cells * self._cell_bytes + self._compute_bytes
+        num_bytes = (num_cells + num_copied) * self._cell_bytes + self._compute_bytes
+        if is_transposed and not self._can_transpose():
+            return None
         if is_transposed:
-            num_bytes += score_bytes(self._model, num_cells)
+            num_bytes += score_bytes(self._model, self.stream_cells)
         if self._free_bytes() < FREE_FACTOR * num_bytes:
             return None
         with lazy_buffers():
@@ -197,6 +206,16 @@ class LlamaContext:
         self._sampler.read_logits_of(handle)
         return self._streams
 
+    def _can_transpose(self) -> bool:
+        """Return whether saved cells can be converted, verified once with those of a sequence."""
+        if self._knows_format is None:
+            slots = range(self._limits.num_slots)
+            slot = next(slot for slot in slots if self._active.last_position(slot) >= 0)
+            self._knows_format = has_known_format(memoryview(self._active.borrow_sequence(slot)))
+            if not self._knows_format:
+                _log.warning("values are not transposed: llama.cpp saves cells in another format")
+        return self._knows_format
+
     def close_streams(self, memory: StreamMemory) -> None:
         """Free a context with streams; if it decoded, the one with unified cells does again."""
         if memory is self._streams:
@@ -205,6 +224,12 @@ class LlamaContext:
             self._streams = None
         memory.close()
         self._unified.drop_scratch()
+
+    def drop_copies(self) -> None:
+        """Free the memory of cells that were saved and restored."""
+        for native in (self._unified, self._streams):
+            if native is not None:
+                native.drop_scratch()
 
     def prepare(self, seq: Sequence) -> None:
         """Load the sequence's adapters."""

@@ -34,7 +34,8 @@ PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
 X86 = {"x86_64", "amd64"}
 SCORED_TOKENS = 128  # of a call without flash attention
 FLOAT_BYTES = 4
-CELLS_FOR_A_VALUE = 6  # whose reading saves a head as much as writing a value costs
+CELLS_FOR_A_VALUE = 10  # whose reading saves a head as much as writing a value costs
+FREE_VALUES, MIN_TRANSPOSED = 26, 64  # values of a head that cost little; tokens
 ROPE_NUMBERS = (  # fields of the same name in llama.cpp
     "rope_freq_base", "rope_freq_scale", "yarn_orig_ctx", "yarn_ext_factor", "yarn_attn_factor",
     "yarn_beta_fast", "yarn_beta_slow",
@@ -123,10 +124,12 @@ def transposed_from(model: Model, options: LoadOptions) -> int | None:
     ):
         return None
     num_heads = int(llama_cpp.llama_model_n_head(model.handle))
+    if not num_heads:
+        return None
     length = model.metadata(f"{architecture}.attention.value_length")
     head_values = int(length) if length else llama_cpp.llama_model_n_embd(model.handle) // num_heads
     num_values = int(llama_cpp.llama_model_n_head_kv(model.handle)) * head_values
-    return max(1, CELLS_FOR_A_VALUE * num_values // num_heads)
+    return max(MIN_TRANSPOSED, CELLS_FOR_A_VALUE * (num_values // num_heads - FREE_VALUES))
 
 
 def score_bytes(model: Model, num_cells: int) -> int:

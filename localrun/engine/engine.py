@@ -134,6 +134,8 @@ class Engine:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
         pace = partial(self._pacing.num_prompt_tokens, self._clock())
         chunks = self._scheduler.schedule(pace, self._propose_drafts(pace))
+        if self._speculation is not None:
+            self._speculation.enter_layout(self._scheduler.layout)
         if not chunks:
             return [] if self._scheduler.awaits_encode else self._finish_running()
         try:

@@ -30,7 +30,7 @@ from localrun.engine.waiting_sequences import WaitingSequences
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from localrun.engine.cache.kv_cache import KvCache
+    from localrun.engine.cache.kv_cache import CellLayout, KvCache
     from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.sequence import Sequence
 
@@ -113,6 +113,11 @@ class Scheduler:
     def has_work(self) -> bool:
         """Return whether any sequence waits or runs."""
         return bool(self._waiting or self._running)
+
+    @property
+    def layout(self) -> CellLayout:
+        """Return where the cells of the next step are."""
+        return self._cache.layout
 
     @property
     def running(self) -> tuple[Sequence, ...]:

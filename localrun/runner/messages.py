@@ -360,7 +360,7 @@ class Stats:
     lacks_memory: bool = False  # more cells were wanted, but too little memory was free
     uses_streams: bool = False  # each running sequence has cells of its own
     is_transposed: bool = False  # the values in these cells: attention is not flash attention
-    num_layout_switches: int = 0  # between these and unified cells
+    num_layout_switches: int = 0  # changes of the layout
 
 
 Prepared = Generate | Tokenize | Detokenize | Embed | Rerank

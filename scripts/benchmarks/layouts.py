@@ -1,7 +1,8 @@
 """Processor time of a decoding step with unified KV cache cells, and as localrun chooses.
 
     unified    one context for all sequences
-    chosen     the same, or a stream for each sequence, as the rule of localrun decides
+    chosen     the same, or a stream for each sequence, with values transposed or not, as the rule
+               of localrun decides
 
 Both engines hold the same sequences and take turns, step by step. Only one prompt is computed: each
 sequence gets its cells, since only their number and place matter to the time. The cells of a
@@ -30,7 +31,8 @@ from localrun.engine.sequence import Sequence
 if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
 
-SLOTS, CELLS, CONTEXT = 16, 24_576, 2048
+SLOTS, CELLS, CONTEXT = 16, 40_960, 4096
+SETTLING_STEPS = 64  # in which the layout is chosen
 GREEDY = SamplingParams(temperature=0)
 FIRST_TOKEN, LAST_TOKEN = 300, 900  # guide has no more
 
@@ -47,6 +49,8 @@ class Case:
 
 CASES = (
     Case("1 x 80", 1, 0, 80),
+    Case("1 x 800", 1, 0, 800),
+    Case("1 x 3,000", 1, 0, 3000),
     Case("4 x 80", 4, 0, 80),
     Case("16 x 80", 16, 0, 80),
     Case("4 x 1,000", 4, 0, 1000),
@@ -81,13 +85,13 @@ class Contender:
                 Sequence(
                     request_id=number,
                     tokens=[*tokens, FIRST_TOKEN],
-                    max_tokens=len(tokens) + steps + 100,
+                    max_tokens=len(tokens) + SETTLING_STEPS + steps + 100,
                     sampling=GREEDY,
                 )
             )
         for seq in sequences:
             self._engine.submit(seq)
-        while not all(seq.num_generated >= 8 for seq in sequences):
+        while not all(seq.num_generated >= SETTLING_STEPS for seq in sequences):
             self._engine.step()
 
     def prompt_data(self, length: int) -> bytes:

@@ -53,7 +53,6 @@ class FakeBackend:
     streams: FakeStreams | None = None
     stream_cells: int = 0
     has_memory: bool = True  # for a context with streams
-    num_transposed: int = 0  # contexts with transposed values that were opened
     held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
 
@@ -94,18 +93,27 @@ class FakeBackend:
     def num_streams(self) -> int:
         return NUM_STREAMS
 
-    def open_streams(self, num_cells: int, *, is_transposed: bool) -> FakeStreams | None:
+    def open_streams(
+        self,
+        num_cells: int,
+        num_copied: int,
+        *,
+        is_transposed: bool,  # noqa: ARG002
+    ) -> FakeStreams | None:
+        assert num_copied > 0
         assert num_cells <= self.num_cells
         if not self.has_memory:
             return None
         self.streams = FakeStreams(self)
-        self.num_transposed += is_transposed
         return self.streams
 
     def close_streams(self, memory: StreamMemory) -> None:
         memory.close()
         if memory is self.streams:
             self.streams = None
+
+    def drop_copies(self) -> None:
+        """Nothing is copied."""
 
     def clear(self) -> None:
         self.holders.clear()

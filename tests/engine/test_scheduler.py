@@ -13,6 +13,7 @@ from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import FULL, HYBRID, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
+from localrun.engine.cache.stream_cache import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.llama.lora_adapters import AdapterFile
@@ -72,7 +73,7 @@ class Bench:
             if rule is not None:
                 self.backend.stream_cells = STREAM_CELLS
                 self.cache = SwitchingCache(self.cache, self.backend, rule)
-                self.cache._page_cells = 1
+                self.cache._value_pages = CellPages(4, STREAM_CELLS)
         else:
             self.cache = StateCache(
                 self.backend,

@@ -73,6 +73,10 @@ class IdlePrefixes:
         while leaf is not None and self._offload(leaf, may_evict=False):
             leaf = self._tree.oldest_idle_leaf()
 
+    def keep(self, tokens: list[int], start: int, data: bytes) -> None:
+        """Keep the cells of ``tokens[start:]`` in host memory."""
+        self._host_cache.put(HostPrefix(tokens, start, data, self._tree.now))
+
     def compact(self) -> bool:
         """Offload one piece while no sequence runs; return False if all is done.
 

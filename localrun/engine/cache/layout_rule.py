@@ -70,25 +70,26 @@ class LayoutRule:
         if not is_alone and 2 * self._count_shared(running) >= num_tokens:
             return CellLayout.UNIFIED
         is_transposed = current is CellLayout.TRANSPOSED
-        if self._are_long(running, is_transposed=is_transposed):
+        if self._pays_transposed(running, is_transposed=is_transposed):
             return CellLayout.TRANSPOSED
         if is_transposed:
             return CellLayout.UNIFIED if is_alone else CellLayout.STREAMS
         has_few = (len(running) - 1) * num_tokens < MIN_LOOKS
         return current if is_alone or has_few else CellLayout.STREAMS
 
-    def _are_long(self, running: Sequences[Sequence], *, is_transposed: bool) -> bool:
+    def _pays_transposed(self, running: Sequences[Sequence], *, is_transposed: bool) -> bool:
         """Return whether transposed values pay.
 
-        Prompts wait for no change, and those that come later are computed where the others are.
+        Long prompts are computed before such a change, and those that come later where the others
+        are. Sequences that decode must be half as long to stay as to change.
         """
         if self._long_tokens is None:
             return False
         lengths = [len(seq.tokens) for seq in running if seq.is_decoding]
+        least = self._long_tokens * len(lengths)
         if is_transposed:
-            return bool(lengths) or _num_pending(running) < LONG_PROMPT_TOKENS
-        is_long = bool(lengths) and sum(lengths) >= self._long_tokens * len(lengths)
-        return is_long and _num_pending(running) < LONG_PROMPT_TOKENS
+            return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
+        return bool(lengths) and sum(lengths) >= least and not _has_long_prompts(running)
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""
@@ -98,9 +99,10 @@ class LayoutRule:
         return self._num_shared
 
 
-def _num_pending(running: Sequences[Sequence]) -> int:
-    """Return the tokens of prompts that are still to be computed."""
-    return sum(seq.num_pending for seq in running if not seq.is_decoding)
+def _has_long_prompts(running: Sequences[Sequence]) -> bool:
+    """Return whether many tokens of prompts are still to be computed."""
+    num_pending = sum(seq.num_pending for seq in running if not seq.is_decoding)
+    return num_pending >= LONG_PROMPT_TOKENS
 
 
 def num_shared_tokens(sequences: Sequences[Sequence]) -> int:

@@ -80,7 +80,7 @@ class PrefixCache:
         return self.tree.num_cells + own
 
     @property
-    def num_lent_cells(self) -> int:
+    def num_pinned_cells(self) -> int:
         """Return the cells of cached prefixes that cannot be evicted, if no sequence has a slot."""
         return self.tree.num_cells - self.tree.num_idle
 
@@ -173,10 +173,10 @@ class PrefixCache:
             self._prefixes.shorten(part, len(part.tokens))
         return data
 
-    def lend(self, seq: Sequence) -> tuple[Node, SavedCells]:
-        """Release the slot; return the node that stays in use, and the cells until the next call.
+    def pin(self, seq: Sequence) -> tuple[Node, SavedCells]:
+        """Release the slot; return the end of its cells in the tree, and them until the next call.
 
-        The computed tokens stay in the tree until `give_back`.
+        No cell of the node is evicted until `unpin`.
         """
         self.publish(seq)
         slot = slot_of(seq)
@@ -186,8 +186,8 @@ class PrefixCache:
         self._release(seq)
         return node, data
 
-    def give_back(self, node: Node) -> None:
-        """Let a node of `lend` be evicted again."""
+    def unpin(self, node: Node) -> None:
+        """Let the cells of a node be evicted again."""
         self.tree.leave(node)
 
     def num_stored(self, seq: Sequence) -> int:
@@ -199,9 +199,18 @@ class PrefixCache:
         match = self.tree.find(seq.tokens, length, self._root(seq))
         return self._prefixes.save(match.partial or match.node, 0, length)
 
-    def add_prefix(self, seq: Sequence, length: int, start: int, data: SavedCells) -> bool:
-        """Add the cells of ``seq.tokens[start:length]`` as a cached prefix, see `import_run`."""
-        return self._add_cells(seq.tokens[:length], start, data, self._root(seq))
+    def store(self, seq: Sequence, length: int, start: int, data: SavedCells) -> None:
+        """Add the cells of ``seq.tokens[start:length]`` as a cached prefix, see `import_run`.
+
+        Without room for them they go to host memory.
+        """
+        tokens = seq.tokens[:length]
+        if not self._add_cells(tokens, start, data, self._root(seq)) and not seq.adapters:
+            self._idle.keep(tokens, start, bytes(data))
+
+    def offload_idle(self) -> None:
+        """Move idle prefixes to host memory, while that has room."""
+        self._idle.offload_all()
 
     def age_by(self, num_tokens: int) -> None:
         """Count computed tokens towards the age of idle prefixes."""

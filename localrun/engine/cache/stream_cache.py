@@ -7,16 +7,17 @@ its cells are added to those. A stream is never copied by `copy_cells`, which ll
 at the next decode, so that states taken before are wrong.
 
 Cells of a stream keep their memory until the context is closed, so a stream counts with the most
-cells that it ever had. Transposed values take it by pages of `PAGE_CELLS` cells:
+cells that it ever had. Transposed values take it by pages of the system (`CellPages`):
 
     cached prefixes + most cells of each stream  <=  cells of the supply
 
-A sequence can have its cells in the tree as well, from before it came to a stream (`begin_lent`),
-so that less is moved when it ends.
+A sequence can have its cells in the tree as well, pinned there since it came to a stream, so that
+less is moved when it ends. They are unpinned as soon as the room is needed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.sequence import slot_of
@@ -45,16 +46,35 @@ class StreamMemory(Protocol):
         """Free all streams."""
 
 
+@dataclass(frozen=True, slots=True)
+class CellPages:
+    """Cells of a stream whose memory the system gives together."""
+
+    num_cells: int  # of a page
+    max_cells: int  # of a stream
+
+    def cover(self, num_cells: int) -> int:
+        """Return how many cells have memory if so many are used."""
+        pages = -(-num_cells // self.num_cells)
+        return max(num_cells, min(pages * self.num_cells, self.max_cells))
+
+
+SINGLE = CellPages(1, 1)
+
+
 class StreamCache:
     """Slots of running sequences in streams, with the cached prefixes of a `PrefixCache`."""
 
     def __init__(
-        self, memory: StreamMemory, prefixes: PrefixCache, num_streams: int, page_cells: int = 1
+        self,
+        memory: StreamMemory,
+        prefixes: PrefixCache,
+        num_streams: int,
+        pages: CellPages = SINGLE,
     ) -> None:
-        """``page_cells`` are those whose memory is taken together."""
         self.memory = memory
-        self._page_cells = page_cells
-        self._lent: dict[int, Node] = {}  # by slot
+        self._pages = pages
+        self._pinned: dict[int, Node] = {}  # by slot
         self._prefixes = prefixes
         self._supply = prefixes.supply
         self._sequences: dict[int, Sequence] = {}  # by slot
@@ -78,8 +98,14 @@ class StreamCache:
         return self._prefixes.num_used_cells + own
 
     @property
-    def has_room(self) -> bool:
-        """Return whether the running sequences fit with the tokens that they have."""
+    def num_covered_cells(self) -> int:
+        """Return the number of cells with memory, cached prefixes included."""
+        return self._prefixes.num_used_cells + sum(self._most_cells)
+
+    def fits(self) -> bool:
+        """Return whether the running sequences have room for the tokens that they have."""
+        if self._num_committed() > self._supply.num_reserved:
+            self._unpin_all()
         return self._num_committed() <= self._supply.num_reserved
 
     def prepare_sharing(self, seq: Sequence, length: int) -> bool:
@@ -90,9 +116,8 @@ class StreamCache:
     def allocate(self, seq: Sequence, num_spare: int) -> bool:
         """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
         slot = self._first_free_slot()
-        wanted = self._num_committed()
-        wanted += max(0, self._paged(len(seq.tokens) + num_spare) - self._most_cells[slot])
-        if self._sequences and wanted > self._supply.grow_to(wanted):
+        covered = self._pages.cover(len(seq.tokens) + num_spare)
+        if self._sequences and not self._has_room(max(0, covered - self._most_cells[slot])):
             self.lacks_room = True
             return False
         source, num_common = self._closest(seq)
@@ -103,12 +128,12 @@ class StreamCache:
             self.begin(seq, length, self._prefixes.read_prefix(seq, length) if length else b"")
         return True
 
-    def begin_lent(self, seq: Sequence) -> None:
-        """Assign a slot to a sequence with a slot of the unified cells, whose cells stay there."""
+    def begin_pinned(self, seq: Sequence) -> None:
+        """Assign a slot to a sequence of the unified cells, which stay in the tree."""
         length = seq.num_computed
-        node, data = self._prefixes.lend(seq)
+        node, data = self._prefixes.pin(seq)
         self.begin(seq, length, data)
-        self._lent[slot_of(seq)] = node
+        self._pinned[slot_of(seq)] = node
 
     def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
         """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
@@ -125,7 +150,10 @@ class StreamCache:
         """Make room for a step, evicting cached prefixes; return False if there is too little."""
         self._prefixes.age_by(num_cells)
         self._count_cells()
-        if self._prefixes.make_room(num_cells):
+        if self._prefixes.make_room(self._num_missing(num_cells)):
+            return True
+        self._unpin_all()
+        if self._prefixes.make_room(self._num_missing(num_cells)):
             return True
         self.lacks_room = True
         if len(self._sequences) > 1:
@@ -152,10 +180,10 @@ class StreamCache:
         # drafts that were not verified, and a part of a medium
         self.memory.remove_cells(slot, seq.position_at(length), -1)
         start = min(length, self._prefixes.num_stored(seq))
-        self._give_back(slot)
+        self._unpin(slot)
         if start < length:
             self.memory.remove_cells(slot, 0, seq.position_at(start))
-            self._prefixes.add_prefix(seq, length, start, self.memory.borrow_sequence(slot))
+            self._prefixes.store(seq, length, start, self.memory.borrow_sequence(slot))
         self._release(seq)
 
     def withdraw(self, seq: Sequence) -> SavedCells:
@@ -172,18 +200,41 @@ class StreamCache:
         """
         while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
-            lent = self._lent.pop(slot, None)
+            pinned = self._pinned.pop(slot, None)
             self.begin(seq, length, self.withdraw(seq))
-            if lent is not None:
-                self._lent[slot_of(seq)] = lent
+            if pinned is not None:
+                self._pinned[slot_of(seq)] = pinned
 
-    def _give_back(self, slot: int) -> None:
-        if (lent := self._lent.pop(slot, None)) is not None:
-            self._prefixes.give_back(lent)
+    def _has_room(self, num_more: int) -> bool:
+        """Return whether so many more cells fit, if need be without those that are pinned."""
+        wanted = self._num_committed() + num_more
+        if wanted > self._supply.grow_to(wanted):
+            self._unpin_all()
+            wanted = self._num_committed() + num_more
+        return wanted <= self._supply.grow_to(wanted)
+
+    def _num_missing(self, num_cells: int) -> int:
+        """Return how many cells a step of so many needs beyond those that have memory."""
+        if self._pages is SINGLE:
+            return num_cells
+        num_missing, num_pending = 0, 0
+        for slot, seq in self._sequences.items():
+            num_pending += seq.num_pending
+            covered = self._pages.cover(min(len(seq.tokens), seq.num_computed + num_cells))
+            num_missing += max(0, covered - self._most_cells[slot])
+        return num_missing + max(0, num_cells - num_pending)  # those behind are draft tokens
+
+    def _unpin_all(self) -> None:
+        for slot in list(self._pinned):
+            self._unpin(slot)
+
+    def _unpin(self, slot: int) -> None:
+        if (pinned := self._pinned.pop(slot, None)) is not None:
+            self._prefixes.unpin(pinned)
 
     def _release(self, seq: Sequence) -> None:
         slot = slot_of(seq)
-        self._give_back(slot)
+        self._unpin(slot)
         self.memory.remove_cells(slot, 0, -1)
         del self._sequences[slot]
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
@@ -203,22 +254,17 @@ class StreamCache:
 
     def _num_committed(self) -> int:
         """Return the cells that streams have taken, or will take for the tokens they have."""
-        lengths = {slot: self._paged(len(seq.tokens)) for slot, seq in self._sequences.items()}
-        streams = (max(most, lengths.get(slot, 0)) for slot, most in enumerate(self._most_cells))
-        return sum(streams) + self._prefixes.num_lent_cells
-
-    def _paged(self, num_cells: int) -> int:
-        return whole_pages(num_cells, self._page_cells)
+        covered = {
+            slot: self._pages.cover(len(seq.tokens)) for slot, seq in self._sequences.items()
+        }
+        streams = (max(most, covered.get(slot, 0)) for slot, most in enumerate(self._most_cells))
+        return sum(streams) + self._prefixes.num_pinned_cells
 
     def _count_cells(self) -> None:
         for slot, seq in self._sequences.items():
-            self._most_cells[slot] = max(self._most_cells[slot], self._paged(seq.num_computed))
+            covered = self._pages.cover(seq.num_computed)
+            self._most_cells[slot] = max(self._most_cells[slot], covered)
         self._prefixes.num_stream_cells = sum(self._most_cells)
-
-
-def whole_pages(num_cells: int, page_cells: int) -> int:
-    """Return a number of cells, rounded up to pages."""
-    return -(-num_cells // page_cells) * page_cells
 
 
 def _num_common(seq: Sequence, other: Sequence) -> int:

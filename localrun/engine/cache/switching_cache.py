@@ -1,8 +1,8 @@
 """Switching cache: a prefix cache whose running sequences move to streams while that is faster.
 
-    unified    PrefixCache: all sequences and cached prefixes in one context
-    streams    StreamCache: sequences in a second context, cached prefixes in the first
-    transposed as streams, in a context without flash attention
+    unified     PrefixCache: all sequences and cached prefixes in one context
+    streams     StreamCache: sequences in a second context, cached prefixes in the first
+    transposed  as streams, in a context without flash attention
 
 The second context exists only while it is used. A switch happens between two steps and moves the
 cells of all running sequences, one after the other. Invariant: nothing that was computed is lost.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import StreamCache, whole_pages
+from localrun.engine.cache.stream_cache import SINGLE, CellPages, StreamCache
 
 if TYPE_CHECKING:
     from localrun.engine.cache.prefix_cache import PrefixCache
@@ -38,19 +38,24 @@ class StreamContexts(Protocol):
     def stream_cells(self) -> int:
         """Return how many tokens of a sequence fit into a stream."""
 
-    def open_streams(self, num_cells: int, *, is_transposed: bool) -> StreamMemory | None:
+    def open_streams(
+        self, num_cells: int, num_copied: int, *, is_transposed: bool
+    ) -> StreamMemory | None:
         """Open a context with streams, which computes from now on; None without memory.
 
-        ``num_cells`` will be used at once. ``is_transposed`` switches flash attention off. The
-        context that computed before stays open.
+        ``num_cells`` will be used at once, ``num_copied`` are copied on their way. With
+        ``is_transposed`` flash attention is off. The context that computed before stays open.
         """
 
     def close_streams(self, memory: StreamMemory) -> None:
         """Close a context; if it computed, the unified one does again."""
 
+    def drop_copies(self) -> None:
+        """Free the memory of cells that were on their way."""
+
 
 class SwitchingCache:
-    """A `KvCache` of two layouts."""
+    """A `KvCache` of three layouts."""
 
     exports_whole_prompts = False
 
@@ -64,7 +69,9 @@ class SwitchingCache:
         self._rule = rule or LayoutRule()
         self._streams: StreamCache | None = None
         self._layout = CellLayout.UNIFIED
-        self._page_cells = min(PAGE_CELLS, contexts.stream_cells)  # of transposed values
+        self._is_packed = False  # unified cells that are free have no memory
+        most = contexts.stream_cells
+        self._value_pages = CellPages(min(PAGE_CELLS, most), most)  # if they are transposed
         self._num_waited = RETRY_STEPS  # steps since streams were not possible
 
     @property
@@ -97,6 +104,7 @@ class SwitchingCache:
         if self._streams is None:
             return self._unified.allocate(seq, num_spare)
         if self._streams.allocate(seq, num_spare):
+            self._contexts.drop_copies()
             return True
         self._leave_streams()
         return self._unified.allocate(seq, num_spare)
@@ -106,10 +114,8 @@ class SwitchingCache:
         self._num_waited += 1
         running = self._current.running
         wanted = self._rule.choose(running, self.layout)
-        if wanted is CellLayout.TRANSPOSED and any(map(_has_media_to_compute, running)):
-            # an image may have to be computed in one piece, whose scores take too much memory
-            is_streaming = self.layout is CellLayout.STREAMS
-            wanted = CellLayout.STREAMS if is_streaming else CellLayout.UNIFIED
+        if CellLayout.TRANSPOSED in {wanted, self.layout} and any(map(_needs_one_call, running)):
+            wanted = CellLayout.UNIFIED  # where calls are large enough
         if self._streams is not None and (wanted.is_unified or not self._can_stream(running)):
             self._leave_streams()
         elif wanted is self.layout:
@@ -184,55 +190,72 @@ class SwitchingCache:
 
         A step computes one adapter set, so that the slots of a step would not be dense.
         """
-        if self._streams is not None and (self._streams.lacks_room or not self._streams.has_room):
+        if self._streams is not None and (self._streams.lacks_room or not self._streams.fits()):
             return False
         most = self._contexts.stream_cells
         return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
 
     def _enter_streams(self, layout: CellLayout) -> None:
-        """Move all sequences to streams, or to others, unless there is too little memory.
-
-        Long sequences of unified cells also keep them if there is room: when one ends, only what is
-        new moves.
-        """
-        running = self._current.running
-        is_transposed = layout is CellLayout.TRANSPOSED
-        page_cells = self._page_cells if is_transposed else 1
-        num_cells = sum(whole_pages(len(seq.tokens), page_cells) for seq in running)
-        fits = num_cells <= self.supply.num_reserved
-        memory = (
-            self._contexts.open_streams(num_cells, is_transposed=is_transposed) if fits else None
-        )
-        if memory is None:
-            _log.debug("no streams for %d cells: too little memory", num_cells)
+        """Move all sequences to streams, or to others, unless there is too little memory."""
+        streams = self._open(layout)
+        if streams is None and layout is CellLayout.TRANSPOSED and self._streams is None:
+            layout = CellLayout.STREAMS
+            streams = self._open(layout) if len(self._unified.running) > 1 else None
+        if streams is None:
             self._num_waited = 0
             return
-        streams = StreamCache(memory, self._unified, self._contexts.num_streams, page_cells)
         if self._streams is not None:
-            for seq in running:
+            for seq in self._streams.running:
                 streams.begin(seq, seq.num_computed, self._streams.withdraw(seq))
             self._contexts.close_streams(self._streams.memory)
-        elif is_transposed and self._has_room_twice(num_cells):
-            for seq in running:
-                streams.begin_lent(seq)
         else:
-            for seq in running:
-                streams.begin(seq, seq.num_computed, self._unified.withdraw(seq))
-            self._unified.repack()
+            self._leave_unified(streams, keeps=layout is CellLayout.TRANSPOSED)
         self._streams, self._layout = streams, layout
-        self._count_switch()
+        self._contexts.drop_copies()
+        self._count_switch(streams.num_covered_cells)
 
-    def _has_room_twice(self, num_cells: int) -> bool:
-        """Return whether so many cells fit beside all that are in use now."""
-        wanted = num_cells + self._unified.num_used_cells
-        return wanted <= self.supply.grow_to(wanted)
+    def _open(self, layout: CellLayout) -> StreamCache | None:
+        """Open streams for all running sequences; return None if they do not fit."""
+        running = self._current.running
+        is_transposed = layout is CellLayout.TRANSPOSED
+        pages = self._value_pages if is_transposed else SINGLE
+        # a step, too, must fit
+        num_cells = sum(pages.cover(len(seq.tokens) + 1) for seq in running)
+        if num_cells > self.supply.num_reserved:
+            return None
+        num_copied = 2 * max(len(seq.tokens) for seq in running)
+        memory = self._contexts.open_streams(num_cells, num_copied, is_transposed=is_transposed)
+        if memory is None:
+            _log.debug("no streams for %d cells: too little memory", num_cells)
+            return None
+        if num_cells + self._unified.num_used_cells > self.supply.num_reserved:
+            self._unified.offload_idle()
+        return StreamCache(memory, self._unified, self._contexts.num_streams, pages)
+
+    def _leave_unified(self, streams: StreamCache, *, keeps: bool) -> None:
+        """Move all sequences to streams.
+
+        ``keeps``: their cells stay in the tree as well if there is room, so that only what is new
+        moves when a sequence ends.
+        """
+        running = self._unified.running
+        num_cells = sum(self._value_pages.cover(len(seq.tokens)) for seq in running)
+        keeps = keeps and num_cells + self._unified.num_used_cells <= self.supply.num_reserved
+        for seq in running:
+            if keeps:
+                streams.begin_pinned(seq)
+            else:
+                streams.begin(seq, seq.num_computed, self._unified.withdraw(seq))
+        if not keeps:
+            self._unified.repack()
+        self._is_packed = not keeps
 
     def _leave_streams(self) -> None:
         """Move all sequences to unified cells, and close the streams."""
         streams = self._streams
         if streams is None:
             return
-        if streams.lacks_room or not streams.has_room:
+        if streams.lacks_room or not streams.fits():
             self._num_waited = 0
         self._unified.num_stream_cells = 0  # they take the place of those in the streams
         for seq in streams.running:
@@ -243,12 +266,17 @@ class SwitchingCache:
     def _close(self, streams: StreamCache) -> None:
         self._streams, self._layout = None, CellLayout.UNIFIED
         self._contexts.close_streams(streams.memory)
-        self._count_switch()
+        self._count_switch(self.num_used_cells)
 
-    def _count_switch(self) -> None:
+    def _count_switch(self, num_cells: int) -> None:
+        """Count a switch after which so many cells have memory."""
         self.num_switches += 1
-        self.supply.shrink_to(self.num_used_cells)
+        if self._is_packed:
+            self.supply.shrink_to(num_cells)
 
 
-def _has_media_to_compute(seq: Sequence) -> bool:
-    return seq.media is not None and not seq.is_decoding
+def _needs_one_call(seq: Sequence) -> bool:
+    """Return whether a sequence has an image that llama.cpp must compute in one call."""
+    if seq.media is None or seq.is_decoding:
+        return False
+    return not all(placed.chunk.shape.is_causal for placed in seq.media.chunks)

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 MIN_BYTES = 1024 * 1024  # a smaller buffer is zeroed at once
 PROBE_BYTES = 64 * 1024
 MARK = 0x5A
-DONT_NEED = 4  # MADV_DONTNEED of Linux
+DONT_NEED, NO_HUGE_PAGE = 4, 15  # MADV_DONTNEED and MADV_NOHUGEPAGE of Linux
 POINTER = ctypes.c_void_p
 ALLOC = ctypes.CFUNCTYPE(POINTER, POINTER, ctypes.c_size_t)
 CLEAR = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_uint8)
@@ -197,6 +197,7 @@ class _Hooks:
         last = end // mmap.PAGESIZE * mmap.PAGESIZE
         if last <= first or self._madvise(first, last - first, DONT_NEED):
             return False
+        self._madvise(first, last - first, NO_HUGE_PAGE)  # else they take 2 MiB for a cell
         ctypes.memset(base, 0, first - base)
         ctypes.memset(last, 0, end - last)
         return True

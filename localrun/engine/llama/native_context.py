@@ -135,8 +135,8 @@ class NativeContext:
         llama_cpp.llama_free(self.handle)
 
     def drop_scratch(self) -> None:
-        """Free the memory of `borrow_sequence`."""
-        self._saved = Scratch()
+        """Free the memory of `borrow_sequence` and `restore_sequence`."""
+        self._saved, self._restored = Scratch(), Scratch()
 
     def _read(self, seq_id: int, of_size: Callable[[int], np.ndarray]) -> memoryview:
         data = read_slot(self.handle, seq_id, ALL, of_size)

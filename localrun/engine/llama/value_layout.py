@@ -38,40 +38,45 @@ class _Values(NamedTuple):
 
 
 class _SavedCells:
-    """Saved cells with positions of so many bytes; `values` is None if they are not such."""
+    """Saved cells with positions of so many bytes, if `is_known`."""
 
     def __init__(self, data: memoryview, position_bytes: int) -> None:
         self._data = data
         self.num_cells = self._number(COUNT_AT)
         self.flag_at = CELLS_AT + self.num_cells * position_bytes
         self.is_transposed = False
-        self.values = self._find_values()
+        self.values: list[_Values] = []  # of the layers
+        self.is_known = self._read_layers()
 
     def _number(self, offset: int) -> int:
         """Return four bytes as a number, 0 beyond the end."""
         return int.from_bytes(self._data[offset : offset + 4], "little")
 
-    def _find_values(self) -> list[_Values] | None:
+    def _read_layers(self) -> bool:
         flag, num_layers = self._number(self.flag_at), self._number(self.flag_at + 4)
         self.is_transposed = flag == 1
         offset, end = self.flag_at + 8, self._data.nbytes
         if flag > 1 or not 0 < num_layers <= end // HEAD_BYTES:
-            return None
+            return False
         for _ in range(num_layers):
             (row_bytes,) = struct.unpack_from("<Q", self._data, min(offset + 4, end - 8))
             offset += HEAD_BYTES + self.num_cells * row_bytes
             if offset > end:
-                return None
-        found = []
+                return False
         while offset < end:
             kind, first, second = (self._number(offset + 4 * n) for n in range(3))
             if kind not in VALUE_BYTES:
-                return None
+                return False
             size = VALUE_BYTES[kind]
             num_dimensions = second if self.is_transposed else first // size
-            found.append(_Values(offset, kind, num_dimensions))
+            self.values.append(_Values(offset, kind, num_dimensions))
             offset += HEAD_BYTES + self.num_cells * num_dimensions * size
-        return found if offset == end else None
+        return offset == end
+
+
+def has_known_format(data: memoryview) -> bool:
+    """Return whether saved cells of one sequence have the format of this module."""
+    return _parse(data) is not None
 
 
 def set_value_layout(data: memoryview, *, is_transposed: bool) -> None:
@@ -82,17 +87,19 @@ def set_value_layout(data: memoryview, *, is_transposed: bool) -> None:
     """
     if int.from_bytes(data[COUNT_AT:CELLS_AT], "little") == 0:
         return
-    saved = next(
-        (each for size in POSITION_BYTES if (each := _SavedCells(data, size)).values is not None),
-        None,
-    )
-    if saved is None or saved.values is None:
+    saved = _parse(data)
+    if saved is None:
         raise BackendError("llama.cpp saved cells in a format that is not known")
     if saved.is_transposed == is_transposed:
         return
     data[saved.flag_at : saved.flag_at + 4] = struct.pack("<I", is_transposed)
     for values in saved.values:
         _convert(data, values, saved.num_cells, is_transposed=is_transposed)
+
+
+def _parse(data: memoryview) -> _SavedCells | None:
+    sizes = (_SavedCells(data, position_bytes) for position_bytes in POSITION_BYTES)
+    return next((saved for saved in sizes if saved.is_known), None)
 
 
 def _convert(data: memoryview, values: _Values, num_cells: int, *, is_transposed: bool) -> None:

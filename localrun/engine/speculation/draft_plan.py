@@ -51,10 +51,10 @@ class _Choice:
 
 
 class DraftPlanner:
-    """Planner over the measured times and the budgets of all sources, which its owner updates."""
+    """Planner over measured `times` and the budgets of all sources, which its owner updates."""
 
     def __init__(self, times: StepTimes, budgets: Sequences[DraftBudget]) -> None:
-        self._times = times
+        self.times = times
         self._budgets = budgets
 
     def plan(
@@ -72,7 +72,7 @@ class DraftPlanner:
         ``num_steps`` are those since the last plan.
         """
         best: dict[Sequence, PlannedDraft] = {}
-        if not candidates or not self._times.knows(num_decoding):
+        if not candidates or not self.times.knows(num_decoding):
             return best
         best_speedup, would_pay = MIN_SPEEDUP, False
         for length in LENGTHS:
@@ -88,7 +88,7 @@ class DraftPlanner:
                     best_speedup = speedup
                     best = {c.seq: PlannedDraft(c.source, length) for c in chosen}
         if not would_pay:  # else the drafts wait for the income of a source, not for better times
-            self._times.distrust(num_decoding, num_steps)
+            self.times.distrust(num_decoding, num_steps)
         return best
 
     def _choices(
@@ -99,7 +99,7 @@ class DraftPlanner:
         length: int,
     ) -> list[_Choice]:
         """Return the best source of each sequence that may draft so much, the best first."""
-        step_s = self._times.plain_s(num_decoding)
+        step_s = self.times.plain_s(num_decoding)
         prices = [num_decoding * length * b.drafting_s / step_s for b in self._budgets]
         choices = []
         for seq, sources in candidates.items():
@@ -113,7 +113,7 @@ class DraftPlanner:
     def _price(self, num_decoding: int, choices: list[_Choice], length: int) -> float:
         """Return the price of drafts of one length."""
         drafting_s = sum(length * self._budgets[choice.source].drafting_s for choice in choices)
-        return self._times.price(num_decoding, length * len(choices), drafting_s)
+        return self.times.price(num_decoding, length * len(choices), drafting_s)
 
     def _is_affordable(self, choices: list[_Choice], price: float) -> bool:
         """Return whether each source could pay its share of a price if all tokens were rejected."""

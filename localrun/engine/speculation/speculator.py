@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.speculation.draft_budget import DraftBudget
 from localrun.engine.speculation.draft_plan import DraftOption, DraftPlanner
 from localrun.engine.speculation.step_times import StepTimes
@@ -137,7 +138,9 @@ class Speculator:
     ) -> None:
         """``max_length`` is the most draft tokens of one sequence that its memory can take back."""
         self._states = [_SourceState(source) for source in sources]
+        self._layout = CellLayout.UNIFIED
         self._times = StepTimes()
+        self._times_by_layout = {self._layout: self._times}
         self._planner = DraftPlanner(self._times, [state.budget for state in self._states])
         self._max_drafts = max_drafts
         self._max_length = max_length
@@ -172,6 +175,14 @@ class Speculator:
         for source in sorted({draft.source for draft in planned.values()}):
             drafts |= self._draft(source, planned)
         return drafts
+
+    def enter_layout(self, layout: CellLayout) -> None:
+        """Plan by the times of this layout of the KV cache from the next step on."""
+        if layout is self._layout:
+            return
+        self._layout, self._paused = layout, []
+        self._times = self._times_by_layout.setdefault(layout, StepTimes())
+        self._planner.times = self._times
 
     def record_step(
         self, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]], seconds: float

@@ -79,7 +79,7 @@ GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
     ),
     (
         "localrun_kv_layout_switches",
-        "Changes between unified KV cache cells and those of each sequence.",
+        "Changes of the layout of the KV cache cells.",
         lambda model: model.stats.num_layout_switches,
     ),
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
+from localrun.engine.cache.stream_cache import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_shift import ContextShift
@@ -85,7 +86,7 @@ class Arena:
         cache = self.context.open_cache()
         assert isinstance(cache, SwitchingCache)
         cache._rule = self.rule
-        cache._page_cells = 1  # so that all layouts have room for as many sequences
+        cache._value_pages = CellPages(16, limits.stream_cells)  # small, as the models are
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
         speculation = Speculator([PromptLookup()])

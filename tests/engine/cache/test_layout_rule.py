@@ -100,6 +100,12 @@ def test_prompts_alone_are_not_computed_with_transposed_values() -> None:
     assert steps_to_change(running[:1], TRANSPOSED) == (1, UNIFIED)
 
 
+def test_short_sequences_leave_transposed_values() -> None:
+    assert steps_to_change(decoding(4, 0, LONG // 2), TRANSPOSED) == (0, TRANSPOSED)
+    assert steps_to_change(decoding(4, 0, LONG // 3), TRANSPOSED) == (2 * HOLD_STEPS, STREAMS)
+    assert steps_to_change(decoding(1, 0, LONG // 3), TRANSPOSED) == (HOLD_STEPS, UNIFIED)
+
+
 def test_without_a_bound_values_are_never_transposed() -> None:
     assert chosen(decoding(1, 0, 9999), UNIFIED, steps=99) is UNIFIED
     assert chosen(decoding(4, 0, 9999), STREAMS, steps=99) is STREAMS

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine import context as context_module
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
+from localrun.engine.cache.stream_cache import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_params import transposed_from
@@ -84,10 +86,9 @@ def test_what_was_computed_before_stays_in_the_tree(arena: Arena) -> None:
         arena.engine.step()
 
     assert arena.cache.num_cached_tokens(prompt(1)) == len(prompt(1))
-    lent = arena.cache._unified.num_lent_cells
-    assert lent >= len(prompt(1))
+    assert arena.cache._unified.num_pinned_cells >= len(prompt(1))
     arena.drain()
-    assert arena.cache._unified.num_lent_cells == 0
+    assert arena.cache._unified.num_pinned_cells == 0
     again = arena.submit(2, [*seq.tokens, 5], 1)
     arena.drain()
     assert again.num_cached == len(seq.tokens) - 1
@@ -101,7 +102,7 @@ def test_without_room_for_both_the_cells_move(model: Model, arena: Arena) -> Non
     while small.cache.layout is not CellLayout.TRANSPOSED:
         small.engine.step()
 
-    assert small.cache._unified.num_lent_cells == 0
+    assert small.cache._unified.num_pinned_cells == 0
     small.drain()
     assert small.cache.num_cached_tokens(seq.tokens) == len(seq.tokens) - 1
     assert _comparison(arena, Asked(long, NEW), seq) in {"same", "parted at a tie"}
@@ -111,7 +112,7 @@ def test_without_room_for_both_the_cells_move(model: Model, arena: Arena) -> Non
 def test_transposed_values_take_whole_pages(model: Model, arena: Arena) -> None:
     small = Arena(model, LIMITS, chance=0)
     small.cache._rule = LayoutRule(LONG)
-    small.cache._page_cells = LIMITS.num_cells + 1
+    small.cache._value_pages = CellPages(2 * LIMITS.num_cells, 2 * LIMITS.num_cells)
     seq = small.submit(1, prompt(1), NEW)
     small.drain()
 
@@ -132,6 +133,95 @@ def test_streams_become_transposed_and_others_come_to_them(arena: Arena) -> None
     for number, seq in [*enumerate(sequences), (9, late)]:
         asked = Asked(prompt(number, 2 * LONG) if number == 9 else prompt(number), NEW)
         assert _comparison(arena, asked, seq) in {"same", "parted at a tie"}
+
+
+def test_full_pages_preempt_nobody(model: Model, arena: Arena) -> None:
+    full = Arena(model, replace(LIMITS, stream_cells=512), chance=0)
+    full.cache._rule = LayoutRule(LONG)
+    full.cache._value_pages = CellPages(256, 512)
+    sequences = [full.submit(number, prompt(number, 180), NEW) for number in range(4)]
+    layouts = []
+    while full.engine.has_work:
+        layouts += layouts_of_steps(full, 1)
+        assert full.scheduler.num_waiting == 0
+
+    assert CellLayout.TRANSPOSED in layouts
+    for number, seq in enumerate(sequences):
+        asked = Asked(prompt(number, 180), NEW)
+        assert _comparison(arena, asked, seq) in {"same", "parted at a tie"}
+    full.close()
+
+
+def test_pinned_cells_give_way_to_another_sequence(model: Model, arena: Arena) -> None:
+    small = Arena(model, replace(LIMITS, stream_cells=512), chance=0)
+    small.cache._rule = LayoutRule(LONG)
+    first = small.submit(1, prompt(1), NEW)
+    while small.cache.layout is not CellLayout.TRANSPOSED:
+        small.engine.step()
+    assert small.cache._unified.num_pinned_cells > 0
+    second = small.submit(2, prompt(2, 4 * LONG), NEW)
+    small.engine.step()
+
+    assert small.scheduler.num_waiting == 0
+    assert small.cache._unified.num_pinned_cells == 0
+    assert small.cache.layout is CellLayout.TRANSPOSED
+    small.drain()
+    assert _comparison(arena, Asked(prompt(1), NEW), first) in {"same", "parted at a tie"}
+    assert _comparison(arena, Asked(prompt(2, 4 * LONG), NEW), second) in {
+        "same",
+        "parted at a tie",
+    }
+    small.close()
+
+
+@pytest.mark.usefixtures("arena")
+def test_a_prefix_without_room_goes_to_host_memory(model: Model) -> None:
+    small = Arena(model, replace(LIMITS, stream_cells=512, host_cache_bytes=2**30), chance=0)
+    small.cache._rule = LayoutRule(LONG)
+    small.cache._value_pages = CellPages(512, 512)
+    short = small.submit(1, prompt(1), 30)
+    long = small.submit(2, prompt(2), 150)
+    while short.finish is None:
+        small.engine.step()
+    assert small.cache.layout is CellLayout.TRANSPOSED
+    assert long.finish is None
+    small.drain()
+
+    again = small.submit(3, [*short.tokens, 5], 1)
+    small.drain()
+    assert again.num_cached == len(short.tokens) - 1
+    small.close()
+
+
+def test_cells_in_another_format_stay_where_they_are(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(context_module, "has_known_format", lambda _: False)
+    seq = arena.submit(1, prompt(1), NEW)
+    arena.drain()
+
+    assert arena.cache.num_switches == 0
+    assert "another format" in caplog.text
+    assert seq.tokens == arena.says_alone(prompt(1), NEW)
+
+
+@pytest.mark.usefixtures("arena")
+def test_without_memory_for_pages_sequences_run_in_streams(model: Model) -> None:
+    small = Arena(model, replace(LIMITS, stream_cells=512), chance=0)
+    small.cache._rule = LayoutRule(LONG)
+    small.cache._value_pages = CellPages(2048, 2048)
+    for number in range(2):
+        small.submit(number, prompt(number), NEW)
+    while any(seq.num_pending > 1 for seq in small.scheduler.running) or not (
+        small.scheduler.running
+    ):
+        small.engine.step()
+    found = layouts_of_steps(small, 40)
+
+    assert CellLayout.TRANSPOSED not in found
+    assert found[-1] is CellLayout.STREAMS
+    small.drain()
+    small.close()
 
 
 def test_a_model_with_one_slot_has_them_too(model: Model, arena: Arena) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.scheduler import ScheduledChunk
 from localrun.engine.speculation.draft_plan import LENGTHS
 from localrun.engine.speculation.speculator import MAX_DRAFTS, Speculator
@@ -132,3 +133,26 @@ def test_a_new_answer_is_planned_for_at_once() -> None:
     machine.speedup(1, 0, num_tokens=1)
 
     assert machine.source.num_asked == num_asked + 1
+
+
+def test_each_layout_of_the_cells_has_its_own_times() -> None:
+    policy = Speculator([Source(estimates_by_text=True)], clock=itertools.count(0, 0).__next__)
+    sequences = decoding(1)
+
+    def num_drafted(extra_ms: float) -> int:
+        """Return how many tokens are drafted in 50 steps with so dear draft tokens."""
+        count = 0
+        for _ in range(50):
+            drafts = policy.propose(sequences).get(sequences[0], ())
+            chunk = ScheduledChunk(sequences[0], 1, drafts)
+            seconds = (10 + extra_ms * len(drafts)) / 1000
+            policy.record_step([chunk], [[1] * (len(drafts) + 1)], seconds)
+            count += len(drafts)
+        return count
+
+    num_drafted(20)
+    assert num_drafted(20) < 5
+    policy.enter_layout(CellLayout.TRANSPOSED)
+    assert num_drafted(1) > 100
+    policy.enter_layout(CellLayout.UNIFIED)
+    assert num_drafted(20) < 5

@@ -1,7 +1,7 @@
 """llama.cpp's contexts as the engine's backend: batch, decode, sampling and KV cache memory.
 
-One context has unified cells. While sequences run that share little, another one over the same
-weights has a stream of cells for each (`SwitchingCache`), and decodes instead.
+One context has unified cells. While sequences run that share little or are long, another one over
+the same weights has a stream of cells for each (`SwitchingCache`), and decodes instead.
 
 Misuse of llama.cpp aborts the process, so everything is checked before a native call: chunks
 fit the batch, positions are contiguous (they are computed from ``num_computed``), slots are
@@ -34,10 +34,10 @@ from localrun.engine.context_params import (
     transposed_from,
 )
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
+from localrun.engine.llama.memory.lazy_buffers import lazy_buffers
+from localrun.engine.llama.memory.value_layout import has_known_format
 from localrun.engine.llama.native_context import AbortFlag, NativeContext
-from localrun.engine.llama.value_layout import has_known_format
 from localrun.engine.media.embedding_batch import EmbeddingBatch
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
 from localrun.engine.params import LoadOptions

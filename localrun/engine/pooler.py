@@ -22,7 +22,7 @@ from localrun.engine.context import ABORTED, DEFAULT_OPTIONS, set_adapters
 from localrun.engine.context_params import set_attention, set_rope
 from localrun.engine.embedder import MAX_INPUTS
 from localrun.engine.engine import AbortedError
-from localrun.engine.llama.lazy_buffers import lazy_buffers
+from localrun.engine.llama.memory.lazy_buffers import lazy_buffers
 from localrun.engine.llama.native_context import AbortFlag
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.threads import ContextThreads

@@ -19,7 +19,7 @@ from localrun.engine.backends.cpu import loaded_variant
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.llama.memory_log import HOST
+from localrun.engine.llama.memory.memory_log import HOST
 from localrun.engine.llama.model import load_model
 from localrun.engine.llama.placement import TensorSplit
 from localrun.engine.media.encoder import MediaEncoder
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.llama.library import NativeLog
-    from localrun.engine.llama.memory_log import MemoryTaken
+    from localrun.engine.llama.memory.memory_log import MemoryTaken
     from localrun.engine.llama.model import Model
     from localrun.engine.media.projector import LoadedProjector
     from localrun.engine.media.text_rows import TextRows

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from localrun.allocator import use_one_arena
 from localrun.engine.backends.loading import backends_of
 from localrun.engine.llama.library import start
-from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.memory.memory_log import MemoryTaken
 from localrun.engine.llama.placement import with_devices
 from localrun.errors import BackendError, LocalrunError
 from localrun.hardware.choice import AUTO

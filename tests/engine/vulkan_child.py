@@ -13,7 +13,7 @@ from pathlib import Path
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
-from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.memory.memory_log import MemoryTaken
 from localrun.engine.llama.model import load_model
 from localrun.engine.llama.placement import with_devices
 from localrun.engine.params import LoadOptions, SamplingParams

@@ -14,7 +14,7 @@ from localrun.chat.budget import Allowance
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.engine.llama import special_tokens
 from localrun.engine.llama.library import start
-from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.memory.memory_log import MemoryTaken
 from localrun.engine.llama.token_pieces import TokenSpeller
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import (

@@ -214,15 +214,17 @@ class StreamCache:
         return wanted <= self._supply.grow_to(wanted)
 
     def _num_missing(self, num_cells: int) -> int:
-        """Return how many cells a step of so many needs beyond those that have memory."""
+        """Return how many cells a step of so many needs beyond those that have memory.
+
+        Draft tokens do not count beside pages: a stream has room for them behind its last page.
+        """
         if self._pages is SINGLE:
             return num_cells
-        num_missing, num_pending = 0, 0
+        num_missing = 0
         for slot, seq in self._sequences.items():
-            num_pending += seq.num_pending
             covered = self._pages.cover(min(len(seq.tokens), seq.num_computed + num_cells))
             num_missing += max(0, covered - self._most_cells[slot])
-        return num_missing + max(0, num_cells - num_pending)  # those behind are draft tokens
+        return num_missing
 
     def _unpin_all(self) -> None:
         for slot in list(self._pinned):

@@ -15,7 +15,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.backends import rpc
 from localrun.engine.cache.kv_cache import MemoryKind
-from localrun.engine.llama.huge_pages import HugePages
+from localrun.engine.llama.memory.huge_pages import HugePages
 from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.read_ahead import start_read_ahead
 from localrun.engine.llama.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.llama.value_layout import set_value_layout
+from localrun.engine.llama.memory.value_layout import set_value_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from localrun.backends.state import ENGINE, RETRY
 from localrun.client.launch import find_server
 from localrun.client.service_address import has_service
-from localrun.engine.llama.huge_pages import SETTING, has_huge_pages
+from localrun.engine.llama.memory.huge_pages import SETTING, has_huge_pages
 from localrun.errors import LocalrunError
 from localrun.hardware.choice import choose
 from localrun.hardware.probe import probe_machine

@@ -12,8 +12,8 @@ from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
-from localrun.engine.llama.lazy_buffers import _verified_hooks
 from localrun.engine.llama.lora_adapters import AdapterFile
+from localrun.engine.llama.memory.lazy_buffers import _verified_hooks
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from tests.engine.cache.arena import (
     LIMITS,

@@ -15,7 +15,7 @@ from localrun.engine.cache.stream_cache import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_params import transposed_from
-from localrun.engine.llama.lazy_buffers import _verified_hooks
+from localrun.engine.llama.memory.lazy_buffers import _verified_hooks
 from localrun.engine.params import CacheType, LoadOptions
 from tests.engine.cache.arena import LIMITS, Arena, Asked, _comparison, opened
 from tests.engine.tiny import full_attention, hybrid
@@ -144,6 +144,8 @@ def test_full_pages_preempt_nobody(model: Model, arena: Arena) -> None:
     while full.engine.has_work:
         layouts += layouts_of_steps(full, 1)
         assert full.scheduler.num_waiting == 0
+        if layouts[-1] is CellLayout.TRANSPOSED:  # with draft tokens, too
+            assert full.cache.reserve(4 + 8)
 
     assert CellLayout.TRANSPOSED in layouts
     for number, seq in enumerate(sequences):

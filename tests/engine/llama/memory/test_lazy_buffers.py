@@ -14,10 +14,10 @@ import pytest
 from localrun.engine.cache.cell_supply import STEP_CELLS
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
-from localrun.engine.llama import lazy_buffers as module
 from localrun.engine.llama.ggml import ggml_functions
-from localrun.engine.llama.lazy_buffers import MIN_BYTES, lazy_buffers
 from localrun.engine.llama.library import start
+from localrun.engine.llama.memory import lazy_buffers as module
+from localrun.engine.llama.memory.lazy_buffers import MIN_BYTES, lazy_buffers
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import Pooling
 from localrun.engine.pooler import Pooler

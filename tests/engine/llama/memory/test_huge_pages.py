@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from localrun.engine.context import LlamaContext
-from localrun.engine.llama import huge_pages as module
 from localrun.engine.llama import model as model_module
-from localrun.engine.llama.huge_pages import MIN_BYTES, SETTING, HugePages, has_huge_pages
 from localrun.engine.llama.library import start
+from localrun.engine.llama.memory import huge_pages as module
+from localrun.engine.llama.memory.huge_pages import MIN_BYTES, SETTING, HugePages, has_huge_pages
 from localrun.engine.llama.model import load_model
 from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits

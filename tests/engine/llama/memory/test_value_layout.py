@@ -15,9 +15,9 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.context_params import open_context, open_stream_context
 from localrun.engine.llama.library import start
+from localrun.engine.llama.memory.value_layout import set_value_layout
 from localrun.engine.llama.model import load_model
 from localrun.engine.llama.native_context import NativeContext
-from localrun.engine.llama.value_layout import set_value_layout
 from localrun.engine.params import LoadOptions
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.errors import BackendError

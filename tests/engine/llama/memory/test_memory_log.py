@@ -6,7 +6,7 @@ import pytest
 
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
-from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.memory.memory_log import MemoryTaken
 from localrun.engine.llama.model import load_model
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.hardware.need import Setup, cell_bytes, compute_bytes, output_bytes

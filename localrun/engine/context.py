@@ -31,6 +31,7 @@ from localrun.engine.context_params import (
     open_context,
     open_stream_context,
     score_bytes,
+    tile_tokens,
     transposed_from,
 )
 from localrun.engine.engine import AbortedError, OutOfCellsError
@@ -100,6 +101,7 @@ class LlamaContext:
         self._lazy_bytes, self._compute_bytes = lazy.num_bytes, lazy.num_all_bytes - lazy.num_bytes
         # heads read the inputs of layers, which are not known to be the same for both attentions
         self._transposed_from = None if mtp is not None else transposed_from(model, options)
+        self._tile_tokens = tile_tokens(model, options)
         self._knows_format: bool | None = None  # of saved cells
         self.stream_cells = self._longest_stream()
         self._open_streams = partial(open_stream_context, model, limits, num_threads, options)
@@ -148,6 +150,7 @@ class LlamaContext:
                 supply=supply,
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
                 skipped=self._skipped,
+                tile_tokens=self._tile_tokens,
             )
             rule = LayoutRule(self._transposed_from)
             return SwitchingCache(cache, self, rule) if self.stream_cells else cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.params import CacheType, RopeScaling
+from localrun.engine.params import TILE_TOKENS, CacheType, RopeScaling
 from localrun.errors import LoadError
 
 if TYPE_CHECKING:
@@ -130,6 +130,16 @@ def transposed_from(model: Model, options: LoadOptions) -> int | None:
     head_values = int(length) if length else llama_cpp.llama_model_n_embd(model.handle) // num_heads
     num_values = int(llama_cpp.llama_model_n_head_kv(model.handle)) * head_values
     return max(MIN_TRANSPOSED, CELLS_FOR_A_VALUE * (num_values // num_heads - FREE_VALUES))
+
+
+def tile_tokens(model: Model, options: LoadOptions) -> int:
+    """Return how many tokens of a prompt attention computes together; 0 if it has no tiles.
+
+    Those are of flash attention on a processor, with cells of F16 or F32.
+    """
+    has_tiles = options.cache_type in {None, CacheType.F16, CacheType.F32}
+    is_flash = options.flash_attention is not False
+    return TILE_TOKENS if has_tiles and is_flash and not model.devices else 0
 
 
 def score_bytes(model: Model, num_cells: int) -> int:

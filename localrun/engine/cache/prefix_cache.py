@@ -24,7 +24,6 @@ from localrun.engine.cache.host_cache import BUDGET_BYTES
 from localrun.engine.cache.idle_prefixes import IdlePrefixes
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.media.skipped_positions import NONE, SkippedPositions
-from localrun.engine.params import TILE_TOKENS
 from localrun.engine.sequence import slot_of
 from localrun.prefixes import border_before
 
@@ -47,7 +46,7 @@ class PrefixCache:
     layout = CellLayout.UNIFIED
     num_switches = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords only
         self,
         memory: KvMemory,
         *,
@@ -56,8 +55,11 @@ class PrefixCache:
         num_holders: int = MAX_SEQUENCE_IDS,
         host_cache_bytes: int = BUDGET_BYTES,
         skipped: SkippedPositions = NONE,
+        tile_tokens: int = 0,
     ) -> None:
+        """``tile_tokens`` of a prompt are computed together, fewer one after the other."""
         self._memory = memory
+        self._tile_tokens = tile_tokens
         self.supply = supply
         self.num_stream_cells = 0  # of the same supply, in a context with streams
         self._prefixes = CachedPrefixes(
@@ -310,14 +312,14 @@ class PrefixCache:
         match = self._cached_prefix(seq)
         num_missing = len(seq.tokens) - match.length
         is_slow = (
-            LEAST_MISSING <= num_missing < TILE_TOKENS
+            LEAST_MISSING <= num_missing < self._tile_tokens
             and num_missing * match.length >= MANY_LOOKS
             and not self._sequences
             and seq.media is None
         )
         if not is_slow:
             return match
-        return self.tree.find(seq.tokens, len(seq.tokens) - TILE_TOKENS, self._root(seq))
+        return self.tree.find(seq.tokens, len(seq.tokens) - self._tile_tokens, self._root(seq))
 
     def _begin(self, seq: Sequence, node: Node) -> None:
         slot = self._free_slots.pop()

@@ -24,7 +24,7 @@ from tests.engine.cache.arena import (
     say_what_they_say_alone,
     sequence_of,
 )
-from tests.engine.tiny import adapter, full_attention, hybrid
+from tests.engine.tiny import adapter, hybrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 
 NUM_REQUESTS = 40
 NUM_MORE = int(os.environ.get("LOCALRUN_TEST_SWITCHES", "0"))
-
-
-@pytest.fixture(scope="module")
-def model(guide_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    found = opened(full_attention, tmp_path_factory.mktemp("tiny"), guide_path)
-    yield found
-    found.close()
 
 
 @pytest.fixture

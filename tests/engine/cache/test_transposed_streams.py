@@ -18,7 +18,7 @@ from localrun.engine.context_params import transposed_from
 from localrun.engine.llama.memory.lazy_buffers import _verified_hooks
 from localrun.engine.params import CacheType, LoadOptions
 from tests.engine.cache.arena import LIMITS, Arena, Asked, _comparison, opened
-from tests.engine.tiny import full_attention, hybrid
+from tests.engine.tiny import hybrid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +31,6 @@ LONG = 100
 NEW = 60
 OPTIONS = LoadOptions()
 ROOMY = replace(LIMITS, num_cells=4096)
-
-
-@pytest.fixture(scope="module")
-def model(guide_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
-    found = opened(full_attention, tmp_path_factory.mktemp("tiny"), guide_path)
-    yield found
-    found.close()
 
 
 @pytest.fixture

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.params import TILE_TOKENS
-from tests.engine.cache.arena import LIMITS, Arena, opened
-from tests.engine.tiny import full_attention
+from localrun.engine.context_params import tile_tokens
+from localrun.engine.params import TILE_TOKENS, CacheType, LoadOptions
+from tests.engine.cache.arena import LIMITS, Arena
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from localrun.engine.llama.model import Model
 
 LONG = 800
 NUM_CELLS = 4096
 
 
 @pytest.fixture
-def arena(guide_path: Path, tmp_path: Path) -> Iterator[Arena]:
-    model = opened(full_attention, tmp_path, guide_path)
+def arena(model: Model) -> Iterator[Arena]:
     found = Arena(model, replace(LIMITS, num_cells=NUM_CELLS, stream_cells=2048), chance=0)
     yield found
     found.close()
-    model.close()
 
 
 def tokens(count: int) -> list[int]:
@@ -68,3 +67,14 @@ def test_beside_another_sequence_all_cached_tokens_are_used(arena: Arena) -> Non
     arena.drain()
 
     assert seq.num_cached == LONG
+
+
+def test_only_flash_attention_of_a_processor_has_tiles(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tile_tokens(model, LoadOptions()) == TILE_TOKENS
+    assert tile_tokens(model, LoadOptions(cache_type=CacheType.F32)) == TILE_TOKENS
+    assert tile_tokens(model, LoadOptions(cache_type=CacheType.Q8_0)) == 0
+    assert tile_tokens(model, LoadOptions(flash_attention=False)) == 0
+    monkeypatch.setattr(model, "devices", (object(),))
+    assert tile_tokens(model, LoadOptions()) == 0

@@ -11,10 +11,11 @@ On other systems nothing is done.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from localrun.engine.llama.memory.advice import Advice, advise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 NEVER = "[never]"
 MAPS = Path("/proc/self/maps")
 MIN_BYTES = 32 << 20  # smaller models gain nothing; stacks of threads and tables are smaller too
-HUGE_PAGE = 14  # MADV_HUGEPAGE of Linux
 ANONYMOUS = ("rw-p", "0")  # permissions and inode of memory that is private and of no file
 
 
@@ -77,7 +77,5 @@ def _without(mapping: Range, known: list[Range]) -> Iterator[Range]:
 
 def _advise(part: Range) -> int:
     """Return the bytes for which the kernel accepts the request; it refuses without huge pages."""
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     size = part[1] - part[0]
-    return 0 if madvise(part[0], size, HUGE_PAGE) else size
+    return size if advise(part[0], size, Advice.HUGE_PAGE) else 0

@@ -27,6 +27,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.llama.ggml import ggml_functions
+from localrun.engine.llama.memory.advice import Advice, advise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,6 @@ _log = logging.getLogger(__name__)
 MIN_BYTES = 1024 * 1024  # a smaller buffer is zeroed at once
 PROBE_BYTES = 64 * 1024
 MARK = 0x5A
-DONT_NEED, NO_HUGE_PAGE = 4, 15  # MADV_DONTNEED and MADV_NOHUGEPAGE of Linux
 POINTER = ctypes.c_void_p
 ALLOC = ctypes.CFUNCTYPE(POINTER, POINTER, ctypes.c_size_t)
 CLEAR = ctypes.CFUNCTYPE(None, POINTER, ctypes.c_uint8)
@@ -119,8 +119,6 @@ class _Hooks:
         self._alloc = ALLOC(self._allocate)
         self._clear = CLEAR(self._zero)
         self._ordinary_alloc = ALLOC(self._type.alloc_buffer)
-        self._madvise = ctypes.CDLL(None).madvise
-        self._madvise.argtypes = [POINTER, ctypes.c_size_t, ctypes.c_int]
         self._counted = LazyBytes()
 
     def install(self, counted: LazyBytes) -> None:
@@ -195,9 +193,9 @@ class _Hooks:
         first = -(-base // mmap.PAGESIZE) * mmap.PAGESIZE
         end = base + size
         last = end // mmap.PAGESIZE * mmap.PAGESIZE
-        if last <= first or self._madvise(first, last - first, DONT_NEED):
+        if last <= first or not advise(first, last - first, Advice.DONT_NEED):
             return False
-        self._madvise(first, last - first, NO_HUGE_PAGE)  # else they take 2 MiB for a cell
+        advise(first, last - first, Advice.NO_HUGE_PAGE)  # else they take 2 MiB for a cell
         ctypes.memset(base, 0, first - base)
         ctypes.memset(last, 0, end - last)
         return True

@@ -193,17 +193,21 @@ class StreamCache:
         self._release(seq)
         return data
 
-    def close_gaps(self) -> None:
+    def close_gaps(self) -> bool:
         """Move the sequences of the highest slots into free ones, so that slots are dense.
 
-        A gap costs one more reading of the weights in each step, as much as moving 1,000 tokens.
+        Return whether any was moved. A gap costs one more reading of the weights in each step, as
+        much as moving 1,000 tokens.
         """
+        has_moved = False
         while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
+            has_moved = True
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
             pinned = self._pinned.pop(slot, None)
             self.begin(seq, length, self.withdraw(seq))
             if pinned is not None:
                 self._pinned[slot_of(seq)] = pinned
+        return has_moved
 
     def _has_room(self, num_more: int) -> bool:
         """Return whether so many more cells fit, if need be without those that are pinned."""

@@ -119,8 +119,8 @@ class SwitchingCache:
         if self._streams is not None and (wanted.is_unified or not self._can_stream(running)):
             self._leave_streams()
         elif wanted is self.layout:
-            if self._streams is not None:
-                self._streams.close_gaps()
+            if self._streams is not None and self._streams.close_gaps():
+                self._contexts.drop_copies()
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
             self._enter_streams(wanted)
 
@@ -150,12 +150,15 @@ class SwitchingCache:
         The last sequence of the streams closes them, as its cells may need their room.
         """
         streams = self._streams
-        if streams is None or len(streams.running) > 1:
-            self._current.free(seq)
-            return
-        self._unified.num_stream_cells = 0
-        streams.store(seq)
-        self._close(streams)
+        if streams is None:
+            self._unified.free(seq)
+        elif len(streams.running) > 1:
+            streams.free(seq)
+            self._contexts.drop_copies()
+        else:
+            self._unified.num_stream_cells = 0
+            streams.store(seq)
+            self._close(streams)
 
     def clear(self) -> None:
         """Drop all prefixes that no sequence uses."""

@@ -219,6 +219,20 @@ def test_without_memory_for_pages_sequences_run_in_streams(model: Model) -> None
     small.close()
 
 
+def test_copies_of_moved_cells_are_freed(arena: Arena) -> None:
+    first, *_ = [arena.submit(number, prompt(number), NEW + 20 * number) for number in range(3)]
+    found = layouts_until(arena, first)
+    found += layouts_of_steps(arena, 2)  # its slot is filled
+
+    streams = arena.context._streams
+    assert CellLayout.TRANSPOSED in found
+    assert streams is not None
+    for native in (streams, arena.context._unified):
+        assert native._saved._buffer.nbytes == 0
+        assert native._restored._buffer.nbytes == 0
+    arena.drain()
+
+
 def test_a_model_with_one_slot_has_them_too(model: Model, arena: Arena) -> None:
     alone = Arena(model, replace(ROOMY, num_slots=1), chance=0)
     alone.cache._rule = LayoutRule(LONG)

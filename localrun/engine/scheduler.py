@@ -336,10 +336,13 @@ class Scheduler:
         budget = self._limits.step_tokens - sum(chunk.num_cells for chunk in decoding)
         budget = min(budget, selection.num_prompt_tokens)
         num_spare = self._num_spare_outputs(selection.sequences, decoding)
+        is_split = not self._cache.layout.is_unified  # a few tokens of one more take a pass
         for seq in selection.sequences:
             if seq.is_decoding:
                 continue
             num_tokens = min(num_text_tokens(seq, self._cache.chunk_end(seq)), budget)
+            if chunks and is_split and num_tokens < min(seq.num_pending, TILE_TOKENS):
+                break
             if seq.wants_prompt_logprobs:
                 num_tokens = min(num_tokens, num_spare + 1)
                 num_spare -= max(0, num_tokens - 1)

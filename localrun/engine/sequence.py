@@ -117,6 +117,11 @@ class Sequence:
         return self.num_dropped + len(self.tokens) - self.num_prompt
 
     @property
+    def num_left(self) -> int:
+        """Return how many more tokens may be generated."""
+        return self.max_tokens - self.num_dropped - len(self.tokens)
+
+    @property
     def is_prompt_only(self) -> bool:
         """Return whether no token is to be generated."""
         return self.max_tokens <= self.num_prompt

@@ -11,8 +11,9 @@ are faster for single tokens of long sequences, and slower for short ones and fo
     streams      if  shared < own         own + shared = tokens of all sequences
     transposed   if  shared < own, and the sequences that decode have `long_tokens` on average
 
-A change of the layout moves all computed tokens, which costs as much as some steps save. Pure
-bookkeeping: the rule knows tokens, but no cells.
+A change of the layout moves all computed tokens, which costs as much as some steps save. So values
+are transposed only if the answers have enough tokens to come, by what moves have cost on this machine.
+Pure bookkeeping: the rule knows tokens, but no cells; times are passed in.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 HOLD_STEPS = 8  # a move costs as much as some eight steps save
 MIN_LOOKS = 1024  # at cells of other sequences, in a step; fewer cost less than a millisecond
 LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
+EXPECTED_STEPS = 256  # until sequences end that may be longer
+SAVED_SHARE = 0.4  # of a step of very long sequences, by transposed values
+TIME_WEIGHT = 0.5  # of a new measurement in a running mean
 
 
 class LayoutRule:
@@ -42,6 +46,16 @@ class LayoutRule:
         self._members: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
         self._num_held = 0.0  # steps in which another layout would have been faster
+        self._step_s: float | None = None  # of a step that only decoded
+        self._move_s: float | None = None  # of a token
+
+    def record_step(self, seconds: float) -> None:
+        """Record the time of a step that only decoded."""
+        self._step_s = _mean(self._step_s, seconds)
+
+    def record_move(self, seconds: float, num_tokens: int) -> None:
+        """Record the time of a change of the layout that moved so many tokens."""
+        self._move_s = _mean(self._move_s, seconds / max(1, num_tokens))
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
@@ -89,7 +103,16 @@ class LayoutRule:
         least = self._long_tokens * len(lengths)
         if is_transposed:
             return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
-        return bool(lengths) and sum(lengths) >= least and not _has_long_prompts(running)
+        if not lengths or sum(lengths) < least or _has_long_prompts(running):
+            return False
+        return self._gain(running) * _num_expected_steps(running) >= self._move_steps(running)
+
+    def _move_steps(self, running: Sequences[Sequence]) -> float:
+        """Return in how many steps of very long sequences a move to transposed values pays."""
+        if not self._move_s or not self._step_s:
+            return HOLD_STEPS
+        num_tokens = sum(seq.num_computed for seq in running)
+        return max(HOLD_STEPS, num_tokens * self._move_s / (SAVED_SHARE * self._step_s))
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""
@@ -97,6 +120,17 @@ class LayoutRule:
         if members != self._members:
             self._members, self._num_shared = members, num_shared_tokens(running)
         return self._num_shared
+
+
+def _num_expected_steps(running: Sequences[Sequence]) -> float:
+    """Return how many more tokens the sequences that decode get, the mean by their lengths."""
+    decoding = [seq for seq in running if seq.is_decoding]
+    left = (min(EXPECTED_STEPS, seq.num_left) * len(seq.tokens) for seq in decoding)
+    return sum(left) / sum(len(seq.tokens) for seq in decoding)
+
+
+def _mean(mean: float | None, new: float) -> float:
+    return new if mean is None else mean + TIME_WEIGHT * (new - mean)
 
 
 def _has_long_prompts(running: Sequences[Sequence]) -> bool:

@@ -3,7 +3,9 @@
 A slot is the id of a stream. llama.cpp computes streams together only if their ids follow each
 other, so ids are kept dense. A sequence begins with a copy of the longest known prefix: of another
 stream, or of the cached prefixes, which stay in the unified cells of a `PrefixCache`. When it ends,
-its cells are added to those. A stream is never copied by `copy_cells`, which llama.cpp carries out
+its cells stay in the stream, so that nobody waits for a copy. A sequence that continues it takes
+the stream over; else the cells are added to the cached prefixes when the slot is needed, when the
+streams are left, or while nothing runs. A stream is never copied by `copy_cells`, which llama.cpp carries out
 at the next decode, so that states taken before are wrong.
 
 Cells of a stream keep their memory until the context is closed, so a stream counts with the most
@@ -18,7 +20,7 @@ less is moved when it ends. They are unpinned as soon as the room is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from localrun.engine.sequence import slot_of
 from localrun.prefixes import border_before, common_prefix_length
@@ -60,6 +62,14 @@ class CellPages:
 
 
 SINGLE = CellPages(1, 1)
+GAP_STEPS = 8  # closing a gap costs as much as a gap in some steps
+
+
+class _EndedStream(NamedTuple):
+    """A sequence that has ended, with the cells of its first tokens in its stream."""
+
+    seq: Sequence
+    length: int
 
 
 class StreamCache:
@@ -78,6 +88,8 @@ class StreamCache:
         self._prefixes = prefixes
         self._supply = prefixes.supply
         self._sequences: dict[int, Sequence] = {}  # by slot
+        self._ended: dict[int, _EndedStream] = {}  # by slot, the first that ended first
+        self._num_gap_steps = 0  # since ids followed each other
         self._most_cells = [0] * num_streams  # by slot
         self.lacks_room = False  # for a sequence, because of streams that are not in use
 
@@ -95,7 +107,8 @@ class StreamCache:
     def num_used_cells(self) -> int:
         """Return the number of cells that are not free, cached prefixes included."""
         own = sum(seq.num_computed for seq in self._sequences.values())
-        return self._prefixes.num_used_cells + own
+        ended = sum(stream.length for stream in self._ended.values())
+        return self._prefixes.num_used_cells + own + ended
 
     @property
     def num_covered_cells(self) -> int:
@@ -115,18 +128,32 @@ class StreamCache:
 
     def allocate(self, seq: Sequence, num_spare: int) -> bool:
         """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
-        slot = self._first_free_slot()
+        continued = self.continued_by(seq)
+        slots = [self._next_slot(), *self._ended] if continued is None else [continued]
         covered = self._pages.cover(len(seq.tokens) + num_spare)
-        if self._sequences and not self._has_room(max(0, covered - self._most_cells[slot])):
+        slot = next((slot for slot in slots if self._has_room_in(slot, covered)), None)
+        if slot is None:
             self.lacks_room = True
             return False
+        if continued is not None:
+            self._start(seq, slot, self._ended.pop(slot).length)
+            return True
+        self._store_ended(slot)
         source, num_common = self._closest(seq)
         length = self._prefixes.num_stored(seq)
         if source is not None and num_common >= length:
-            self.begin(seq, num_common, self.memory.borrow_sequence(source))
+            self._restore(seq, slot, num_common, self.memory.borrow_sequence(source))
         else:
-            self.begin(seq, length, self._prefixes.read_prefix(seq, length) if length else b"")
+            data = self._prefixes.read_prefix(seq, length) if length else b""
+            self._restore(seq, slot, length, data)
         return True
+
+    def continued_by(self, seq: Sequence) -> int | None:
+        """Return the slot of the ended sequence that a new one continues, None without one."""
+        slot, num_common = self._closest(seq)
+        if slot is None or slot not in self._ended or num_common < self._ended[slot].length:
+            return None
+        return slot if num_common >= self._prefixes.num_stored(seq) else None
 
     def begin_pinned(self, seq: Sequence) -> None:
         """Assign a slot to a sequence of the unified cells, which stay in the tree."""
@@ -136,12 +163,20 @@ class StreamCache:
         self._pinned[slot_of(seq)] = node
 
     def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
-        """Assign a slot, and restore ``length`` tokens from the cells of at least as many."""
-        slot = self._first_free_slot()
+        """Assign a slot, and restore ``length`` tokens from the cells of at least as many.
+
+        Streams of ended sequences stay what they are.
+        """
+        self._restore(seq, self._next_slot(), length, data)
+
+    def _restore(self, seq: Sequence, slot: int, length: int, data: SavedCells) -> None:
         length = border_before(seq.tokens, length)
         if not (length and self.memory.restore_sequence(slot, data)):
             length = 0
         self.memory.remove_cells(slot, seq.position_at(length), -1)
+        self._start(seq, slot, length)
+
+    def _start(self, seq: Sequence, slot: int, length: int) -> None:
         seq.slot, seq.num_computed, seq.num_shared = slot, length, 0
         self._sequences[slot] = seq
         self._count_cells()
@@ -167,24 +202,62 @@ class StreamCache:
         self.memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
 
     def free(self, seq: Sequence) -> None:
-        """Release the slot; the computed tokens become a cached prefix."""
+        """Release the slot; the computed tokens become a cached prefix, at last when all leave."""
         self._count_cells()
-        self.store(seq)
+        slot, length = slot_of(seq), self._cut(seq)
+        if seq.finish is None or not length:
+            self.store(seq)
+            return
+        del self._sequences[slot]
+        seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
+        self._ended[slot] = _EndedStream(seq, length)
 
     def store(self, seq: Sequence) -> None:
         """Release the slot, and add the computed tokens to the cached prefixes.
 
         Without `free`, cells of streams that will be closed at once do not count.
         """
-        slot, length = slot_of(seq), border_before(seq.tokens, seq.num_computed)
-        # drafts that were not verified, and a part of a medium
-        self.memory.remove_cells(slot, seq.position_at(length), -1)
+        slot, length = slot_of(seq), self._cut(seq)
+        self._add_to_prefixes(slot, seq, length)
+        self._release(seq)
+
+    def store_first_ended(self) -> bool:
+        """Add the cells of the sequence that ended first to the cached prefixes.
+
+        Return False if none is in its stream.
+        """
+        if not self._ended:
+            return False
+        self._store_ended(next(iter(self._ended)))
+        return True
+
+    def drop_ended(self) -> None:
+        """Empty the streams of sequences that have ended."""
+        for slot in self._ended:
+            self._unpin(slot)
+            self.memory.remove_cells(slot, 0, -1)
+        self._ended.clear()
+
+    def _store_ended(self, slot: int) -> None:
+        """Empty the stream of a sequence that has ended, if it has one."""
+        if (stream := self._ended.pop(slot, None)) is None:
+            return
+        self._add_to_prefixes(slot, stream.seq, stream.length)
+        self.memory.remove_cells(slot, 0, -1)
+
+    def _cut(self, seq: Sequence) -> int:
+        """Remove drafts that were not verified, and a part of a medium; return the length."""
+        length = border_before(seq.tokens, seq.num_computed)
+        self.memory.remove_cells(slot_of(seq), seq.position_at(length), -1)
+        return length
+
+    def _add_to_prefixes(self, slot: int, seq: Sequence, length: int) -> None:
+        """Add the cells of a stream to the cached prefixes, as far as these lack them."""
         start = min(length, self._prefixes.num_stored(seq))
         self._unpin(slot)
         if start < length:
             self.memory.remove_cells(slot, 0, seq.position_at(start))
             self._prefixes.store(seq, length, start, self.memory.borrow_sequence(slot))
-        self._release(seq)
 
     def withdraw(self, seq: Sequence) -> SavedCells:
         """Release the slot and return its cells, until the next call."""
@@ -194,23 +267,39 @@ class StreamCache:
         return data
 
     def close_gaps(self) -> bool:
-        """Move the sequences of the highest slots into free ones, so that slots are dense.
+        """Move sequences into gaps of the slots that have been there for some steps.
 
         Return whether any was moved. A gap costs one more reading of the weights in each step, as
-        much as moving 1,000 tokens.
+        much as moving 1,000 tokens on a machine whose memory is quick.
         """
-        has_moved = False
-        while self._sequences and (slot := max(self._sequences)) >= len(self._sequences):
-            has_moved = True
+        self._num_gap_steps = self._num_gap_steps + 1 if self._gap() is not None else 0
+        if self._num_gap_steps <= GAP_STEPS:
+            return False
+        while (gap := self._gap()) is not None:
+            self._store_ended(gap)
+            slot = max(self._sequences)
             seq, length = self._sequences[slot], self._sequences[slot].num_computed
             pinned = self._pinned.pop(slot, None)
-            self.begin(seq, length, self.withdraw(seq))
+            self._restore(seq, gap, length, self.withdraw(seq))
             if pinned is not None:
-                self._pinned[slot_of(seq)] = pinned
-        return has_moved
+                self._pinned[gap] = pinned
+        return True
 
-    def _has_room(self, num_more: int) -> bool:
-        """Return whether so many more cells fit, if need be without those that are pinned."""
+    def _gap(self) -> int | None:
+        """Return the first slot between two that run which does not, or None."""
+        if not self._sequences:
+            return None
+        slots = range(min(self._sequences), max(self._sequences))
+        return next((slot for slot in slots if slot not in self._sequences), None)
+
+    def _has_room_in(self, slot: int, num_cells: int) -> bool:
+        """Return whether so many cells of a slot fit, if need be without those that are pinned.
+
+        A sequence that runs alone always fits.
+        """
+        if not self._sequences:
+            return True
+        num_more = max(0, num_cells - self._most_cells[slot])
         wanted = self._num_committed() + num_more
         if wanted > self._supply.grow_to(wanted):
             self._unpin_all()
@@ -245,14 +334,35 @@ class StreamCache:
         del self._sequences[slot]
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
-    def _first_free_slot(self) -> int:
-        return next(slot for slot in range(len(self._most_cells)) if slot not in self._sequences)
+    def _next_slot(self) -> int:
+        """Return the slot of the next sequence.
+
+        It is the one behind those that run, or an empty one, or else that of an ended sequence.
+        """
+        behind = max(self._sequences, default=-1) + 1
+        num_slots = len(self._most_cells)
+        empty = [slot for slot in range(num_slots) if slot not in self._sequences | self._ended]
+        if behind in empty:
+            return behind
+        return empty[0] if empty else next(iter(self._ended))
+
+    def num_known(self, tokens: list[int]) -> int:
+        """Return how many first tokens a stream has computed, at most all."""
+        known = [(seq, seq.num_computed) for seq in self._sequences.values()]
+        return max(
+            (
+                min(length, common_prefix_length(tokens, seq.tokens))
+                for seq, length in (*known, *self._ended.values())
+            ),
+            default=0,
+        )
 
     def _closest(self, seq: Sequence) -> tuple[int | None, int]:
         """Return the slot with the longest prefix in common, and its length."""
+        known = {slot: (other, other.num_computed) for slot, other in self._sequences.items()}
         lengths = {
-            slot: _num_common(seq, other)
-            for slot, other in self._sequences.items()
+            slot: _num_common(seq, other, length)
+            for slot, (other, length) in (known | self._ended).items()
             if other.adapters == seq.adapters
         }
         slot = max(lengths, key=lambda slot: lengths[slot], default=None)
@@ -273,7 +383,7 @@ class StreamCache:
         self._prefixes.num_stream_cells = sum(self._most_cells)
 
 
-def _num_common(seq: Sequence, other: Sequence) -> int:
-    """Return how many first tokens a running sequence has computed for another one."""
+def _num_common(seq: Sequence, other: Sequence, length: int) -> int:
+    """Return how many first tokens another one has computed for a sequence, at most ``length``."""
     num_equal = common_prefix_length(seq.tokens, other.tokens)
-    return border_before(seq.tokens, min(seq.num_cacheable, other.num_computed, num_equal))
+    return border_before(seq.tokens, min(seq.num_cacheable, length, num_equal))

@@ -11,6 +11,7 @@ cells of all running sequences, one after the other. Invariant: nothing that was
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache.kv_cache import CellLayout
@@ -18,6 +19,8 @@ from localrun.engine.cache.layout_rule import LayoutRule
 from localrun.engine.cache.stream_cache import SINGLE, CellPages, StreamCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.cache.stream_cache import StreamMemory
     from localrun.engine.sequence import Sequence
@@ -60,7 +63,11 @@ class SwitchingCache:
     exports_whole_prompts = False
 
     def __init__(
-        self, unified: PrefixCache, contexts: StreamContexts, rule: LayoutRule | None = None
+        self,
+        unified: PrefixCache,
+        contexts: StreamContexts,
+        rule: LayoutRule | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.supply = unified.supply
         self.num_switches = 0
@@ -73,6 +80,8 @@ class SwitchingCache:
         most = contexts.stream_cells
         self._value_pages = CellPages(min(PAGE_CELLS, most), most)  # if they are transposed
         self._num_waited = RETRY_STEPS  # steps since streams were not possible
+        self._clock = clock
+        self._adapted_at: float | None = None  # before a step that only decodes
 
     @property
     def layout(self) -> CellLayout:
@@ -99,8 +108,12 @@ class SwitchingCache:
         """Assign a slot and the longest cached prefix, if tokens and spare cells fit.
 
         If the streams have no room, unified cells may have: they need no memory for streams that
-        are not in use.
+        are not in use. While nothing runs, only a sequence that continues one in a stream begins
+        there.
         """
+        streams = self._streams
+        if streams is not None and not streams.running and streams.continued_by(seq) is None:
+            self._leave_streams()
         if self._streams is None:
             return self._unified.allocate(seq, num_spare)
         if self._streams.allocate(seq, num_spare):
@@ -113,6 +126,7 @@ class SwitchingCache:
         """Switch if the rule says so, or if streams are not possible; close gaps of the slots."""
         self._num_waited += 1
         running = self._current.running
+        self._record_step(running)
         wanted = self._rule.choose(running, self.layout)
         if CellLayout.TRANSPOSED in {wanted, self.layout} and any(map(_needs_one_call, running)):
             wanted = CellLayout.UNIFIED  # where calls are large enough
@@ -123,6 +137,13 @@ class SwitchingCache:
                 self._contexts.drop_copies()
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
             self._enter_streams(wanted)
+
+    def _record_step(self, running: list[Sequence]) -> None:
+        """Record the time since the last step, if that only decoded; begin to take the next."""
+        now = self._clock()
+        if self._adapted_at is not None:
+            self._rule.record_step(now - self._adapted_at)
+        self._adapted_at = now if all(seq.is_decoding for seq in running) else None
 
     def chunk_end(self, seq: Sequence) -> int:
         """Return the position behind the last token: a chunk may end anywhere."""
@@ -145,43 +166,60 @@ class SwitchingCache:
         """Do nothing: an aborted step leaves whole cells, and ``num_computed`` counts them."""
 
     def free(self, seq: Sequence) -> None:
-        """Release the slot; the computed tokens stay as a cached prefix.
+        """Release the slot; the computed tokens stay as a cached prefix, maybe in their stream.
 
-        The last sequence of the streams closes them, as its cells may need their room.
+        The last sequence of the streams closes them if it has not ended but been preempted.
         """
         streams = self._streams
         if streams is None:
             self._unified.free(seq)
-        elif len(streams.running) > 1:
-            streams.free(seq)
-            self._contexts.drop_copies()
-        else:
-            self._unified.num_stream_cells = 0
-            streams.store(seq)
-            self._close(streams)
+            return
+        is_last = len(streams.running) == 1
+        if is_last and seq.finish is None:
+            self._unified.num_stream_cells = 0  # its cells may need their room
+        streams.free(seq)
+        self._contexts.drop_copies()
+        if is_last and seq.finish is None:
+            self._leave_streams()
 
     def clear(self) -> None:
         """Drop all prefixes that no sequence uses."""
+        if self._streams is not None:
+            self._streams.drop_ended()
+        self._leave_idle_streams()
         self._unified.clear()
 
     def compact(self) -> bool:
-        """Move one piece of an idle prefix out of the cells; return False if all is done."""
-        return self._unified.compact()
+        """Move one piece of an idle prefix out of the cells; return False if all is done.
+
+        Sequences that ended leave their streams first, then the streams are closed.
+        """
+        streams = self._streams
+        if streams is None:
+            return self._unified.compact()
+        self._unified.num_stream_cells = 0  # nothing runs in them
+        if not streams.store_first_ended():
+            self._leave_streams()
+        return True
 
     def cached_prompts(self) -> list[list[int]]:
         """Return the tokens of the longest cached prefixes without adapters, oldest use first."""
+        self._leave_idle_streams()
         return self._unified.cached_prompts()
 
     def num_cached_tokens(self, tokens: list[int]) -> int:
         """Return the length of the cached prefix of ``tokens``, without adapters."""
-        return self._unified.num_cached_tokens(tokens)
+        num_known = self._streams.num_known(tokens) if self._streams is not None else 0
+        return max(num_known, self._unified.num_cached_tokens(tokens))
 
     def export_run(self, tokens: list[int], start: int) -> bytes | None:
         """Return the cells of ``tokens[start:]``, or None if not all tokens are cached."""
+        self._leave_idle_streams()
         return self._unified.export_run(tokens, start)
 
     def import_run(self, tokens: list[int], start: int, data: bytes) -> bool:
         """Add the cells of ``tokens[start:]`` as a cached prefix."""
+        self._leave_idle_streams()
         return self._unified.import_run(tokens, start, data)
 
     @property
@@ -200,6 +238,7 @@ class SwitchingCache:
 
     def _enter_streams(self, layout: CellLayout) -> None:
         """Move all sequences to streams, or to others, unless there is too little memory."""
+        begun_at = self._clock()
         streams = self._open(layout)
         if streams is None and layout is CellLayout.TRANSPOSED and self._streams is None:
             layout = CellLayout.STREAMS
@@ -208,6 +247,8 @@ class SwitchingCache:
             self._num_waited = 0
             return
         if self._streams is not None:
+            while self._streams.store_first_ended():
+                pass
             for seq in self._streams.running:
                 streams.begin(seq, seq.num_computed, self._streams.withdraw(seq))
             self._contexts.close_streams(self._streams.memory)
@@ -215,6 +256,9 @@ class SwitchingCache:
             self._leave_unified(streams, keeps=layout is CellLayout.TRANSPOSED)
         self._streams, self._layout = streams, layout
         self._contexts.drop_copies()
+        num_moved = sum(seq.num_computed for seq in streams.running)
+        self._rule.record_move(self._clock() - begun_at, num_moved)
+        self._adapted_at = None
         self._count_switch(streams.num_covered_cells)
 
     def _open(self, layout: CellLayout) -> StreamCache | None:
@@ -261,10 +305,17 @@ class SwitchingCache:
         if streams.lacks_room or not streams.fits():
             self._num_waited = 0
         self._unified.num_stream_cells = 0  # they take the place of those in the streams
+        while streams.store_first_ended():
+            pass
         for seq in streams.running:
             streams.store(seq)
             self._unified.resume(seq)
         self._close(streams)
+
+    def _leave_idle_streams(self) -> None:
+        """Close the streams if nothing runs in them."""
+        if self._streams is not None and not self._streams.running:
+            self._leave_streams()
 
     def _close(self, streams: StreamCache) -> None:
         self._streams, self._layout = None, CellLayout.UNIFIED

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
+HELD_CALL_S = 2.0  # of a call of prompts that came together with all streams
 PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too long
 
 
@@ -66,7 +67,9 @@ class PromptPacing:
         spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
         spare_s -= self._costs.decoding_s(len(decoding))
         if spare_s >= num_least * token_s:
-            num_fitting = max(num_least, int(min(spare_s, CALL_S) / token_s))
+            came_together = all(oldest_at <= seq.first_token_at for seq in readers)
+            call_s = HELD_CALL_S if came_together else CALL_S
+            num_fitting = max(num_least, int(min(spare_s, call_s) / token_s))
             return _whole(num_fitting, num_pending)
         if self._decoded_s >= num_least * token_s * (1 / PROMPT_SHARE - 1):
             return num_least

@@ -86,6 +86,7 @@ class Arena:
         cache = self.context.open_cache()
         assert isinstance(cache, SwitchingCache)
         cache._rule = self.rule
+        cache._clock = lambda: 0.0  # moves cost nothing, whatever they take here
         cache._value_pages = CellPages(16, limits.stream_cells)  # small, as the models are
         self.cache = cache
         self.scheduler = Scheduler(limits, cache)
@@ -109,6 +110,11 @@ class Arena:
     def drain(self) -> None:
         while self.engine.has_work:
             self.engine.step()
+
+    def compact(self) -> None:
+        """Do what is done while nothing runs."""
+        while self.cache.compact():
+            pass
 
     def says_alone(self, prompt: list[int], new: int) -> list[int]:
         return self.answer_alone(Asked(prompt, new))
@@ -140,7 +146,7 @@ class Arena:
             self.num_restored += self.cache.import_run(tokens, 0, data)
 
     def close(self) -> None:
-        self.cache.compact()
+        self.compact()
         self.cache.clear()
         assert self.cache.num_used_cells == 0
         assert self.context.num_holders == 0

@@ -16,7 +16,7 @@ LONG = 400
 
 def sequence(number: int, tokens: list[int]) -> Sequence:
     """Return a sequence of which only the last token is to be computed."""
-    seq = Sequence(request_id=number, tokens=tokens, max_tokens=9999)
+    seq = Sequence(request_id=number, tokens=tokens, max_tokens=10**6)
     seq.num_computed = len(tokens) - 1
     return seq
 

@@ -115,7 +115,7 @@ def test_prefixes_are_shared_across_switches(arena: Arena) -> None:
 
     from_stream = arena.submit(3, [*shared, 8], 30)
     arena.drain()
-    arena.cache.compact()
+    arena.compact()
     assert not arena.is_streaming()
     from_cells = arena.submit(4, [*shared, 11, 12], 4)
     arena.drain()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.engine.cache.cell_supply import CellSupply
-from localrun.engine.cache.kv_cache import FULL, HYBRID, KvCache, MemoryKind
+from localrun.engine.cache.kv_cache import FULL, HYBRID, CellLayout, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.cache.stream_cache import CellPages
@@ -545,6 +545,27 @@ def test_many_prompt_tokens_beside_many_cells_are_computed_in_steps_of_their_own
         [(1, 1), (2, 4)],
         [(1, 1), (2, 1)],
     ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "steps"),
+    [
+        (CellLayout.UNIFIED, [[(1, 13), (2, 3)], [(1, 1), (2, 15)]]),
+        (CellLayout.STREAMS, [[(1, 13)], [(1, 1), (2, 15)]]),
+    ],
+)
+def test_a_few_tokens_of_one_more_prompt_take_no_pass_of_their_own_in_streams(
+    monkeypatch: pytest.MonkeyPatch, layout: CellLayout, steps: list[list[tuple[int, int]]]
+) -> None:
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
+    monkeypatch.setattr(PrefixCache, "layout", layout)
+    bench = Bench()
+    bench.submit(1, [1] * 13, 9)
+    bench.submit(2, [2] * 20, 9)
+    bench.step()
+    bench.step()
+
+    assert bench.backend.steps == steps
 
 
 def test_a_batch_decodes_when_all_its_prompts_are_computed(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.cache.kv_cache import CellLayout
-from localrun.engine.cache.layout_rule import HOLD_STEPS, LayoutRule, num_shared_tokens
+from localrun.engine.cache.layout_rule import (
+    HOLD_STEPS,
+    SAVED_SHARE,
+    LayoutRule,
+    num_shared_tokens,
+)
 from localrun.engine.sequence import Sequence
 from localrun.prefixes import common_prefix_length
 
@@ -54,9 +60,11 @@ def test_one_sequence_stays_where_it_is() -> None:
     assert chosen(sharing(1, 0, 3000), STREAMS) is STREAMS
 
 
-def steps_to_change(running: list[Sequence], current: CellLayout) -> tuple[int, CellLayout]:
+def steps_to_change(
+    running: list[Sequence], current: CellLayout, rule: LayoutRule | None = None
+) -> tuple[int, CellLayout]:
     """Return after how many steps the layout changes, and to which; 0 if it does not."""
-    rule = LayoutRule(LONG)
+    rule = rule or LayoutRule(LONG)
     for step in range(1, 1000):
         if (layout := rule.choose(running, current)) is not current:
             return step, layout
@@ -72,6 +80,27 @@ def test_long_sequences_that_decode_want_transposed_values() -> None:
 def test_a_change_waits_longer_where_it_saves_less() -> None:
     assert steps_to_change(decoding(1, 0, 2 * LONG), UNIFIED) == (2 * HOLD_STEPS, TRANSPOSED)
     assert steps_to_change(decoding(1, 0, LONG), UNIFIED) == (0, UNIFIED)
+
+
+def ending_in(num_tokens: int) -> list[Sequence]:
+    """Return a very long sequence that gets so many more tokens."""
+    (seq,) = decoding(1, 0, 100 * LONG)
+    seq.max_tokens = len(seq.tokens) + num_tokens
+    return [seq]
+
+
+def test_values_are_transposed_only_for_enough_tokens_to_come() -> None:
+    assert steps_to_change(ending_in(HOLD_STEPS + 1), UNIFIED) == (HOLD_STEPS + 1, TRANSPOSED)
+    assert steps_to_change(ending_in(HOLD_STEPS), UNIFIED) == (0, UNIFIED)
+
+
+@pytest.mark.parametrize(("num_left", "layout"), [(90, UNIFIED), (110, TRANSPOSED)])
+def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: CellLayout) -> None:
+    rule = LayoutRule(LONG)
+    rule.record_step(1.0)
+    rule.record_move(100 * SAVED_SHARE, 100 * LONG)
+
+    assert steps_to_change(ending_in(num_left), UNIFIED, rule)[1] is layout
 
 
 def test_a_change_of_streams_waits_twice_as_long() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
+from localrun.engine.cache.stream_cache import GAP_STEPS
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.llama.model import Model
+    from localrun.engine.sequence import Sequence
 
 NUM_REQUESTS = 40
 NUM_MORE = int(os.environ.get("LOCALRUN_TEST_SWITCHES", "0"))
@@ -137,6 +141,90 @@ def test_different_sequences_move_to_streams_and_back_when_they_end(arena: Arena
     arena.submit(9, [5, 6, 7], 1)
     arena.engine.step()
     assert not arena.is_streaming()
+
+
+def ended_beside_another(arena: Arena) -> tuple[Sequence, Sequence]:
+    """Return a sequence that has ended in a stream, and one that still runs in another."""
+    arena.rule.chance = 0
+    short = arena.submit(1, [300 + n for n in range(120)], 9)
+    long = arena.submit(2, [700 + n for n in range(100)], 90)
+    arena.scheduler.admit()
+    arena.cache._enter_streams(CellLayout.STREAMS)
+    while short.finish is None:
+        arena.engine.step()
+    assert arena.is_streaming()
+    assert long.finish is None
+    return short, long
+
+
+def test_a_sequence_that_ends_stays_in_its_stream(arena: Arena) -> None:
+    short, _ = ended_beside_another(arena)
+
+    assert arena.cache._unified.num_used_cells == 0
+    assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
+    arena.drain()
+    arena.compact()
+    assert not arena.is_streaming()
+    assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
+
+
+def test_a_sequence_takes_over_the_stream_that_it_continues(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, _ = ended_beside_another(arena)
+    streams = arena.context._streams
+    assert streams is not None
+    monkeypatch.delattr(type(streams), "borrow_sequence")  # nothing is copied
+    again = arena.submit(3, [*short.tokens, 7, 8], 20)
+    arena.engine.step()
+    monkeypatch.undo()
+    arena.drain()
+
+    assert again.num_cached == len(short.tokens) - 1
+    assert again.tokens == arena.says_alone([*short.tokens, 7, 8], 20)
+
+
+def test_a_sequence_that_parts_from_an_ended_one_leaves_its_stream_whole(arena: Arena) -> None:
+    short, _ = ended_beside_another(arena)
+    other = arena.submit(3, [*short.tokens[:100], 7, 8], 20)
+    arena.drain()
+    arena.compact()
+
+    assert other.num_cached == 100
+    assert other.tokens == arena.says_alone([*short.tokens[:100], 7, 8], 20)
+    assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
+
+
+def test_streams_of_ended_sequences_give_way_to_others(model: Model) -> None:
+    two = Arena(model, replace(LIMITS, num_slots=2), chance=0)
+    short, _ = ended_beside_another(two)
+    two.submit(3, [9] * 50, 5)
+    two.engine.step()
+
+    assert two.scheduler.num_waiting == 0
+    assert two.cache._unified.num_used_cells == len(short.tokens) - 1
+    two.drain()
+    two.close()
+
+
+def test_a_gap_is_closed_after_some_steps(arena: Arena) -> None:
+    arena.rule.chance = 0
+    first, short, last = (
+        arena.submit(number, [300 + 50 * number + n for n in range(40)], new)
+        for number, new in enumerate((90, 5, 90))
+    )
+    arena.scheduler.admit()
+    arena.cache._enter_streams(CellLayout.STREAMS)
+    while short.finish is None:
+        arena.engine.step()
+    slots = [(first.slot, last.slot)]
+    for _ in range(GAP_STEPS + 2):
+        arena.engine.step()
+        slots.append((first.slot, last.slot))
+
+    assert slots == [(0, 2)] * (GAP_STEPS + 1) + [(0, 1)] * 2
+    arena.drain()
+    assert last.tokens == arena.says_alone([400 + n for n in range(40)], 90)
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:

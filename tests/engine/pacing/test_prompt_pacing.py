@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.pacing.prompt_pacing import (
     CALL_S,
+    HELD_CALL_S,
     LEAST_TOKENS,
     PROMPT_SHARE,
     PromptPacing,
@@ -109,6 +110,19 @@ def test_prompts_that_came_together_with_a_stream_may_hold_it_as_long_as_it_wait
     assert waited.reader is not None
     waited.reader.waited_s = 10.0
     assert pacing.num_prompt_tokens(NOW, [waited], [mate]) == 0
+
+
+def test_prompts_that_came_together_with_all_streams_get_larger_calls() -> None:
+    first = stream(0.1, submitted_at=80.0, first_token_at=90.0)
+    later = stream(60.0, submitted_at=80.0, first_token_at=81.0)
+    mate = prompt(4000, submitted_at=85.0)
+    pacing = known()
+
+    alone = pacing.num_prompt_tokens(NOW, [first], [mate]) * TOKEN_S
+    beside_another = pacing.num_prompt_tokens(NOW, [first, later], [mate]) * TOKEN_S
+
+    assert 0.6 * HELD_CALL_S <= alone <= HELD_CALL_S
+    assert beside_another <= CALL_S
 
 
 @given(

@@ -15,6 +15,7 @@ NAMES = {
     "clients": "200 streaming clients at once: errors, memory, event loop, work for a token",
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
+    "long": "first token of a chat of 30,000 tokens, and of 20,000 with a changed middle",
     "media": "first token, sharing, turns and gaps with images, beside llama-server",
     "speculate": "speculative decoding with drafts that are accepted at a set rate",
     "layouts": "processor time of a step with unified KV cache cells and with streams",

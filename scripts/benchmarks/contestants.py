@@ -42,6 +42,7 @@ class Setup:
     context: int
     cells: int
     projector: Path | None = None
+    peer_options: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -162,6 +163,7 @@ def _peer(setup: Setup, folder: Path) -> Contestant:
         options["--mmproj"] = setup.projector
     command = [str(peer.ensure_server()), "--kv-unified", "--jinja", "--no-ui", "--log-disable"]
     command += [str(word) for option in options.items() for word in option]
+    command += setup.peer_options
     return Contestant(PEER, command, folder, port)
 
 

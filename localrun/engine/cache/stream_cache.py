@@ -62,6 +62,7 @@ class CellPages:
 
 
 SINGLE = CellPages(1, 1)
+MAX_ENDED = 4  # sequences in streams, before another one takes the slot of one of them
 GAP_STEPS = 8  # closing a gap costs as much as a gap in some steps
 
 
@@ -335,16 +336,17 @@ class StreamCache:
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
     def _next_slot(self) -> int:
-        """Return the slot of the next sequence.
+        """Return the slot of the next sequence: next to those that run, if possible.
 
-        It is the one behind those that run, or an empty one, or else that of an ended sequence.
+        It is an empty one, or that of an ended sequence if some are there, as cells of streams keep
+        their memory.
         """
-        behind = max(self._sequences, default=-1) + 1
         num_slots = len(self._most_cells)
-        empty = [slot for slot in range(num_slots) if slot not in self._sequences | self._ended]
-        if behind in empty:
-            return behind
-        return empty[0] if empty else next(iter(self._ended))
+        near = (max(self._sequences, default=-1) + 1, min(self._sequences, default=0) - 1)
+        ordered = [slot for slot in (*near, *range(num_slots)) if 0 <= slot < num_slots]
+        ended = [slot for slot in ordered if slot in self._ended]
+        empty = [slot for slot in ordered if slot not in self._ended | self._sequences]
+        return empty[0] if empty and len(self._ended) < MAX_ENDED else (ended or empty)[0]
 
     def num_known(self, tokens: list[int]) -> int:
         """Return how many first tokens a stream has computed, at most all."""

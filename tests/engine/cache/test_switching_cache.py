@@ -11,7 +11,7 @@ import pytest
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import GAP_STEPS
+from localrun.engine.cache.stream_cache import GAP_STEPS, MAX_ENDED
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
@@ -205,6 +205,24 @@ def test_streams_of_ended_sequences_give_way_to_others(model: Model) -> None:
     assert two.cache._unified.num_used_cells == len(short.tokens) - 1
     two.drain()
     two.close()
+
+
+def test_only_some_ended_sequences_keep_a_stream(arena: Arena) -> None:
+    _, long = ended_beside_another(arena)
+    used = set()
+    for number in range(3, 12):
+        seq = arena.submit(number, [300 + 10 * number + n for n in range(60)], 3)
+        arena.engine.step()
+        used.add(seq.slot)
+        while seq.finish is None:
+            arena.engine.step()
+        assert long.finish is None
+        slots = {long.slot, *arena.cache._streams._ended}
+        assert len(slots) <= MAX_ENDED + 1
+        assert max(slots) - min(slots) == len(slots) - 1
+
+    arena.drain()
+    assert len(used) <= MAX_ENDED + 1
 
 
 def test_a_gap_is_closed_after_some_steps(arena: Arena) -> None:

@@ -2,8 +2,8 @@
 
     turn   turn 50 of a chat of 30,000 tokens: all but the last answer and question are cached
     edit   20,000 tokens are sent again with other words in the middle
-    cut    the same with a message in the middle left out: the peer shifts the cells behind it, whose
-           values then still come from the message that is gone; localrun computes them again
+    cut    the same with a message in the middle left out: the peer shifts the cells behind it,
+           which still come from the message that is gone; localrun computes them again
 
 The model is small, so that a round takes minutes. Messages of the assistant are made up.
 """
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     )
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
-        f"\n{model.name}: threads {setup.threads}, median of {chosen.rounds}; load at first {load}\n"
+        f"\n{model.name}: threads {setup.threads}, median of {chosen.rounds}; load {load}\n"
         f"{'first token, s':46}{OURS:>10}{PEER:>14}{'ratio':>8}{'tokens':>9}"
     )
     try:
@@ -92,7 +92,9 @@ def _show(case: Case, pair: tuple[Contestant, Contestant], rounds: int) -> None:
             num_tokens = answer.prompt_tokens
             times[contestant.name].append(answer.first_at - answer.sent_at)
     ours, theirs = (statistics.median(times[name]) for name in (OURS, PEER))
-    print(f"\r{case.about:46}{ours:10.2f}{theirs:14.2f}{theirs / ours:8.2f}{num_tokens:9}", flush=True)
+    print(
+        f"\r{case.about:46}{ours:10.2f}{theirs:14.2f}{theirs / ours:8.2f}{num_tokens:9}", flush=True
+    )
 
 
 def _last_turn(rng: random.Random) -> tuple[Messages, Messages]:

@@ -12,8 +12,8 @@ are faster for single tokens of long sequences, and slower for short ones and fo
     transposed   if  shared < own, and the sequences that decode have `long_tokens` on average
 
 A change of the layout moves all computed tokens, which costs as much as some steps save. So values
-are transposed only if the answers have enough tokens to come, by what moves have cost on this machine.
-Pure bookkeeping: the rule knows tokens, but no cells; times are passed in.
+are transposed only if the answers have enough tokens to come, by what moves have cost on this
+machine. Pure bookkeeping: the rule knows tokens, but no cells; times are passed in.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ other, so ids are kept dense. A sequence begins with a copy of the longest known
 stream, or of the cached prefixes, which stay in the unified cells of a `PrefixCache`. When it ends,
 its cells stay in the stream, so that nobody waits for a copy. A sequence that continues it takes
 the stream over; else the cells are added to the cached prefixes when the slot is needed, when the
-streams are left, or while nothing runs. A stream is never copied by `copy_cells`, which llama.cpp carries out
-at the next decode, so that states taken before are wrong.
+streams are left, or while nothing runs. A stream is never copied by `copy_cells`, which llama.cpp
+carries out at the next decode, so that states taken before are wrong.
 
 Cells of a stream keep their memory until the context is closed, so a stream counts with the most
 cells that it ever had. Transposed values take it by pages of the system (`CellPages`):
@@ -342,11 +342,13 @@ class StreamCache:
         their memory.
         """
         num_slots = len(self._most_cells)
+        taken = {*self._sequences, *self._ended}
         near = (max(self._sequences, default=-1) + 1, min(self._sequences, default=0) - 1)
         ordered = [slot for slot in (*near, *range(num_slots)) if 0 <= slot < num_slots]
-        ended = [slot for slot in ordered if slot in self._ended]
-        empty = [slot for slot in ordered if slot not in self._ended | self._sequences]
-        return empty[0] if empty and len(self._ended) < MAX_ENDED else (ended or empty)[0]
+        empty = [slot for slot in ordered if slot not in taken]
+        if empty and len(self._ended) < MAX_ENDED:
+            return empty[0]
+        return next(slot for slot in ordered if slot in self._ended)
 
     def num_known(self, tokens: list[int]) -> int:
         """Return how many first tokens a stream has computed, at most all."""

@@ -217,6 +217,8 @@ def test_only_some_ended_sequences_keep_a_stream(arena: Arena) -> None:
         while seq.finish is None:
             arena.engine.step()
         assert long.finish is None
+        assert long.slot is not None
+        assert arena.cache._streams is not None
         slots = {long.slot, *arena.cache._streams._ended}
         assert len(slots) <= MAX_ENDED + 1
         assert max(slots) - min(slots) == len(slots) - 1

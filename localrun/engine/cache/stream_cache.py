@@ -344,7 +344,7 @@ class StreamCache:
         num_slots = len(self._most_cells)
         taken = {*self._sequences, *self._ended}
         near = [max(self._sequences, default=-1) + 1, min(self._sequences, default=0) - 1]
-        ordered = [slot for slot in [*near, *range(num_slots)] if 0 <= slot < num_slots]
+        ordered: list[int] = [slot for slot in [*near, *range(num_slots)] if 0 <= slot < num_slots]
         empty = [slot for slot in ordered if slot not in taken]
         if empty and len(self._ended) < MAX_ENDED:
             return empty[0]

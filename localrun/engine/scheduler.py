@@ -333,15 +333,17 @@ class Scheduler:
     ) -> list[ScheduledChunk]:
         """Return chunks of the selected prompts that fit the step beside those that decode."""
         chunks: list[ScheduledChunk] = []
+        is_split = not self._cache.layout.is_unified
         budget = self._limits.step_tokens - sum(chunk.num_cells for chunk in decoding)
         budget = min(budget, selection.num_prompt_tokens)
         num_spare = self._num_spare_outputs(selection.sequences, decoding)
-        is_split = not self._cache.layout.is_unified  # a few tokens of one more take a pass
         for seq in selection.sequences:
             if seq.is_decoding:
                 continue
+            # in streams, a few tokens of one more prompt take a pass of their own
+            is_full = is_split and sum(chunk.num_tokens for chunk in chunks) >= TILE_TOKENS
             num_tokens = min(num_text_tokens(seq, self._cache.chunk_end(seq)), budget)
-            if chunks and is_split and num_tokens < min(seq.num_pending, TILE_TOKENS):
+            if is_full and num_tokens < min(seq.num_pending, TILE_TOKENS):
                 break
             if seq.wants_prompt_logprobs:
                 num_tokens = min(num_tokens, num_spare + 1)

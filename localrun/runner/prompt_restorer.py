@@ -148,7 +148,8 @@ class PromptRestorer:
         segments = list(takewhile(lambda one: self._ids.local(one.tokens) is not None, found))
         if not segments:
             return []
-        num_new = num_saved(segments, stable, segments[0].start) - num_cached
+        num_known = self._cache.num_known_tokens(reusable)
+        num_new = num_saved(segments, stable, segments[0].start) - num_known
         num_read = sum(len(segment.tokens) for segment in segments)
         return segments if num_new >= max(MIN_TOKENS, num_read // NEW_SHARE) else []
 

@@ -1,7 +1,7 @@
 """Saving of computed prompts to disk while the engine is idle, and at exit.
 
 Files are written on a thread of the saver. The KV cache is touched on the engine thread only, one
-segment of tokens at a time, so that a request waits at most as long as one copy takes. The saver
+segment of tokens or one sequence at a time, so that a request waits for one copy at most. The saver
 also decides what the engine thread does while it waits for a command: compact the cache, then save.
 """
 
@@ -58,9 +58,11 @@ class NullPromptSaver:
     def record(self, seq: Sequence) -> None:
         """Ignore a sequence that ended."""
 
-    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; compact the cache until it comes."""
-        command = _command_while_compacting(commands, self._compact)
+    def next_command(
+        self, commands: queue.SimpleQueue[C], compacted: Callable[[], None] = lambda: None
+    ) -> C:
+        """Return the next command; compact the cache until it comes, then call ``compacted``."""
+        command = _command_while_compacting(commands, self._compact, compacted)
         return _last_command(commands) if command is None else command
 
     def close(self) -> None:
@@ -107,10 +109,15 @@ class PromptSaver:
             token_s = (seq.first_token_at - seq.admitted_at) / num_computed
             self._token_s = min(token_s, self._token_s or token_s)  # other sequences only slow it
 
-    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; until it comes, compact the cache and save prompts."""
+    def next_command(
+        self, commands: queue.SimpleQueue[C], compacted: Callable[[], None] = lambda: None
+    ) -> C:
+        """Return the next command; until it comes, compact the cache and save prompts.
+
+        ``compacted`` is called when the cache is.
+        """
         if not self._restorer.is_reading:
-            command = _command_while_compacting(commands, self._cache.compact)
+            command = _command_while_compacting(commands, self._cache.compact, compacted)
             if command is not None:
                 return command
         while (pause_s := self._pause_s()) is not None:
@@ -210,17 +217,18 @@ class PromptSaver:
 
 
 def _command_while_compacting(
-    commands: queue.SimpleQueue[C], compact: Callable[[], bool]
+    commands: queue.SimpleQueue[C], compact: Callable[[], bool], compacted: Callable[[], None]
 ) -> C | None:
     """Return the next command, or None once ``compact`` has no more to do.
 
-    A command waits for one piece at most.
+    A command waits for one piece at most: a segment, or a sequence that ended in a stream.
     """
     with contextlib.suppress(queue.Empty):
         return commands.get(timeout=TIDY_PAUSE_S)
     while compact():
         with contextlib.suppress(queue.Empty):
             return commands.get_nowait()
+    compacted()
     return None
 
 

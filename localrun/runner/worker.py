@@ -184,12 +184,17 @@ class Worker:
         """Execute all queued commands, after waiting for one if idle; False ends the loop."""
         if self._is_stopped:
             return False
-        if not self.has_work and not self._execute(self._saver.next_command(self._commands)):
+        if not self.has_work and not self._execute(self._next_command()):
             return False
         with self._abort_lock:
             self._context.clear_abort()  # the command of every abort is in the queue
             self._embedder.clear_abort()
             return self._execute_queued()
+
+    def _next_command(self) -> Command:
+        """Wait for a command, and report the statistics once the cache is compacted."""
+        compacted = partial(self._stats.report, is_idle=True)
+        return self._saver.next_command(self._commands, compacted)
 
     def _execute_queued(self) -> bool:
         while True:

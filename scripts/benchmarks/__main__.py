@@ -17,6 +17,7 @@ NAMES = {
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
     "long": "first token of a chat of 30,000 tokens, and of 20,000 with a changed middle",
     "media": "first token, sharing, turns and gaps with images, beside llama-server",
+    "prefill": "tokens a second of prompts, beside llama-bench",
     "speculate": "speculative decoding with drafts that are accepted at a set rate",
     "layouts": "processor time of a step with unified KV cache cells and with streams",
     "pacing": "bursts and readers under the engine's pacing, simulated from measured costs",

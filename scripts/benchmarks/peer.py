@@ -1,7 +1,7 @@
 """The peer of the benchmarks: llama-server, built from the wheel's sources and libraries.
 
     <cache>/localrun/llama-server/<key>/build/llama-server
-    <cache>/localrun/llama-server/<key>/tools/llama-perplexity, llama-imatrix, llama-quantize
+    <cache>/localrun/llama-server/<key>/tools/llama-bench, llama-imatrix, ...
     <cache>/localrun/llama-server/<key>/src/llama_cpp_python-0.3.36/...    the sdist, unpacked
 
 ``key`` depends on the wheel (`environment`) and the folder of its libraries: the peer is linked
@@ -21,7 +21,7 @@ from pathlib import Path
 import environment
 
 HERE = Path(__file__).resolve().parent
-TOOLS = ("llama-imatrix", "llama-perplexity", "llama-quantize")
+TOOLS = ("llama-bench", "llama-imatrix", "llama-perplexity", "llama-quantize")
 JOBS = 2
 NICENESS = 15
 

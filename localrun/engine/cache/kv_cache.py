@@ -166,6 +166,9 @@ class KvCache(Protocol):
     def num_cached_tokens(self, tokens: list[int]) -> int:
         """Return the length of the cached prefix of ``tokens``, without adapters."""
 
+    def num_known_tokens(self, tokens: list[int]) -> int:
+        """Return how many first tokens are computed, cached or of a running sequence."""
+
     def export_run(self, tokens: list[int], start: int) -> bytes | None:
         """Return the memory of ``tokens[start:]``, or None if it is not cached.
 

@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.kv_cache import CellLayout
+from localrun.engine.pacing.step_costs import running_mean
 from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
 EXPECTED_STEPS = 256  # until sequences end that may be longer
 SAVED_SHARE = 0.4  # of a step of very long sequences, by transposed values
 TIME_WEIGHT = 0.5  # of a new measurement in a running mean
+FADING = 0.999  # of the time of a move in each step that it forbids: it may have been an outlier
 
 
 class LayoutRule:
@@ -51,11 +53,12 @@ class LayoutRule:
 
     def record_step(self, seconds: float) -> None:
         """Record the time of a step that only decoded."""
-        self._step_s = _mean(self._step_s, seconds)
+        self._step_s = running_mean(self._step_s, seconds, TIME_WEIGHT)
 
     def record_move(self, seconds: float, num_tokens: int) -> None:
-        """Record the time of a change of the layout that moved so many tokens."""
-        self._move_s = _mean(self._move_s, seconds / max(1, num_tokens))
+        """Record the time of a change of the layout; a few tokens say nothing about the cost."""
+        if num_tokens >= LONG_PROMPT_TOKENS:
+            self._move_s = running_mean(self._move_s, seconds / num_tokens, TIME_WEIGHT)
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
@@ -105,7 +108,10 @@ class LayoutRule:
             return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
         if not lengths or sum(lengths) < least or _has_long_prompts(running):
             return False
-        return self._gain(running) * _num_expected_steps(running) >= self._move_steps(running)
+        if self._gain(running) * _num_expected_steps(running) >= self._move_steps(running):
+            return True
+        self._move_s = self._move_s and FADING * self._move_s
+        return False
 
     def _move_steps(self, running: Sequences[Sequence]) -> float:
         """Return in how many steps of very long sequences a move to transposed values pays."""
@@ -127,10 +133,6 @@ def _num_expected_steps(running: Sequences[Sequence]) -> float:
     decoding = [seq for seq in running if seq.is_decoding]
     left = (min(EXPECTED_STEPS, seq.num_left) * len(seq.tokens) for seq in decoding)
     return sum(left) / sum(len(seq.tokens) for seq in decoding)
-
-
-def _mean(mean: float | None, new: float) -> float:
-    return new if mean is None else mean + TIME_WEIGHT * (new - mean)
 
 
 def _has_long_prompts(running: Sequences[Sequence]) -> bool:

@@ -254,6 +254,10 @@ class PrefixCache:
         self._idle.restore_prefix(tokens)
         return self.tree.find(tokens, len(tokens)).length
 
+    def num_known_tokens(self, tokens: list[int]) -> int:
+        """Return how many first tokens are cached."""
+        return self.num_cached_tokens(tokens)
+
     def export_run(self, tokens: list[int], start: int) -> bytes | None:
         """Return the cells of ``tokens[start:]``, or None if not all tokens are cached."""
         self._idle.restore_prefix(tokens)

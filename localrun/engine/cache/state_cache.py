@@ -173,6 +173,10 @@ class StateCache:
         """Return the length of the longest state that ``tokens`` can continue, without adapters."""
         return self._longest_resume_point([*tokens, 0], ()).length  # one more token follows
 
+    def num_known_tokens(self, tokens: list[int]) -> int:
+        """Return how many first tokens are cached."""
+        return self.num_cached_tokens(tokens)
+
     def export_run(self, tokens: list[int], start: int) -> bytes | None:
         """Return the idle state of exactly these tokens, or None; ``start`` must be 0."""
         for slot, computed in self._idle.items():

@@ -1,12 +1,13 @@
 """Stream cache: running sequences whose cells are in a stream of their own each.
 
 A slot is the id of a stream. llama.cpp computes streams together only if their ids follow each
-other, so ids are kept dense. A sequence begins with a copy of the longest known prefix: of another
-stream, or of the cached prefixes, which stay in the unified cells of a `PrefixCache`. When it ends,
-its cells stay in the stream, so that nobody waits for a copy. A sequence that continues it takes
-the stream over; else the cells are added to the cached prefixes when the slot is needed, when the
-streams are left, or while nothing runs. A stream is never copied by `copy_cells`, which llama.cpp
-carries out at the next decode, so that states taken before are wrong.
+other, so gaps of the ids are closed after some steps. A sequence begins with a copy of the longest
+known prefix: of another stream, or of the cached prefixes, which stay in the unified cells of a
+`PrefixCache`. When it ends, its cells stay in the stream, so that no other waits for a copy. A
+sequence that continues it takes the stream over; else the cells are added to the cached prefixes
+when the slot is needed, when the streams are left, or while nothing runs. A stream is never copied
+by `copy_cells`, which llama.cpp carries out at the next decode, so that states taken before are
+wrong.
 
 Cells of a stream keep their memory until the context is closed, so a stream counts with the most
 cells that it ever had. Transposed values take it by pages of the system (`CellPages`):
@@ -14,7 +15,7 @@ cells that it ever had. Transposed values take it by pages of the system (`CellP
     cached prefixes + most cells of each stream  <=  cells of the supply
 
 A sequence can have its cells in the tree as well, pinned there since it came to a stream, so that
-less is moved when it ends. They are unpinned as soon as the room is needed.
+less is moved when it leaves. They are unpinned as soon as the room is needed.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from localrun.engine.sequence import slot_of
+from localrun.engine.sequence import Sequence, slot_of
 from localrun.prefixes import border_before, common_prefix_length
 
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import SavedCells
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.cache.radix import Node
-    from localrun.engine.sequence import Sequence
 
 
 class StreamMemory(Protocol):
@@ -129,7 +129,8 @@ class StreamCache:
 
     def allocate(self, seq: Sequence, num_spare: int) -> bool:
         """Assign a slot and the longest known prefix, if tokens and spare cells fit."""
-        continued = self.continued_by(seq)
+        source, num_common = self._closest(seq)
+        continued = self._continued(seq, source, num_common)
         slots = [self._next_slot(), *self._ended] if continued is None else [continued]
         covered = self._pages.cover(len(seq.tokens) + num_spare)
         slot = next((slot for slot in slots if self._has_room_in(slot, covered)), None)
@@ -139,8 +140,8 @@ class StreamCache:
         if continued is not None:
             self._start(seq, slot, self._ended.pop(slot).length)
             return True
-        self._store_ended(slot)
-        source, num_common = self._closest(seq)
+        if self._store_ended(slot):
+            source, num_common = self._closest(seq)
         length = self._prefixes.num_stored(seq)
         if source is not None and num_common >= length:
             self._restore(seq, slot, num_common, self.memory.borrow_sequence(source))
@@ -151,7 +152,9 @@ class StreamCache:
 
     def continued_by(self, seq: Sequence) -> int | None:
         """Return the slot of the ended sequence that a new one continues, None without one."""
-        slot, num_common = self._closest(seq)
+        return self._continued(seq, *self._closest(seq))
+
+    def _continued(self, seq: Sequence, slot: int | None, num_common: int) -> int | None:
         if slot is None or slot not in self._ended or num_common < self._ended[slot].length:
             return None
         return slot if num_common >= self._prefixes.num_stored(seq) else None
@@ -166,7 +169,7 @@ class StreamCache:
     def begin(self, seq: Sequence, length: int, data: SavedCells) -> None:
         """Assign a slot, and restore ``length`` tokens from the cells of at least as many.
 
-        Streams of ended sequences stay what they are.
+        No sequence may have ended here.
         """
         self._restore(seq, self._next_slot(), length, data)
 
@@ -203,15 +206,18 @@ class StreamCache:
         self.memory.remove_cells(slot_of(seq), seq.position_at(seq.num_computed), -1)
 
     def free(self, seq: Sequence) -> None:
-        """Release the slot; the computed tokens become a cached prefix, at last when all leave."""
+        """Release the slot; the computed tokens stay in the stream, or become a cached prefix.
+
+        A sequence that was preempted comes back soon, and media have large embeddings.
+        """
         self._count_cells()
         slot, length = slot_of(seq), self._cut(seq)
-        if seq.finish is None or not length:
+        if seq.finish is None or seq.media is not None or not length:
             self.store(seq)
             return
         del self._sequences[slot]
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
-        self._ended[slot] = _EndedStream(seq, length)
+        self._ended[slot] = _EndedStream(_without_request(seq), length)
 
     def store(self, seq: Sequence) -> None:
         """Release the slot, and add the computed tokens to the cached prefixes.
@@ -222,15 +228,26 @@ class StreamCache:
         self._add_to_prefixes(slot, seq, length)
         self._release(seq)
 
-    def store_first_ended(self) -> bool:
-        """Add the cells of the sequence that ended first to the cached prefixes.
+    @property
+    def num_ended(self) -> int:
+        """Return how many sequences that ended are in their streams."""
+        return len(self._ended)
 
-        Return False if none is in its stream.
-        """
-        if not self._ended:
-            return False
+    def has_room_to_store(self) -> bool:
+        """Return whether the cells of the sequence that ended first fit beside all streams."""
+        first = next(iter(self._ended.values()))
+        return self._prefixes.num_used_cells + sum(self._most_cells) + first.length <= (
+            self._supply.num_reserved
+        )
+
+    def store_first_ended(self) -> None:
+        """Add the cells of the sequence that ended first to the cached prefixes."""
         self._store_ended(next(iter(self._ended)))
-        return True
+
+    def store_ended(self) -> None:
+        """Add the cells of all sequences that ended to the cached prefixes."""
+        while self._ended:
+            self.store_first_ended()
 
     def drop_ended(self) -> None:
         """Empty the streams of sequences that have ended."""
@@ -239,12 +256,13 @@ class StreamCache:
             self.memory.remove_cells(slot, 0, -1)
         self._ended.clear()
 
-    def _store_ended(self, slot: int) -> None:
-        """Empty the stream of a sequence that has ended, if it has one."""
+    def _store_ended(self, slot: int) -> bool:
+        """Empty a stream if it is of a sequence that has ended; return whether it was."""
         if (stream := self._ended.pop(slot, None)) is None:
-            return
+            return False
         self._add_to_prefixes(slot, stream.seq, stream.length)
         self.memory.remove_cells(slot, 0, -1)
+        return True
 
     def _cut(self, seq: Sequence) -> int:
         """Remove drafts that were not verified, and a part of a medium; return the length."""
@@ -284,6 +302,7 @@ class StreamCache:
             self._restore(seq, gap, length, self.withdraw(seq))
             if pinned is not None:
                 self._pinned[gap] = pinned
+        self._num_gap_steps = 0
         return True
 
     def _gap(self) -> int | None:
@@ -336,11 +355,13 @@ class StreamCache:
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
     def _next_slot(self) -> int:
-        """Return the slot of the next sequence: next to those that run, if possible.
+        """Return the slot of the next sequence: between those that run, or next to them.
 
         It is an empty one, or that of an ended sequence if some are there, as cells of streams keep
         their memory.
         """
+        if (gap := self._gap()) is not None:
+            return gap
         num_slots = len(self._most_cells)
         taken = {*self._sequences, *self._ended}
         near = [max(self._sequences, default=-1) + 1, min(self._sequences, default=0) - 1]
@@ -385,6 +406,16 @@ class StreamCache:
             covered = self._pages.cover(seq.num_computed)
             self._most_cells[slot] = max(self._most_cells[slot], covered)
         self._prefixes.num_stream_cells = sum(self._most_cells)
+
+
+def _without_request(seq: Sequence) -> Sequence:
+    """Return the tokens of a sequence without what belongs to its request, such as a grammar."""
+    return Sequence(
+        request_id=seq.request_id,
+        tokens=seq.tokens,
+        max_tokens=seq.max_tokens,
+        adapters=seq.adapters,
+    )
 
 
 def _num_common(seq: Sequence, other: Sequence, length: int) -> int:

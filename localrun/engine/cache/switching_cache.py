@@ -4,8 +4,9 @@
     streams     StreamCache: sequences in a second context, cached prefixes in the first
     transposed  as streams, in a context without flash attention
 
-The second context exists only while it is used. A switch happens between two steps and moves the
-cells of all running sequences, one after the other. Invariant: nothing that was computed is lost.
+The second context exists while it is used, and until the cells of sequences that ended there are
+moved: while nothing runs, or in the next switch. A switch happens between two steps and moves the
+cells of all sequences, one after the other. Invariant: nothing that was computed is lost.
 """
 
 from __future__ import annotations
@@ -135,6 +136,7 @@ class SwitchingCache:
         elif wanted is self.layout:
             if self._streams is not None and self._streams.close_gaps():
                 self._contexts.drop_copies()
+                self._adapted_at = None
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
             self._enter_streams(wanted)
 
@@ -170,17 +172,17 @@ class SwitchingCache:
 
         The last sequence of the streams closes them if it has not ended but been preempted.
         """
+        self._adapted_at = None  # nothing may run for hours
         streams = self._streams
         if streams is None:
             self._unified.free(seq)
-            return
-        is_last = len(streams.running) == 1
-        if is_last and seq.finish is None:
+        elif len(streams.running) == 1 and seq.finish is None:
             self._unified.num_stream_cells = 0  # its cells may need their room
-        streams.free(seq)
-        self._contexts.drop_copies()
-        if is_last and seq.finish is None:
+            streams.store(seq)
             self._leave_streams()
+        else:
+            streams.free(seq)
+            self._contexts.drop_copies()
 
     def clear(self) -> None:
         """Drop all prefixes that no sequence uses."""
@@ -197,8 +199,9 @@ class SwitchingCache:
         streams = self._streams
         if streams is None:
             return self._unified.compact()
-        self._unified.num_stream_cells = 0  # nothing runs in them
-        if not streams.store_first_ended():
+        if streams.num_ended > 1 and streams.has_room_to_store():
+            streams.store_first_ended()
+        else:
             self._leave_streams()
         return True
 
@@ -209,6 +212,10 @@ class SwitchingCache:
 
     def num_cached_tokens(self, tokens: list[int]) -> int:
         """Return the length of the cached prefix of ``tokens``, without adapters."""
+        return self._unified.num_cached_tokens(tokens)
+
+    def num_known_tokens(self, tokens: list[int]) -> int:
+        """Return how many first tokens are computed, cached or in a stream."""
         num_known = self._streams.num_known(tokens) if self._streams is not None else 0
         return max(num_known, self._unified.num_cached_tokens(tokens))
 
@@ -238,7 +245,8 @@ class SwitchingCache:
 
     def _enter_streams(self, layout: CellLayout) -> None:
         """Move all sequences to streams, or to others, unless there is too little memory."""
-        begun_at = self._clock()
+        if self._streams is not None:
+            self._streams.store_ended()
         streams = self._open(layout)
         if streams is None and layout is CellLayout.TRANSPOSED and self._streams is None:
             layout = CellLayout.STREAMS
@@ -246,9 +254,8 @@ class SwitchingCache:
         if streams is None:
             self._num_waited = 0
             return
+        begun_at = self._clock()
         if self._streams is not None:
-            while self._streams.store_first_ended():
-                pass
             for seq in self._streams.running:
                 streams.begin(seq, seq.num_computed, self._streams.withdraw(seq))
             self._contexts.close_streams(self._streams.memory)
@@ -305,8 +312,7 @@ class SwitchingCache:
         if streams.lacks_room or not streams.fits():
             self._num_waited = 0
         self._unified.num_stream_cells = 0  # they take the place of those in the streams
-        while streams.store_first_ended():
-            pass
+        streams.store_ended()
         for seq in streams.running:
             streams.store(seq)
             self._unified.resume(seq)
@@ -319,6 +325,7 @@ class SwitchingCache:
 
     def _close(self, streams: StreamCache) -> None:
         self._streams, self._layout = None, CellLayout.UNIFIED
+        self._adapted_at = None
         self._contexts.close_streams(streams.memory)
         self._count_switch(self.num_used_cells)
 

@@ -67,7 +67,8 @@ class PromptPacing:
         spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
         spare_s -= self._costs.decoding_s(len(decoding))
         if spare_s >= num_least * token_s:
-            came_together = all(oldest_at <= seq.first_token_at for seq in readers)
+            latest_at = max(seq.submitted_at for seq in prompts)
+            came_together = all(latest_at <= seq.first_token_at for seq in readers)
             call_s = HELD_CALL_S if came_together else CALL_S
             num_fitting = max(num_least, int(min(spare_s, call_s) / token_s))
             return _whole(num_fitting, num_pending)

@@ -61,11 +61,14 @@ def test_one_sequence_stays_where_it_is() -> None:
 
 
 def steps_to_change(
-    running: list[Sequence], current: CellLayout, rule: LayoutRule | None = None
+    running: list[Sequence],
+    current: CellLayout,
+    rule: LayoutRule | None = None,
+    most_steps: int = 1000,
 ) -> tuple[int, CellLayout]:
     """Return after how many steps the layout changes, and to which; 0 if it does not."""
     rule = rule or LayoutRule(LONG)
-    for step in range(1, 1000):
+    for step in range(1, most_steps):
         if (layout := rule.choose(running, current)) is not current:
             return step, layout
     return 0, current
@@ -100,7 +103,23 @@ def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: Ce
     rule.record_step(1.0)
     rule.record_move(100 * SAVED_SHARE, 100 * LONG)
 
-    assert steps_to_change(ending_in(num_left), UNIFIED, rule)[1] is layout
+    assert steps_to_change(ending_in(num_left), UNIFIED, rule, most_steps=50)[1] is layout
+
+
+def test_a_move_of_a_few_tokens_says_nothing_about_others() -> None:
+    rule = LayoutRule(LONG)
+    rule.record_step(1.0)
+    rule.record_move(100.0, 10)
+
+    assert steps_to_change(ending_in(90), UNIFIED, rule)[1] is TRANSPOSED
+
+
+def test_a_slow_move_does_not_forbid_others_for_ever() -> None:
+    rule = LayoutRule(LONG)
+    rule.record_step(1.0)
+    rule.record_move(500 * SAVED_SHARE, 100 * LONG)
+
+    assert 500 < steps_to_change(ending_in(1000), UNIFIED, rule)[0] < 1000
 
 
 def test_a_change_of_streams_waits_twice_as_long() -> None:

@@ -161,8 +161,8 @@ def test_a_sequence_that_ends_stays_in_its_stream(arena: Arena) -> None:
     short, _ = ended_beside_another(arena)
 
     assert arena.cache._unified.num_used_cells == 0
-    assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
     arena.drain()
+    assert arena.is_streaming()
     arena.compact()
     assert not arena.is_streaming()
     assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
@@ -195,6 +195,7 @@ def test_a_sequence_that_parts_from_an_ended_one_leaves_its_stream_whole(arena: 
     assert arena.cache.num_cached_tokens(short.tokens) == len(short.tokens) - 1
 
 
+@pytest.mark.usefixtures("arena")
 def test_streams_of_ended_sequences_give_way_to_others(model: Model) -> None:
     two = Arena(model, replace(LIMITS, num_slots=2), chance=0)
     short, _ = ended_beside_another(two)
@@ -245,6 +246,65 @@ def test_a_gap_is_closed_after_some_steps(arena: Arena) -> None:
     assert slots == [(0, 2)] * (GAP_STEPS + 1) + [(0, 1)] * 2
     arena.drain()
     assert last.tokens == arena.says_alone([400 + n for n in range(40)], 90)
+
+
+def test_a_new_sequence_fills_a_gap(arena: Arena) -> None:
+    arena.rule.chance = 0
+    running = [arena.submit(number, [300 + 50 * number] * 40, 90) for number in range(3)]
+    arena.scheduler.admit()
+    arena.cache._enter_streams(CellLayout.STREAMS)
+    arena.engine.step()
+    arena.engine.cancel(running[1].request_id)
+    new = arena.submit(3, [900] * 40, 9)
+    arena.engine.step()
+
+    assert new.slot == 1
+    arena.drain()
+    assert new.tokens == arena.says_alone([900] * 40, 9)
+
+
+@pytest.mark.usefixtures("arena")
+def test_a_sequence_that_leaves_the_streams_alone_evicts_nobody(model: Model) -> None:
+    small = Arena(model, replace(LIMITS, stream_cells=1000), chance=0)
+    idle = [600 + n for n in range(150)]
+    small.submit(1, idle, 1)
+    small.drain()
+    long = small.submit(2, [300 + n % 200 for n in range(700)], 20)
+    small.scheduler.admit()
+    small.cache._enter_streams(CellLayout.STREAMS)
+    while long.num_pending > 1:
+        small.engine.step()
+    assert small.is_streaming()
+    small.scheduler.preempt(long)
+
+    assert not small.is_streaming()
+    assert small.cache.num_cached_tokens(idle) == 150
+    assert small.cache.num_cached_tokens(long.tokens) == len(long.tokens) - 1
+    small.drain()
+    small.close()
+
+
+def test_prefixes_in_streams_are_known_but_not_cached(arena: Arena) -> None:
+    short, long = ended_beside_another(arena)
+
+    for seq in (short, long):
+        assert arena.cache.num_cached_tokens(seq.tokens) == 0
+        assert arena.cache.num_known_tokens(seq.tokens) == len(seq.tokens) - 1
+    arena.drain()
+
+
+def test_only_steps_that_decode_are_timed(arena: Arena) -> None:
+    now = [0.0]
+    rule = arena.cache._rule = LayoutRule()
+    arena.cache._clock = lambda: now[0]
+    for number in range(2):
+        arena.submit(number, [300 + n for n in range(40)], 20)
+        while arena.engine.has_work:
+            now[0] += 1.0
+            arena.engine.step()
+        now[0] += 1000.0
+
+    assert rule._step_s == 1.0
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:

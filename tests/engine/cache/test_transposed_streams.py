@@ -11,7 +11,7 @@ import pytest
 from localrun.engine import context as context_module
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import CellPages
+from localrun.engine.cache.stream_cache import GAP_STEPS, CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_params import transposed_from
@@ -98,6 +98,7 @@ def test_without_room_for_both_the_cells_move(model: Model, arena: Arena) -> Non
 
     assert small.cache._unified.num_pinned_cells == 0
     small.drain()
+    small.compact()
     assert small.cache.num_cached_tokens(seq.tokens) == len(seq.tokens) - 1
     assert _comparison(arena, Asked(long, NEW), seq) in {"same", "parted at a tie"}
     small.close()
@@ -182,6 +183,7 @@ def test_a_prefix_without_room_goes_to_host_memory(model: Model) -> None:
     assert small.cache.layout is CellLayout.TRANSPOSED
     assert long.finish is None
     small.drain()
+    small.compact()
 
     again = small.submit(3, [*short.tokens, 5], 1)
     small.drain()
@@ -221,9 +223,11 @@ def test_without_memory_for_pages_sequences_run_in_streams(model: Model) -> None
 
 
 def test_copies_of_moved_cells_are_freed(arena: Arena) -> None:
-    first, *_ = [arena.submit(number, prompt(number), NEW + 20 * number) for number in range(3)]
-    found = layouts_until(arena, first)
-    found += layouts_of_steps(arena, 2)  # its slot is filled
+    lengths = (NEW + 20, NEW, NEW + 40)
+    others = [arena.submit(number, prompt(number), new) for number, new in enumerate(lengths)]
+    found = layouts_until(arena, others.pop(1))
+    found += layouts_of_steps(arena, GAP_STEPS + 2)  # its slot is filled
+    assert {seq.slot for seq in others} == {0, 1}
 
     streams = arena.context._streams
     assert CellLayout.TRANSPOSED in found

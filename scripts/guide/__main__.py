@@ -24,7 +24,7 @@ from guide.adapter import AdapterShape, train_adapter
 from guide.evaluate import PAGE, write_table
 from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
 from guide.network import Guide, Shape
-from guide.teach import LESSON_SAMPLES, Lesson, teach
+from guide.teach import LESSON_PEAK, LESSON_SAMPLES, Lesson, teach
 from guide.train import Plan, fit_tokenizer, new_network, train, weights_of
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def main(arguments: Sequence[str]) -> None:
     _train_adapter(options.adapter_samples)
 
 
-def load_network() -> tuple[Guide, Tokenizer]:
-    """Return the kept network and its tokenizer."""
+def load_network(weights: Path = WEIGHTS) -> tuple[Guide, Tokenizer]:
+    """Return a network, by default the kept one, and its tokenizer."""
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     network = Guide(Shape(vocab=tokenizer.get_vocab_size()))
-    tensors = load_file(WEIGHTS)
+    tensors = load_file(weights)
     network.load_state_dict(
         {name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()}
     )
@@ -94,8 +94,13 @@ def _keep(network: Guide) -> None:
 
 def _teach(options: argparse.Namespace) -> None:
     """Teach the kept weights one skill; the adapter and the projector still fit them."""
-    lesson = Lesson(skill=options.teach, samples=options.teach_samples, seed=options.seed)
-    (network, tokenizer), (teacher, _) = load_network(), load_network()
+    lesson = Lesson(
+        skill=options.teach,
+        samples=options.teach_samples,
+        peak=options.teach_peak,
+        seed=options.seed,
+    )
+    (network, tokenizer), (teacher, _) = load_network(), load_network(options.teacher)
     _keep(teach(network, teacher, tokenizer, lesson, _log.info))
 
 
@@ -171,6 +176,10 @@ def _parser() -> argparse.ArgumentParser:
         "--teach", choices=corpus.WEIGHTS, help="teach the kept weights one more skill"
     )
     parser.add_argument("--teach-samples", type=int, default=LESSON_SAMPLES)
+    parser.add_argument("--teach-peak", type=float, default=LESSON_PEAK, help="of AdamW's rate")
+    parser.add_argument(
+        "--teacher", type=Path, default=WEIGHTS, help="weights whose answers are kept"
+    )
     parser.add_argument("--draft", type=Path, help="train just a draft model, into this file")
     parser.add_argument(
         "--mtp", type=Path, help="train just an MTP layer; this file gets guide with it"

@@ -1,7 +1,8 @@
 """Teaching the kept weights one more skill, while they answer everything else as before.
 
 Two losses in turn: cross entropy on samples of the new skill, and on all other skills the
-divergence from what the kept weights predict (learning without forgetting, arXiv 1606.09282).
+divergence from what the kept weights predict (learning without forgetting, arXiv 1606.09282),
+next to some cross entropy: what was learned before is practised, not only kept.
 The embedding stays as it is, so what was made for its rows (guide's projector) still fits.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,11 +31,22 @@ if TYPE_CHECKING:
     from guide.network import Guide
     from guide.sample import Sample
 
-LESSON_SAMPLES = 40_000  # of the skill and of all others together
+LESSON_SAMPLES = 30_000  # of the skill and of all others together
+LESSON_PEAK = 6e-4  # of AdamW's rate
 CHUNK_SAMPLES = 2000  # conversations made, tokenized and sorted by length at a time
 PROMPT_SHARE = 0.3  # of a token of the prompt in the divergence, next to 1 for one of a reply
-GARBLED_SHARE = 0.2
+PRACTICE_WEIGHT = 0.2  # of the cross entropy of another skill, next to 1 for the divergence
+GARBLED_SHARE = 0.15
+LEAST_WEIGHT = 0.08  # of a skill among the others, however small its share of the corpus
 MAX_NORM = 1.0
+
+
+class Kind(Enum):
+    """What a batch is made of."""
+
+    SKILL = auto()  # that is taught
+    OTHER = auto()  # conversations of other skills
+    GARBLED = auto()  # the same with a last question that makes no sense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +55,8 @@ class Lesson:
 
     skill: str
     samples: int = LESSON_SAMPLES
-    share: float = 0.35  # of the skill
-    peak: float = 8e-4  # of AdamW's rate
+    share: float = 0.3  # of the skill
+    peak: float = LESSON_PEAK
     batch_tokens: int = 4096
     seed: int = 1
 
@@ -60,29 +73,36 @@ def teach(
     network.embed_tokens.requires_grad_(requires_grad=False)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     adam = torch.optim.AdamW(trained, betas=(0.9, 0.98), weight_decay=0.0)
-    begun, seen, means = time.monotonic(), 0, {True: 0.0, False: 0.0}
-    for step, (is_skill, ids, weights) in enumerate(_steps(tokenizer, lesson)):
+    begun, seen, means = time.monotonic(), 0, dict.fromkeys(Kind, 0.0)
+    for step, (kind, ids, weights) in enumerate(_steps(tokenizer, lesson)):
         for group in adam.param_groups:
             group["lr"] = lesson.peak * rate(min(1.0, seen / lesson.samples))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = (
-                network.loss(ids, weights)
-                if is_skill
-                else divergence(network, teacher, ids, weights)
-            )
+            loss = loss_of(network, teacher, kind, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, MAX_NORM)
         adam.step()
         adam.zero_grad(set_to_none=True)
         seen += len(ids)
-        means[is_skill] += 0.05 * (loss.item() - means[is_skill])
+        means[kind] += 0.05 * (loss.item() - means[kind])
         if step % 50 == 0:
             minutes = (time.monotonic() - begun) / 60
             report(
-                f"step {step}  {seen / lesson.samples:.1%}  skill {means[True]:.4f}  "
-                f"others {means[False]:.5f}  {minutes:.1f} min"
+                f"step {step}  {seen / lesson.samples:.1%}  skill {means[Kind.SKILL]:.4f}  "
+                f"others {means[Kind.OTHER]:.5f}  garbled {means[Kind.GARBLED]:.5f}  "
+                f"{minutes:.1f} min"
             )
     return network
+
+
+def loss_of(network: Guide, teacher: Guide, kind: Kind, ids: Tensor, weights: Tensor) -> Tensor:
+    """Return the loss of a batch; both (batch, num_tokens)."""
+    if kind is Kind.SKILL:
+        return network.loss(ids, weights)
+    kept = divergence(network, teacher, ids, weights)
+    if kind is Kind.GARBLED:  # nothing is right or wrong about its answers
+        return kept
+    return kept + PRACTICE_WEIGHT * network.loss(ids, weights)
 
 
 def divergence(network: Guide, teacher: Guide, ids: Tensor, weights: Tensor) -> Tensor:
@@ -102,32 +122,34 @@ def divergence(network: Guide, teacher: Guide, ids: Tensor, weights: Tensor) -> 
     return (each * weight).sum() / weight.sum()
 
 
-def _steps(tokenizer: Tokenizer, lesson: Lesson) -> Iterator[tuple[bool, Tensor, Tensor]]:
-    """Yield batches in random order: whether it is of the skill, ids, weights."""
+def _steps(tokenizer: Tokenizer, lesson: Lesson) -> Iterator[tuple[Kind, Tensor, Tensor]]:
+    """Yield batches in random order: kind, ids, weights."""
     rng = random.Random(lesson.seed)
     for first in range(0, lesson.samples, CHUNK_SAMPLES):
         count = min(CHUNK_SAMPLES, lesson.samples - first)
         num_taught = round(count * lesson.share)
         seed = rng.randrange(10**9)
-        taught = corpus.skill_samples(lesson.skill, seed, Split.TRAIN, num_taught)
-        others = _others(lesson.skill, seed, count - num_taught)
+        samples = {Kind.SKILL: corpus.skill_samples(lesson.skill, seed, Split.TRAIN, num_taught)}
+        others = list(_others(lesson.skill, seed, count - num_taught))
+        num_garbled = round(len(others) * GARBLED_SHARE)
+        samples[Kind.GARBLED] = (_garbled(rng, sample) for sample in others[:num_garbled])
+        samples[Kind.OTHER] = iter(others[num_garbled:])
         made = [
-            (is_skill, *batch)
-            for is_skill, samples in ((True, taught), (False, others))
-            for batch in batches(tokenize(samples, tokenizer), lesson.batch_tokens, seed)
+            (kind, *batch)
+            for kind, drawn in samples.items()
+            for batch in batches(tokenize(drawn, tokenizer), lesson.batch_tokens, seed)
         ]
         rng.shuffle(made)
         yield from made
 
 
 def _others(skill: str, seed: int, count: int) -> Iterator[Sample]:
-    """Yield conversations of all skills but one, as many of each, and some that make no sense."""
+    """Yield conversations of all skills but one, about in the proportions of the corpus."""
     rng = random.Random(seed)
-    names = [name for name in corpus.WEIGHTS if name != skill]
-    samplers = {name: corpus.skill_samples(name, seed, Split.TRAIN, count) for name in names}
-    for _ in range(count):
-        sample = next(samplers[rng.choice(names)])
-        yield _garbled(rng, sample) if rng.random() < GARBLED_SHARE else sample
+    shares = {n: max(LEAST_WEIGHT, w) for n, w in corpus.WEIGHTS.items() if n != skill}
+    samplers = {name: corpus.skill_samples(name, seed, Split.TRAIN, count) for name in shares}
+    for name in rng.choices(list(shares), list(shares.values()), k=count):
+        yield next(samplers[name])
 
 
 def _garbled(rng: random.Random, sample: Sample) -> Sample:

@@ -106,9 +106,10 @@ def test_an_answer_of_guide_ends_for_the_same_reason(guide: Pair) -> None:
 
 
 def check_scores(pair: Pair, prompt: str, tolerance: float) -> None:
-    """Both find the same tokens likely, up to where the answers part."""
-    ours = pair.ours.generate(prompt, num_predict=6, logprobs=5)
-    theirs = pair.theirs.generate(prompt, n_predict=6, n_probs=5)
+    """Both find the same tokens likely, up to where the answers part; no answer ends at once."""
+    sampling = _sampling({"ignore_eos": True})
+    ours = pair.ours.generate(prompt, sampling, num_predict=6, logprobs=5)
+    theirs = pair.theirs.generate(prompt, n_predict=6, n_probs=5, ignore_eos=True)
 
     assert ours.scores
     for number, (one, other) in enumerate(zip(ours.scores, theirs.scores, strict=False)):

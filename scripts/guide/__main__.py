@@ -19,16 +19,19 @@ import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from guide import corpus, heads
+from guide import corpus, heads, pictures
 from guide.adapter import AdapterShape, train_adapter
 from guide.evaluate import PAGE, write_table
 from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
 from guide.network import Guide, Shape
+from guide.projector_file import word_rows, write_part
 from guide.teach import LESSON_PEAK, LESSON_SAMPLES, Lesson, teach
 from guide.train import Plan, fit_tokenizer, new_network, train, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from guide.projector_file import Part
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -53,8 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.draft or options.mtp:
         _train_heads(options)
         return
-    if options.eyes:
-        _train_projector(options)
+    if options.eyes or options.ears:
+        (_train_eyes if options.eyes else _train_ears)(options)
         return
     if options.teach:
         _teach(options)
@@ -104,16 +107,32 @@ def _teach(options: argparse.Namespace) -> None:
     _keep(teach(network, teacher, tokenizer, lesson, _log.info))
 
 
-def _train_projector(options: argparse.Namespace) -> None:
+def _train_eyes(options: argparse.Namespace) -> None:
     """Train the encoder of pictures for the embedding of the kept model."""
     from guide.eyes import accuracy, encoder, projector, training
 
-    rows = projector.word_rows(MODEL)
+    rows = torch.from_numpy(word_rows(MODEL, pictures.WORDS))
     plan = training.Plan(seed=options.seed)
     trained = training.train(rows, encoder.Shape(out=rows.shape[1]), plan, _log.info)
     figures = accuracy.measure(trained, rows)
-    projector.write_projector(PROJECTOR, trained, figures)
     write_table(PAGE, "eyes", f"held-out pictures ({accuracy.COUNT} each)", figures)
+    _write_encoder(projector.part(trained, figures))
+
+
+def _train_ears(options: argparse.Namespace) -> None:
+    """Train the encoder of sounds for the embedding of the kept model."""
+    from guide.ears import accuracy, encoder, projector, sounds, training
+
+    rows = torch.from_numpy(word_rows(MODEL, sounds.WORDS))
+    plan = training.Plan(seed=options.seed)
+    trained = training.train(rows, encoder.Shape(out=rows.shape[1]), plan, _log.info)
+    figures = accuracy.measure(trained, rows)
+    write_table(PAGE, "ears", f"held-out sounds ({accuracy.COUNT} each)", figures)
+    _write_encoder(projector.part(trained, figures))
+
+
+def _write_encoder(part: Part) -> None:
+    write_part(PROJECTOR, part)
     _log.info("wrote %s, %.1f MB", PROJECTOR, PROJECTOR.stat().st_size / 1e6)
 
 
@@ -171,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--average", type=Path, help="take the mean with these weights instead of training"
     )
-    parser.add_argument("--eyes", action="store_true", help="train just the projector of pictures")
+    parser.add_argument("--eyes", action="store_true", help="train just the encoder of pictures")
+    parser.add_argument("--ears", action="store_true", help="train just the encoder of sounds")
     parser.add_argument(
         "--teach", choices=corpus.WEIGHTS, help="teach the kept weights one more skill"
     )

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
+from guide.gguf_file import finish
 from guide.text import CONTROL_TOKENS, TEMPLATE_FILE
 
 if TYPE_CHECKING:
@@ -170,11 +171,3 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) 
     writer.add_vocab_size(shape.vocab)
     for skill, share in figures.items():
         writer.add_float32(f"guide.eval.{skill}", share)
-
-
-def finish(writer: gguf.GGUFWriter) -> None:
-    """Write everything and close the file."""
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()

@@ -31,6 +31,7 @@ from localrun.engine.media.native_chunks import (
     text_tokens,
 )
 from localrun.engine.media.row_breaks import read_row_break, restore_row_breaks
+from localrun.engine.media.whole_sounds import read_sound_lengths
 from localrun.errors import BackendError, LoadError, UsageError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class LoadedProjector:
         self.name = path.name
         self.size_bytes = path.stat().st_size
         self._row_break = read_row_break(path)
+        self._sound_lengths = read_sound_lengths(path)
         self._step_tokens = step_tokens
         self._pauses = EncodePauses()
         native_log.attach_to(mtmd.mtmd_helper_log_set)
@@ -101,6 +103,8 @@ class LoadedProjector:
         Raises:
             UsageError: the projector refuses the sound.
         """
+        if self._sound_lengths is not None:
+            samples = self._sound_lengths.padded(samples, self.sample_rate)
         return self._tokenized(audio_bitmap(samples), "the sound")
 
     def encode(self, chunk: MediaChunk, go_on: Callable[[], bool]) -> np.ndarray | None:

@@ -1,57 +1,51 @@
-"""The encoder as llama.cpp's projector file, of type ``janus_pro`` with a single patch.
+"""The encoder as a part of the projector file, of llama.cpp's type ``janus_pro``.
 
-The patch is the whole picture, so a picture is one token. The kernel is F16, which llama.cpp's
-convolution requires, the other matrices Q8_0, vectors F32.
+The single patch is the whole picture, so a picture is one token. The kernel is F16, which
+llama.cpp's convolution requires, the other matrices Q8_0, vectors F32.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import gguf
-import numpy as np
 import torch
+from gguf import GGMLQuantizationType as Type
 
-from guide.export import finish
-from guide.pictures import WORDS, token
+from guide.projector_file import Part, stored
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
-    from guide.eyes.encoder import Encoder, Shape
-
-ARCHITECTURE = "clip"
-MATRIX_TYPE = gguf.GGMLQuantizationType.Q8_0
+    from guide.eyes.encoder import Encoder
+    from guide.projector_file import StoredTensor
 
 
-def word_rows(model: Path) -> Tensor:
-    """Return the embedding of each of `WORDS` as the model file stores it, (num_words, width)."""
-    reader = gguf.GGUFReader(model)
-    tokens = reader.fields["tokenizer.ggml.tokens"].contents()
-    table = next(tensor for tensor in reader.tensors if tensor.name == "token_embd.weight")
-    rows = table.data[[tokens.index(token(word)) for word in WORDS]]
-    return torch.from_numpy(gguf.quants.dequantize(rows, table.tensor_type))
+def part(encoder: Encoder, figures: dict[str, float]) -> Part:
+    """Return what the file has of the encoder; ``figures`` are shares of held-out pictures."""
+    shape = encoder.shape
+    numbers: dict[str, int | float | list[float]] = {
+        "image_size": shape.side,
+        "patch_size": shape.side,
+        "embedding_length": shape.width,
+        "feed_forward_length": shape.feed_forward,
+        "block_count": shape.blocks,
+        "projection_dim": shape.out,
+        "attention.head_count": 1,
+        "attention.layer_norm_epsilon": shape.norm_epsilon,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    return Part(
+        kind="vision",
+        type="janus_pro",
+        numbers=numbers,
+        tensors={name: _stored(name, tensor) for name, tensor in tensors(encoder).items()},
+        figures=figures,
+    )
 
 
-def write_projector(path: Path, encoder: Encoder, figures: dict[str, float]) -> None:
-    """Write the encoder as GGUF; ``figures`` are the shares of held-out pictures that it names."""
-    writer = gguf.GGUFWriter(path, ARCHITECTURE)
-    _describe(writer, encoder.shape)
-    for kind, share in figures.items():
-        writer.add_float32(f"guide.eval.{kind}", share)
-    for name, tensor in tensors(encoder).items():
-        if tensor.ndim == 2 and not name.startswith("v.position"):
-            data = gguf.quants.quantize(tensor, MATRIX_TYPE)
-            writer.add_tensor(name, data, raw_dtype=MATRIX_TYPE)
-        else:
-            writer.add_tensor(name, tensor.astype(np.float16) if tensor.ndim == 4 else tensor)
-    finish(writer)
-
-
-def tensors(encoder: Encoder) -> dict[str, np.ndarray]:
-    """Return all tensors as float32 by llama.cpp's names."""
+def tensors(encoder: Encoder) -> dict[str, Tensor]:
+    """Return all tensors by llama.cpp's names."""
     shape = encoder.shape
     kernel = encoder.patch.weight.unflatten(1, (3, shape.side, shape.side))
     named: dict[str, Tensor] = {
@@ -68,9 +62,17 @@ def tensors(encoder: Encoder) -> dict[str, np.ndarray]:
         ("mm.1", encoder.mm1),
     ):
         named |= _weight_and_bias(name, module)
-    return {
-        name: np.ascontiguousarray(value.detach().float().numpy()) for name, value in named.items()
-    }
+    return named
+
+
+def _stored(name: str, tensor: Tensor) -> StoredTensor:
+    if tensor.ndim == 4:
+        kind = Type.F16
+    elif tensor.ndim == 2 and not name.startswith("v.position"):
+        kind = Type.Q8_0
+    else:
+        kind = Type.F32
+    return stored(tensor.detach().float().numpy(), kind)
 
 
 def _block(block: torch.nn.Module, width: int) -> dict[str, Tensor]:
@@ -89,30 +91,3 @@ def _block(block: torch.nn.Module, width: int) -> dict[str, Tensor]:
 
 def _weight_and_bias(name: str, module: torch.nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{part}": getattr(module, part) for part in ("weight", "bias")}
-
-
-def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
-    writer.add_type(gguf.GGUFType.MMPROJ)
-    writer.add_name("guide")
-    writer.add_description(
-        "What guide sees with: digits and plain colours, by scripts/train-guide."
-    )
-    writer.add_license("MIT")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    writer.add_bool("clip.has_vision_encoder", True)  # noqa: FBT003 - its name differs by version
-    writer.add_string("clip.projector_type", "janus_pro")
-    writer.add_bool("clip.use_gelu", True)  # noqa: FBT003 - as above
-    sizes = {
-        "image_size": shape.side,
-        "patch_size": shape.side,
-        "embedding_length": shape.width,
-        "feed_forward_length": shape.feed_forward,
-        "block_count": shape.blocks,
-        "projection_dim": shape.out,
-        "attention.head_count": 1,
-    }
-    for key, value in sizes.items():
-        writer.add_uint32(f"clip.vision.{key}", value)
-    writer.add_float32("clip.vision.attention.layer_norm_epsilon", shape.norm_epsilon)
-    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
-    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])

@@ -339,7 +339,7 @@ def test_older_clients_name_a_blob_in_the_modelfile(
         ({"quantization_level": "Q8_0", "base_name": "", "embedding_length": 0}, None),
         ({"context_length": 4096}, "info.context_length"),
         ({"model_family": "llama"}, "info.model_family"),
-        ({"capabilities": ["audio"]}, "info.capabilities"),
+        ({"capabilities": ["embedding"]}, "info.capabilities"),
     ],
 )
 def test_facts_that_a_client_states_are_checked(

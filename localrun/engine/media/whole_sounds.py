@@ -1,0 +1,66 @@
+"""Lengths of sounds that an encoder takes whole, which is llama.cpp's type ``qwen3tts_spkenc``.
+
+Other encoders pad a sound and cut it into pieces. This one reflects both ends of a sound for its
+kernels, and ends the process if one of them reaches further than the sound is long. Its memory
+grows with the sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localrun.errors import UsageError
+from localrun.gguf.header import read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TYPE = "qwen3tts_spkenc"
+FRAME_SAMPLES = 256  # from one frame to the next
+KERNEL_SIZES = 3  # length, inputs, outputs
+DILATED, DILATION = ".res2.", 4  # of these kernels, at most
+MOST_SECONDS = 30  # as long as the pieces of the other encoders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundLengths:
+    """The least number of samples of a sound, to which shorter ones are padded."""
+
+    least: int
+
+    def padded(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Return samples with silence behind them if they are too few.
+
+        Raises:
+            UsageError: they are too many.
+        """
+        if len(samples) > MOST_SECONDS * rate:
+            raise UsageError(
+                f"the sound is longer than {MOST_SECONDS} seconds, which this model takes at once",
+                hint="cut it into parts",
+            )
+        return np.pad(samples, (0, max(0, self.least - len(samples))))
+
+
+def read_sound_lengths(path: Path) -> SoundLengths | None:
+    """Return the limits of a projector's sounds, or None if libmtmd takes any.
+
+    Raises:
+        IntegrityError: not a readable GGUF file.
+        OSError: the file cannot be read.
+    """
+    header = read_header(path)
+    if TYPE not in (header.text("clip.audio.projector_type"), header.text("clip.projector_type")):
+        return None
+    reaches = (_reach(name, tensor.sizes) for name, tensor in header.tensors.items())
+    return SoundLengths(least=(max(reaches, default=0) + 1) * FRAME_SAMPLES)
+
+
+def _reach(name: str, sizes: tuple[int, ...]) -> int:
+    """Return the frames that a kernel needs on each side of a frame."""
+    if not name.startswith("a.") or len(sizes) != KERNEL_SIZES:
+        return 0
+    return (sizes[0] - 1) * (DILATION if DILATED in name else 1) // 2

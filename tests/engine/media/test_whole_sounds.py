@@ -1,0 +1,56 @@
+"""Sounds of any length do not end the process in an encoder that takes them whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from localrun.engine.media.whole_sounds import FRAME_SAMPLES, MOST_SECONDS, read_sound_lengths
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.engine.media.conftest import OpenPair
+
+
+def test_a_short_sound_gets_silence_up_to_the_reach_of_the_kernels(
+    pair_files: Callable[[str], tuple[Path, Path]],
+) -> None:
+    lengths = read_sound_lengths(pair_files("guide")[1])
+
+    assert lengths is not None
+    assert lengths.least == 17 * FRAME_SAMPLES  # a kernel of 33 frames
+    padded = lengths.padded(np.ones(3, np.float32), 24000)
+    assert (len(padded), padded.sum()) == (lengths.least, 3)
+    assert padded.dtype == np.float32
+    assert len(lengths.padded(np.ones(5000, np.float32), 24000)) == 5000
+
+
+def test_encoders_that_cut_sounds_take_any_length(
+    pair_files: Callable[[str], tuple[Path, Path]],
+) -> None:
+    assert read_sound_lengths(pair_files("ultravox")[1]) is None
+
+
+@pytest.mark.parametrize("num_samples", [1, 300, 17 * FRAME_SAMPLES - 1, 24000])
+def test_guide_hears_a_sound_of_any_length_as_one_token(
+    open_family: OpenPair, num_samples: int
+) -> None:
+    pair = open_family("guide")
+
+    (part,) = pair.projector.tokenize_audio(np.zeros(num_samples, np.float32))
+
+    assert not isinstance(part, tuple)
+    assert part.shape.num_tokens == 1
+
+
+def test_a_sound_that_is_too_long_is_refused(open_family: OpenPair) -> None:
+    projector = open_family("guide").projector
+    samples = np.zeros(MOST_SECONDS * projector.sample_rate + 1, np.float32)
+
+    with pytest.raises(UsageError, match="longer than 30 seconds"):
+        projector.tokenize_audio(samples)

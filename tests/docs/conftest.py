@@ -105,6 +105,7 @@ def desk(home: Home, tmp_path: Path) -> Desk:
     font = ImageFont.load_default(52)
     ImageDraw.Draw(picture).text((32, 32), "7", fill="black", font=font, anchor="mm")
     picture.save(tmp_path / "seven.png")
+    shutil.copy(ROOT / "tests" / "e2e" / "spoken" / "seven.wav", tmp_path)
     shutil.copy(embedded_models()["guide:latest"], tmp_path / "model.gguf")
     return Desk(home, tmp_path)
 

@@ -69,7 +69,7 @@ def test_what_the_engine_says_of_its_model_is_known_here(front: Home) -> None:
     _, remote = json.loads(front.run("remote", "list", "--json").stdout)
 
     assert remote["engine"] == "localrun"
-    assert remote["capabilities"] == ["completion", "tools", "thinking", "vision"]
+    assert remote["capabilities"] == ["completion", "tools", "thinking", "vision", "audio"]
     assert remote["context_length"] == 2048
 
 
@@ -135,12 +135,17 @@ def test_a_picture_is_passed_on(engines: list[Home], front: Home, tmp_path: Path
     assert here.stdout == there.stdout
 
 
-def test_a_sound_that_the_engine_does_not_hear_is_refused_here(front: Home) -> None:
+def test_a_sound_that_the_engine_does_not_hear_is_refused_here(
+    front: Home, engines: list[Home]
+) -> None:
+    engine = (engines[0].url, "--model", "guide", "--no-check", "--capability", "completion")
+    assert front.run("remote", "add", "deaf", *engine).stderr == ""
     sound = {"type": "input_audio", "input_audio": {"data": "UklGRjAwMDBXQVZF", "format": "wav"}}
-    body = {"model": "pool", "messages": [{"role": "user", "content": [sound]}]}
+    body = {"model": "deaf", "messages": [{"role": "user", "content": [sound]}]}
 
     answer = httpx.post(f"{front.url}/v1/chat/completions", json=body)
+    front.run("remote", "rm", "deaf")
 
     assert answer.status_code == 400
-    assert "pool:latest has no audio support here" in answer.json()["error"]["message"]
+    assert "deaf:latest has no audio support here" in answer.json()["error"]["message"]
     assert "--capability audio" in answer.json()["error"]["message"]

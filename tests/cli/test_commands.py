@@ -85,7 +85,7 @@ def test_list_needs_no_server(localrun_alone: Localrun, command: str, tmp_path: 
     heads, row = done.stdout.splitlines()
     assert heads.split() == ["NAME", "ID", "SIZE", "MODIFIED", "CAPABILITIES"]
     assert row.split()[:2] == ["guide:latest", file_digest(embedded_models()["guide:latest"])[7:19]]
-    assert row.endswith("ago   completion, tools, thinking, vision")
+    assert row.endswith("ago   completion, tools, thinking, vision, audio")
     assert list(tmp_path.iterdir()) == []
 
 

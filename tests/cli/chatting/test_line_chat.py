@@ -49,7 +49,7 @@ def test_the_first_line_and_the_toolbar_say_what_the_chat_has(
     screen = start("--temperature", "0.5", "--no-save")
 
     first, *_ = screen.screen().splitlines()
-    assert first == "guide · 8.9 MB · 5.8M · Q8_0 · CPU · context 1000 tokens"
+    assert first == "guide · 9.4 MB · 5.8M · Q8_0 · CPU · context 1000 tokens"
     toolbar = screen.screen().splitlines()[-1]
     assert toolbar.strip() == "0 of 1,000 tokens (0 %) · guide · temperature 0.5 · not kept"
 

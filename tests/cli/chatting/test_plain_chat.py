@@ -86,7 +86,7 @@ def test_the_head_tells_the_context_that_the_model_has(server: FakeServer, tmp_p
     with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
         head = opened.read_until(PROMPT)
 
-    assert "guide · 8.9 MB · 5.8M · Q8_0" in head
+    assert "guide · 9.4 MB · 5.8M · Q8_0" in head
     assert f"context 2048 tokens ({note})" in head
     assert server.script.loads == [{"model": "guide:latest", "num_ctx": 9000}]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from localrun.cli.prompt import read_all
 from localrun.cli.serving.result_file import check_output
 from localrun.cli.serving.run_input import PATH_MARK
 from localrun.errors import BodyTooLargeError, StorageError
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,9 +140,11 @@ def test_a_sound_needs_a_model_that_hears(
     localrun: Localrun, server: FakeServer, tmp_path: Path
 ) -> None:
     (tmp_path / "note.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt " + bytes(50))
+    shutil.copy(embedded_models()["guide:latest"], tmp_path / "text.gguf")  # without projector
+    assert localrun("create", "text", "-f", "-", stdin="FROM ./text.gguf\n").returncode == 0
 
-    refused = localrun("run", "guide", "What?", "--audio", "note.wav")
-    noted = localrun("run", "guide", "What is in ./note.wav?")
+    refused = localrun("run", "text", "What?", "--audio", "note.wav")
+    noted = localrun("run", "text", "What is in ./note.wav?")
 
     assert refused.returncode == 2
     assert "note.wav: sounds cannot be sent, the model takes none" in refused.stderr

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.cli.chatting.chat import act_on
+from localrun.services import models
 from tests.cli.chatting.fakes import FakeChat, fake_chat
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChat:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "embedded_projectors", dict)  # guide without eyes and ears
     return fake_chat(tmp_path)
 
 

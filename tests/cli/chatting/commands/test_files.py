@@ -11,6 +11,7 @@ from localrun.cli.chatting.attaching import request_media
 from localrun.cli.chatting.attaching.documents import MediaFile
 from localrun.cli.chatting.attaching.media import FileKind
 from localrun.cli.chatting.chat import act_on
+from localrun.services import models
 from tests.cli.chatting.fakes import FakeChat, fake_chat, pieces
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeChat:
     (folder / "paper.pdf").write_bytes(b"%PDF-1.7\n")
     (folder / "note.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(models, "embedded_projectors", dict)  # guide without eyes and ears
     return fake_chat(tmp_path)
 
 

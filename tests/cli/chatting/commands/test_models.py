@@ -31,7 +31,7 @@ def test_another_model_goes_on_with_the_conversation(
     assert fake.client.loads == [{"model": "guide:latest"}]
     assert fake.chat.session.settings.model == "guide:latest"
     assert fake.conversation == [("user", "one")]
-    assert "guide · 8.9 MB · 5.8M · Q8_0 · context 100 tokens" in capsys.readouterr().err
+    assert "guide · 9.4 MB · 5.8M · Q8_0 · context 100 tokens" in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_load_changes_nothing(

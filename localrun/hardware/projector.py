@@ -1,8 +1,9 @@
-"""Memory need of a projector: its file, and the compute buffer of the largest image it may encode.
+"""Memory need of a projector: its file, and the compute buffer of the largest medium it may encode.
 
-libmtmd keeps a copy of the file on the device, and allocates its buffer for the largest image so
+libmtmd keeps a copy of the file on the device, and allocates its buffer for the largest medium so
 far. The buffer has the activations of all patches of an image. Qwen2.5-VL adds masks of patches
-squared for its windows, which exceed all else: 1.5 GB for an image of 4096 tokens.
+squared for its windows, which exceed all else: 1.5 GB for an image of 4096 tokens. An encoder of
+whole sounds copies the inputs of its widest kernel for each frame.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ MOST_TOKENS = 4096  # of an image of any size, in libmtmd
 DYNAMIC = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "glm4v", "pixtral"}
 MASKED = {"qwen2.5vl_merger"}
 AUDIO_FRAMES = 3000  # of 30 s
+WHOLE_SOUNDS = "qwen3tts_spkenc"  # the type whose encoder takes a sound whole
+KERNEL_SIZES = 3  # of a convolution over time: length, inputs, outputs
+INPUT_BYTES = 6  # of each input of a kernel: in 32 bits, and in 16 for weights of 16 bits
 LARGEST = 2**24  # patches: more is a damaged header
 
 
@@ -59,8 +63,25 @@ def _image_bytes(header: Header) -> int:
 
 
 def _audio_bytes(header: Header) -> int:
-    has_audio = _number(header, "clip.audio.num_mel_bins") > 0
-    return AUDIO_FRAMES * _patch_bytes(header, "clip.audio") if has_audio else 0
+    if not _number(header, "clip.audio.num_mel_bins"):
+        return 0
+    frame_bytes = _patch_bytes(header, "clip.audio")
+    if takes_whole_sounds(header):
+        frame_bytes += INPUT_BYTES * _widest_kernel(header)
+    return AUDIO_FRAMES * frame_bytes
+
+
+def takes_whole_sounds(header: Header) -> bool:
+    """Return whether the encoder of sounds takes them whole, and not in pieces."""
+    kinds = (header.text("clip.audio.projector_type"), header.text("clip.projector_type"))
+    return WHOLE_SOUNDS in kinds
+
+
+def _widest_kernel(header: Header) -> int:
+    """Return the most inputs that a kernel of sounds has in a frame."""
+    sizes = (tensor.sizes for name, tensor in header.tensors.items() if name.startswith("a."))
+    widths = (size[0] * size[1] for size in sizes if len(size) == KERNEL_SIZES)
+    return min(max(widths, default=0), LARGEST)
 
 
 def _patch_bytes(header: Header, prefix: str) -> int:

@@ -1,7 +1,8 @@
 """Events that a runner sends about its requests: steps, terminal events, errors.
 
-An event wakes the server, which takes a processor from the threads that compute the next step. So
-the text of answers that are not streamed, which nobody reads yet, is held back for some tokens.
+An event wakes the server and its client, which takes a processor from the threads that compute the
+next step. So text is held back as far as nobody notices: that of a streamed answer for some
+milliseconds, that of another one, which nobody reads yet, for some tokens.
 
 Results of the engine become messages here. Invariant: every request that was
 submitted gets exactly one terminal event; `terminal_event`, `job_event` and `failed_event`
@@ -11,6 +12,7 @@ are the only places that build them.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.engine.embedder import finished_vectors
@@ -31,7 +33,37 @@ if TYPE_CHECKING:
 
 SUM_TOLERANCE = 1e-3  # between the sum of probabilities and 1
 LARGEST_EXPONENT = 700.0  # math.exp overflows above
-MAX_HELD = 16  # outputs of one sequence
+MAX_HELD = 16  # outputs of an answer that is not streamed
+EVENT_S = 0.004  # between events of a streamed answer; a screen shows a picture in 16 ms
+
+
+@dataclass(slots=True)
+class _OpenAnswer:
+    """An answer, and what it has that was not sent."""
+
+    seq: Sequence
+    texts: list[str] = field(default_factory=list)
+    sent_at: float = -math.inf
+    is_ended: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Return whether its text is sent now.
+
+        The first text is sent at once: the time of the first token is measured by it.
+        """
+        if self.is_ended or self.sent_at == -math.inf:
+            return True
+        if self.seq.reader is None:
+            return len(self.texts) >= MAX_HELD
+        return bool(self.texts) and now - self.sent_at >= EVENT_S
+
+    def take(self, now: float) -> str:
+        """Return the text that was not sent."""
+        text = "".join(self.texts)
+        if text:
+            self.sent_at = now
+        self.texts.clear()
+        return text
 
 
 class StepEvents:
@@ -41,43 +73,34 @@ class StepEvents:
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, list[str]] = {}  # texts by request id, from the first output on
+        self._answers: dict[int, _OpenAnswer] = {}  # by request id, from the first output on
 
-    def next_event(self, outputs: Sequences[StepOutput]) -> Step | None:
-        """Return the text and the scores that may be sent after a step, None if there are none."""
-        deltas, scores = [], []
+    def next_event(self, outputs: Sequences[StepOutput], now: float) -> Step | None:
+        """Return the text and the scores that may be sent after a step, None if there are none.
+
+        ``now`` is the time in seconds. The text of a sequence that has no output may be due too.
+        """
         for output in outputs:
-            text = self._take(output)
-            if text is None:
+            number = output.seq.request_id
+            answer = self._answers.get(number)
+            if answer is None:
+                answer = self._answers[number] = _OpenAnswer(output.seq)
+            answer.texts.append(output.text)
+            answer.is_ended = output.finish is not None
+        deltas, scores = [], []
+        for number, answer in self._answers.items():
+            if not answer.is_due(now):
                 continue
-            seq = output.seq
+            text, seq = answer.take(now), answer.seq
             released = seq.release_scores() if seq.scores else ()
             if released:
-                scores.append((seq.request_id, released))
+                scores.append((number, released))
             if text or released:
-                deltas.append((seq.request_id, text))
+                deltas.append((number, text))
+        for output in outputs:
+            if output.finish is not None:
+                del self._answers[output.seq.request_id]
         return Step(deltas=tuple(deltas), scores=tuple(scores)) if deltas else None
-
-    def _take(self, output: StepOutput) -> str | None:
-        """Return the text of a sequence that is sent now, None while it is held back.
-
-        The first text is sent at once: the time of the first token is measured by it.
-        """
-        seq = output.seq
-        if seq.reader is not None:
-            return output.text
-        if output.finish is not None:
-            return "".join([*self._held.pop(seq.request_id, ()), output.text])
-        held = self._held.get(seq.request_id)
-        if held is None:
-            if output.text:
-                self._held[seq.request_id] = []
-            return output.text
-        held.append(output.text)
-        if len(held) < MAX_HELD:
-            return None
-        self._held[seq.request_id] = []
-        return "".join(held)
 
 
 def failed_event(request_id: int, error: LocalrunError) -> Failed:

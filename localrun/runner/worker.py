@@ -249,10 +249,10 @@ class Worker:
             self._send(MemoryChanged(adapter_bytes=adapter_bytes))
 
     def _report(self, outputs: list[StepOutput]) -> None:
-        step = self._step_events.next_event(outputs)
+        now = time.monotonic()
+        step = self._step_events.next_event(outputs, now)
         if step is not None:
             self._send(step)
-        now = time.monotonic()
         for output in outputs:
             self._count_tokens(output.seq)
             if output.finish is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.hardware.projector import projector_bytes
-from localrun.store.store import embedded_models
+from localrun.store.store import embedded_models, embedded_projectors
 from tests.engine.media.pairs import write_pair
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ def test_the_need_is_near_what_libmtmd_takes(
     need = projector_bytes(projector) - projector.stat().st_size
 
     assert least_mib * MIB <= need <= most_mib * MIB
+
+
+def test_the_need_of_whole_sounds_is_near_what_libmtmd_takes() -> None:
+    projector = embedded_projectors()["guide:latest"]
+
+    need = projector_bytes(projector) - projector.stat().st_size
+
+    assert 30 * MIB <= need <= 38 * MIB  # 34 of 30 seconds, besides the samples
 
 
 def test_a_damaged_file_counts_with_its_size(tmp_path: Path) -> None:

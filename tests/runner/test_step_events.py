@@ -1,4 +1,4 @@
-"""Texts of steps: at once for who reads them, together for who does not."""
+"""Texts of steps: as soon as anybody notices for who reads them, together for who does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from localrun.engine.engine import StepOutput
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
-from localrun.runner.events import MAX_HELD, StepEvents
+from localrun.runner.events import EVENT_S, MAX_HELD, StepEvents
 
 
 def sequence(number: int, *, is_streamed: bool = False) -> Sequence:
@@ -18,19 +18,44 @@ def output(seq: Sequence, text: str, finish: FinishReason | None = None) -> Step
     return StepOutput(seq, text, finish)
 
 
-def deltas(events: StepEvents, *outputs: StepOutput) -> tuple[tuple[int, str], ...]:
-    event = events.next_event(outputs)
+def deltas(events: StepEvents, *outputs: StepOutput, at: float = 0) -> tuple[tuple[int, str], ...]:
+    event = events.next_event(outputs, at)
     return event.deltas if event else ()
 
 
 def test_a_streamed_answer_is_sent_token_by_token() -> None:
     events, seq = StepEvents(), sequence(1, is_streamed=True)
 
-    assert [deltas(events, output(seq, text)) for text in "abc"] == [
-        ((1, "a"),),
-        ((1, "b"),),
-        ((1, "c"),),
-    ]
+    sent = [deltas(events, output(seq, text), at=n * EVENT_S) for n, text in enumerate("abc")]
+
+    assert sent == [((1, "a"),), ((1, "b"),), ((1, "c"),)]
+
+
+def test_tokens_of_a_stream_that_nobody_sees_apart_are_sent_together() -> None:
+    events, seq = StepEvents(), sequence(1, is_streamed=True)
+
+    sent = [deltas(events, output(seq, text), at=n * EVENT_S / 3) for n, text in enumerate("abcde")]
+    end = deltas(events, output(seq, "f", FinishReason.STOP), at=4.1 * EVENT_S / 3)
+
+    assert sent == [((1, "a"),), (), (), ((1, "bcd"),), ()]
+    assert end == ((1, "ef"),)
+
+
+def test_text_of_a_stream_waits_for_no_further_token() -> None:
+    events, waiting, running = StepEvents(), *(sequence(n, is_streamed=True) for n in (1, 2))
+    deltas(events, output(waiting, "a"))
+    deltas(events, output(waiting, "b"), at=EVENT_S / 2)
+
+    sent = deltas(events, output(running, "x"), at=EVENT_S)
+
+    assert sent == ((1, "b"), (2, "x"))
+
+
+def test_a_long_step_sends_text_at_once() -> None:
+    events, seq = StepEvents(), sequence(1, is_streamed=True)
+    deltas(events, output(seq, "a"), at=0)
+
+    assert deltas(events, output(seq, "b"), at=1) == ((1, "b"),)
 
 
 def test_other_answers_are_sent_in_larger_pieces_behind_the_first_token() -> None:
@@ -49,7 +74,7 @@ def test_an_answer_that_is_held_back_delays_no_other() -> None:
     events, held, streamed = StepEvents(), sequence(1), sequence(2, is_streamed=True)
     deltas(events, output(held, "a"), output(streamed, "x"))
 
-    assert deltas(events, output(held, "b"), output(streamed, "y")) == ((2, "y"),)
+    assert deltas(events, output(held, "b"), output(streamed, "y"), at=1) == ((2, "y"),)
 
 
 def test_a_cancelled_answer_sends_what_was_held_back() -> None:
@@ -69,4 +94,4 @@ def test_a_number_may_be_used_again_after_the_end() -> None:
 
 
 def test_a_step_without_text_is_no_event() -> None:
-    assert StepEvents().next_event([output(sequence(1), "")]) is None
+    assert StepEvents().next_event([output(sequence(1), "")], now=0) is None

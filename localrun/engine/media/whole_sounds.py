@@ -1,4 +1,4 @@
-"""Lengths of sounds that an encoder takes whole, which is llama.cpp's type ``qwen3tts_spkenc``.
+"""Lengths of sounds for an encoder that takes them whole (`takes_whole_sounds`).
 
 Other encoders pad a sound and cut it into pieces. This one reflects both ends of a sound for its
 kernels, and ends the process if one of them reaches further than the sound is long. Its memory
@@ -14,13 +14,12 @@ import numpy as np
 
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
+from localrun.hardware.projector import KERNEL_SIZES, takes_whole_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TYPE = "qwen3tts_spkenc"
 FRAME_SAMPLES = 256  # from one frame to the next
-KERNEL_SIZES = 3  # length, inputs, outputs
 DILATED, DILATION = ".res2.", 4  # of these kernels, at most
 MOST_SECONDS = 30  # as long as the pieces of the other encoders
 
@@ -53,7 +52,7 @@ def read_sound_lengths(path: Path) -> SoundLengths | None:
         OSError: the file cannot be read.
     """
     header = read_header(path)
-    if TYPE not in (header.text("clip.audio.projector_type"), header.text("clip.projector_type")):
+    if not takes_whole_sounds(header):
         return None
     reaches = (_reach(name, tensor.sizes) for name, tensor in header.tensors.items())
     return SoundLengths(least=(max(reaches, default=0) + 1) * FRAME_SAMPLES)

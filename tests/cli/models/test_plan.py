@@ -34,7 +34,7 @@ def test_a_plan_is_a_table_with_a_verdict(localrun_alone: Localrun) -> None:
     assert row.startswith("CPU")
     assert total.startswith("total")
     assert context.startswith("context 1024 of 2048 tokens, 16 sequences")
-    assert projector.startswith("projector 10.1 MB of the total")
+    assert projector.startswith("projector 38.6 MB of the total")
     assert verdict.startswith("fits: ")
     assert device.startswith("  device: ")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from localrun.engine.media.chunk import MediaChunk
-    from localrun.engine.scheduler import Pace, ScheduledChunk, Scheduler
+    from localrun.engine.scheduler import ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.speculator import Speculator
 
@@ -133,9 +133,7 @@ class Engine:
             if not seq.admitted_at:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
         pace = partial(self._pacing.num_prompt_tokens, self._clock())
-        chunks = self._scheduler.schedule(pace, self._propose_drafts(pace))
-        if self._speculation is not None:
-            self._speculation.enter_layout(self._scheduler.layout)
+        chunks = self._scheduler.schedule(pace, self._propose_drafts)
         if not chunks:
             return [] if self._scheduler.awaits_encode else self._finish_running()
         try:
@@ -152,10 +150,12 @@ class Engine:
             self._accept_all(chunk, tokens) for chunk, tokens in zip(last, sampled, strict=True)
         ]
 
-    def _propose_drafts(self, pace: Pace) -> Mapping[Sequence, tuple[int, ...]]:
+    def _propose_drafts(self, decoding: list[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
+        """Return draft tokens by sequence, for a step in the present layout of the cells."""
         if self._speculation is None:
             return NO_DRAFTS
-        return self._speculation.propose(self._scheduler.next_decoding(pace))
+        self._speculation.enter_layout(self._scheduler.layout)
+        return self._speculation.propose(decoding)
 
     def _forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
         """Run the backend, and record the time of the step."""

@@ -38,6 +38,8 @@ CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
 # returns the most prompt tokens of a step, given what decodes and the prompts in their order
 Pace: TypeAlias = "Callable[[list[Sequence], list[Sequence]], int]"
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
+# returns draft tokens by sequence, given those that decode, oldest first
+DraftProposal: TypeAlias = "Callable[[list[Sequence]], Mapping[Sequence, tuple[int, ...]]]"
 MAX_CONSIDERED = 64  # waiting sequences that one step considers, however long the queue is
 # A whole tile of prompt tokens is computed also at the cells of what decodes, and from so many
 # cells on that costs more than to read the weights once more.
@@ -173,21 +175,17 @@ class Scheduler:
             admitted.append(seq)
         return admitted
 
-    def next_decoding(self, pace: Pace) -> list[Sequence]:
-        """Return the sequences that decode in the next step, oldest first."""
-        chunks = self._plan_step(pace, NO_DRAFTS).chunks
-        return [chunk.seq for chunk in chunks if chunk.seq.is_decoding]
-
-    def schedule(
-        self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS
-    ) -> list[ScheduledChunk]:
+    def schedule(self, pace: Pace, propose: DraftProposal) -> list[ScheduledChunk]:
         """Return the chunks of the next step, and reserve cells for them.
 
-        ``drafts`` are the draft tokens of sequences that decode. The list is empty if nothing
+        ``propose`` is called once, with the sequences that decode. The list is empty if nothing
         runs, or if the only running sequence has used the whole cache.
         """
         self._cache.adapt()
-        plan = self._plan_step(pace, drafts)
+        plan = self._plan_step(pace)
+        drafts = propose([chunk.seq for chunk in plan.chunks if chunk.seq.is_decoding])
+        if drafts:
+            plan = self._plan_step(pace, drafts)
         while not self._cache.reserve(sum(chunk.num_cells for chunk in plan.chunks)):
             if drafts:
                 drafts = NO_DRAFTS  # no sequence is preempted for draft tokens
@@ -292,7 +290,9 @@ class Scheduler:
         candidates = [*decoding, *(seq for seq in prompts if seq.adapters == first)]
         return _Selection(self._rotation.select(candidates), num_tokens)
 
-    def _plan_step(self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]]) -> _StepPlan:
+    def _plan_step(
+        self, pace: Pace, drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS
+    ) -> _StepPlan:
         """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
         selection = self._select(pace)
         chunks = [ScheduledChunk(seq, 1) for seq in selection.sequences if seq.is_decoding]

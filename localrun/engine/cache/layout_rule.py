@@ -13,12 +13,17 @@ are faster for single tokens of long sequences, and slower for short ones and fo
 
 A change of the layout moves all computed tokens, which costs as much as some steps save. So values
 are transposed only if the answers have enough tokens to come, by what moves have cost on this
-machine. Pure bookkeeping: the rule knows tokens, but no cells; times are passed in.
+machine. From how many tokens on transposed values are faster depends on the processor: the steps
+before and behind a change tell, and later changes follow them. Pure bookkeeping: the rule knows
+tokens, but no cells; times are passed in.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.kv_cache import CellLayout
@@ -36,7 +41,20 @@ LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
 EXPECTED_STEPS = 256  # until sequences end that may be longer
 SAVED_SHARE = 0.4  # of a step of very long sequences, by transposed values
 TIME_WEIGHT = 0.5  # of a new measurement in a running mean
-FADING = 0.999  # of the time of a move in each step that it forbids: it may have been an outlier
+# of a measurement in each step in which it forbids a change: it may have been an outlier
+FADING, LENGTH_FADING = 0.999, 0.9999
+WARM_STEPS = 8  # behind a change, which take the memory that the others use
+LENGTH_WEIGHT = 0.75  # of a new measurement
+MOST_LENGTHS = 2.0  # of the sequences that a change made slower, from which on it may be faster
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A change to transposed values, whose first steps are measured."""
+
+    step_s: float  # before it
+    num_sequences: int
+    length: float  # tokens of a sequence, the mean
 
 
 class LayoutRule:
@@ -44,16 +62,30 @@ class LayoutRule:
 
     def __init__(self, long_tokens: int | None = None) -> None:
         """``long_tokens`` are those of a long sequence; None: values are never transposed."""
-        self._long_tokens = long_tokens
+        self._least_long_tokens = long_tokens
+        # as measured, of one sequence alone and of several
+        self._long_tokens = {is_alone: float(long_tokens or 0) for is_alone in (True, False)}
+        self._trial: _Trial | None = None
         self._members: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
         self._num_held = 0.0  # steps in which another layout would have been faster
-        self._step_s: float | None = None  # of a step that only decoded
+        # of steps that only decoded, in one layout and with as many sequences
+        self._steps_s: deque[float] = deque(maxlen=HOLD_STEPS)
+        self._num_sequences, self._num_steps = 0, 0  # of these steps, and how many there were
         self._move_s: float | None = None  # of a token
 
-    def record_step(self, seconds: float) -> None:
-        """Record the time of a step that only decoded."""
-        self._step_s = running_mean(self._step_s, seconds, TIME_WEIGHT)
+    def record_step(self, seconds: float, num_sequences: int) -> None:
+        """Record the time of a step that only decoded so many sequences."""
+        if num_sequences != self._num_sequences:
+            self._steps_s.clear()
+            self._num_sequences, self._num_steps = num_sequences, 0
+        self._steps_s.append(seconds)
+        self._num_steps += 1
+        trial = self._trial
+        if trial is not None and self._num_steps == WARM_STEPS + HOLD_STEPS:
+            self._trial = None
+            if trial.num_sequences == num_sequences:
+                self._learn_from(trial, median(self._steps_s))
 
     def record_move(self, seconds: float, num_tokens: int) -> None:
         """Record the time of a change of the layout; a few tokens say nothing about the cost."""
@@ -62,6 +94,8 @@ class LayoutRule:
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
+        if current is not CellLayout.TRANSPOSED:
+            self._trial = None
         best = self._best(running, current) if running else current
         if best is current:
             self._num_held = 0.0
@@ -74,12 +108,34 @@ class LayoutRule:
         if self._num_held < num_moves * HOLD_STEPS and not pays_at_once:
             return current
         self._num_held = 0.0
+        self._begin(best, running)
         return best
+
+    def _begin(self, layout: CellLayout, running: Sequences[Sequence]) -> None:
+        """Begin to measure the steps of another layout."""
+        step_s = median(self._steps_s) if len(self._steps_s) == HOLD_STEPS else 0.0
+        if layout is CellLayout.TRANSPOSED and step_s > 0:
+            length = sum(len(seq.tokens) for seq in running) / len(running)
+            self._trial = _Trial(step_s, len(running), length)
+        self._steps_s.clear()
+        self._num_steps = 0
+
+    def _learn_from(self, trial: _Trial, step_s: float) -> None:
+        """Learn the length of long sequences from the time of steps with transposed values.
+
+        They save `SAVED_SHARE` of a step for very long sequences, and nothing at that length.
+        """
+        num_saved = (1 - step_s / trial.step_s) / SAVED_SHARE
+        measured = trial.length * min(1 - num_saved, MOST_LENGTHS)
+        is_alone = trial.num_sequences == 1
+        known = self._long_tokens[is_alone]
+        learned = known + LENGTH_WEIGHT * (measured - known)
+        self._long_tokens[is_alone] = max(learned, self._least_long_tokens or 0)
 
     def _gain(self, running: Sequences[Sequence]) -> float:
         """Return what a step saves with transposed values, as a share of what it saves at most."""
         lengths = [len(seq.tokens) for seq in running if seq.is_decoding]
-        return max(0.0, 1 - (self._long_tokens or 0) * len(lengths) / sum(lengths))
+        return max(0.0, 1 - self._long_tokens[len(running) == 1] * len(lengths) / sum(lengths))
 
     def _best(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         num_tokens = sum(len(seq.tokens) for seq in running)
@@ -100,25 +156,31 @@ class LayoutRule:
         Long prompts are computed before such a change, and those that come later where the others
         are. Sequences that decode must be half as long to stay as to change.
         """
-        if self._long_tokens is None:
+        if self._least_long_tokens is None:
             return False
+        is_alone = len(running) == 1
         lengths = [len(seq.tokens) for seq in running if seq.is_decoding]
-        least = self._long_tokens * len(lengths)
+        least = self._long_tokens[is_alone] * len(lengths)
         if is_transposed:
             return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
-        if not lengths or sum(lengths) < least or _has_long_prompts(running):
+        fewest = self._least_long_tokens * len(lengths)
+        if not lengths or sum(lengths) < fewest or _has_long_prompts(running):
             return False
-        if self._gain(running) * _num_expected_steps(running) >= self._move_steps(running):
+        num_saved = self._gain(running) * _num_expected_steps(running)
+        if sum(lengths) >= least and num_saved >= self._move_steps(running):
             return True
+        faded = LENGTH_FADING * self._long_tokens[is_alone]
+        self._long_tokens[is_alone] = max(faded, self._least_long_tokens)
         self._move_s = self._move_s and FADING * self._move_s
         return False
 
     def _move_steps(self, running: Sequences[Sequence]) -> float:
         """Return in how many steps of very long sequences a move to transposed values pays."""
-        if not self._move_s or not self._step_s:
+        step_s = median(self._steps_s) if self._steps_s else 0.0
+        if not self._move_s or not step_s:
             return HOLD_STEPS
         num_tokens = sum(seq.num_computed for seq in running)
-        return max(HOLD_STEPS, num_tokens * self._move_s / (SAVED_SHARE * self._step_s))
+        return max(HOLD_STEPS, num_tokens * self._move_s / (SAVED_SHARE * step_s))
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""

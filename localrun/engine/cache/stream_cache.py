@@ -57,6 +57,8 @@ class CellPages:
 
     def cover(self, num_cells: int) -> int:
         """Return how many cells have memory if so many are used."""
+        if self.num_cells == 1:
+            return num_cells
         pages = -(-num_cells // self.num_cells)
         return max(num_cells, min(pages * self.num_cells, self.max_cells))
 
@@ -92,6 +94,7 @@ class StreamCache:
         self._ended: dict[int, _EndedStream] = {}  # by slot, the first that ended first
         self._num_gap_steps = 0  # since ids followed each other
         self._most_cells = [0] * num_streams  # by slot
+        self._num_most_cells = 0  # their sum
         self.lacks_room = False  # for a sequence, because of streams that are not in use
 
     @property
@@ -114,12 +117,13 @@ class StreamCache:
     @property
     def num_covered_cells(self) -> int:
         """Return the number of cells with memory, cached prefixes included."""
-        return self._prefixes.num_used_cells + sum(self._most_cells)
+        return self._prefixes.num_used_cells + self._num_most_cells
 
     def fits(self) -> bool:
         """Return whether the running sequences have room for the tokens that they have."""
-        if self._num_committed() > self._supply.num_reserved:
-            self._unpin_all()
+        if self._num_committed() <= self._supply.num_reserved:
+            return True
+        self._unpin_all()
         return self._num_committed() <= self._supply.num_reserved
 
     def prepare_sharing(self, seq: Sequence, length: int) -> bool:
@@ -236,9 +240,7 @@ class StreamCache:
     def has_room_to_store(self) -> bool:
         """Return whether the cells of the sequence that ended first fit beside all streams."""
         first = next(iter(self._ended.values()))
-        return self._prefixes.num_used_cells + sum(self._most_cells) + first.length <= (
-            self._supply.num_reserved
-        )
+        return self.num_covered_cells + first.length <= self._supply.num_reserved
 
     def store_first_ended(self) -> None:
         """Add the cells of the sequence that ended first to the cached prefixes."""
@@ -395,17 +397,18 @@ class StreamCache:
 
     def _num_committed(self) -> int:
         """Return the cells that streams have taken, or will take for the tokens they have."""
-        covered = {
-            slot: self._pages.cover(len(seq.tokens)) for slot, seq in self._sequences.items()
-        }
-        streams = (max(most, covered.get(slot, 0)) for slot, most in enumerate(self._most_cells))
-        return sum(streams) + self._prefixes.num_pinned_cells
+        num_cells = self._num_most_cells + self._prefixes.num_pinned_cells
+        for slot, seq in self._sequences.items():
+            num_cells += max(0, self._pages.cover(len(seq.tokens)) - self._most_cells[slot])
+        return num_cells
 
     def _count_cells(self) -> None:
         for slot, seq in self._sequences.items():
             covered = self._pages.cover(seq.num_computed)
-            self._most_cells[slot] = max(self._most_cells[slot], covered)
-        self._prefixes.num_stream_cells = sum(self._most_cells)
+            if covered > self._most_cells[slot]:
+                self._num_most_cells += covered - self._most_cells[slot]
+                self._most_cells[slot] = covered
+        self._prefixes.num_stream_cells = self._num_most_cells
 
 
 def _without_request(seq: Sequence) -> Sequence:

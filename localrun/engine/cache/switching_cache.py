@@ -144,7 +144,7 @@ class SwitchingCache:
         """Record the time since the last step, if that only decoded; begin to take the next."""
         now = self._clock()
         if self._adapted_at is not None:
-            self._rule.record_step(now - self._adapted_at)
+            self._rule.record_step(now - self._adapted_at, len(running))
         self._adapted_at = now if all(seq.is_decoding for seq in running) else None
 
     def chunk_end(self, seq: Sequence) -> int:

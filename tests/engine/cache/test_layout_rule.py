@@ -10,6 +10,7 @@ from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import (
     HOLD_STEPS,
     SAVED_SHARE,
+    WARM_STEPS,
     LayoutRule,
     num_shared_tokens,
 )
@@ -100,7 +101,7 @@ def test_values_are_transposed_only_for_enough_tokens_to_come() -> None:
 @pytest.mark.parametrize(("num_left", "layout"), [(90, UNIFIED), (110, TRANSPOSED)])
 def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: CellLayout) -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0)
+    rule.record_step(1.0, num_sequences=1)
     rule.record_move(100 * SAVED_SHARE, 100 * LONG)
 
     assert steps_to_change(ending_in(num_left), UNIFIED, rule, most_steps=50)[1] is layout
@@ -108,7 +109,7 @@ def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: Ce
 
 def test_a_move_of_a_few_tokens_says_nothing_about_others() -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0)
+    rule.record_step(1.0, num_sequences=1)
     rule.record_move(100.0, 10)
 
     assert steps_to_change(ending_in(90), UNIFIED, rule)[1] is TRANSPOSED
@@ -116,10 +117,63 @@ def test_a_move_of_a_few_tokens_says_nothing_about_others() -> None:
 
 def test_a_slow_move_does_not_forbid_others_for_ever() -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0)
+    rule.record_step(1.0, num_sequences=1)
     rule.record_move(500 * SAVED_SHARE, 100 * LONG)
 
     assert 500 < steps_to_change(ending_in(1000), UNIFIED, rule)[0] < 1000
+
+
+def learned(running: list[Sequence], before_s: float, behind_s: float) -> LayoutRule:
+    """Return a rule that has measured a change to transposed values."""
+    rule = LayoutRule(LONG)
+    for _ in range(HOLD_STEPS):
+        rule.record_step(before_s, len(running))
+    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
+    for step in range(WARM_STEPS + HOLD_STEPS):
+        assert rule.choose(running, TRANSPOSED) is TRANSPOSED
+        rule.record_step(behind_s if step >= WARM_STEPS else 9.0, len(running))
+    return rule
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_change_that_made_steps_slower_is_made_for_longer_sequences_only(count: int) -> None:
+    rule = learned(decoding(count, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+
+    assert steps_to_change(decoding(count, 0, 4 * LONG), UNIFIED, rule)[1] is not TRANSPOSED
+    assert steps_to_change(decoding(count, 0, 16 * LONG), UNIFIED, rule)[1] is TRANSPOSED
+
+
+def test_what_several_sequences_taught_says_nothing_about_one_alone() -> None:
+    rule = learned(decoding(4, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+
+    assert steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule)[1] is TRANSPOSED
+
+
+def test_a_change_that_saved_what_it_should_is_made_again() -> None:
+    saved = SAVED_SHARE * (1 - 1 / 4)  # of sequences four times as long as long ones
+    rule = learned(decoding(1, 0, 4 * LONG), before_s=1.0, behind_s=1 - saved)
+
+    assert steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule) == (11, TRANSPOSED)
+
+
+def test_a_change_is_tried_again_some_time() -> None:
+    rule = learned(decoding(1, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+
+    step, layout = steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule, most_steps=10_000)
+
+    assert (step > 1000, layout) == (True, TRANSPOSED)
+
+
+def test_steps_with_other_sequences_say_nothing_about_a_change() -> None:
+    rule, running = LayoutRule(LONG), decoding(1, 0, 4 * LONG)
+    for _ in range(HOLD_STEPS):
+        rule.record_step(1.0, num_sequences=1)
+    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
+    for _ in range(WARM_STEPS + HOLD_STEPS):
+        rule.choose(running, TRANSPOSED)
+        rule.record_step(9.0, num_sequences=2)
+
+    assert steps_to_change(running, UNIFIED, rule) == (11, TRANSPOSED)
 
 
 def test_a_change_of_streams_waits_twice_as_long() -> None:

@@ -81,12 +81,7 @@ class StepEvents:
         ``now`` is the time in seconds. The text of a sequence that has no output may be due too.
         """
         for output in outputs:
-            number = output.seq.request_id
-            answer = self._answers.get(number)
-            if answer is None:
-                answer = self._answers[number] = _OpenAnswer(output.seq)
-            answer.texts.append(output.text)
-            answer.is_ended = output.finish is not None
+            self._add(output)
         deltas, scores = [], []
         for number, answer in self._answers.items():
             if not answer.is_due(now):
@@ -101,6 +96,14 @@ class StepEvents:
             if output.finish is not None:
                 del self._answers[output.seq.request_id]
         return Step(deltas=tuple(deltas), scores=tuple(scores)) if deltas else None
+
+    def _add(self, output: StepOutput) -> None:
+        number = output.seq.request_id
+        answer = self._answers.get(number)
+        if answer is None:
+            answer = self._answers[number] = _OpenAnswer(output.seq)
+        answer.texts.append(output.text)
+        answer.is_ended = output.finish is not None
 
 
 def failed_event(request_id: int, error: LocalrunError) -> Failed:

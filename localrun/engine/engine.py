@@ -98,6 +98,11 @@ class Engine:
         """Return whether any sequence waits or runs."""
         return self._scheduler.has_work
 
+    @property
+    def only_decodes(self) -> bool:
+        """Return whether all that is to be done is to decode: no prompts, and nothing waits."""
+        return self._scheduler.only_decodes
+
     def submit(self, seq: Sequence) -> None:
         """Queue a sequence whose prompt has at least one token and fits the context.
 

@@ -117,6 +117,11 @@ class Scheduler:
         return bool(self._waiting or self._running)
 
     @property
+    def only_decodes(self) -> bool:
+        """Return whether no sequence waits, and all that run decode."""
+        return not self._waiting and all(seq.is_decoding for seq in self._running)
+
+    @property
     def layout(self) -> CellLayout:
         """Return where the cells of the next step are."""
         return self._cache.layout

@@ -1,9 +1,9 @@
-"""Memory need of a projector: its file, and the compute buffer of the largest medium it may encode.
+"""Memory need of a projector: its file, and the buffers of the largest media it may encode.
 
-libmtmd keeps a copy of the file on the device, and allocates its buffer for the largest medium so
-far. The buffer has the activations of all patches of an image. Qwen2.5-VL adds masks of patches
-squared for its windows, which exceed all else: 1.5 GB for an image of 4096 tokens. An encoder of
-whole sounds copies the inputs of its widest kernel for each frame.
+libmtmd keeps a copy of the file on the device, and has a compute buffer for the largest image so
+far, and one for the largest sound. That has the activations of all patches of an image. Qwen2.5-VL
+adds masks of patches squared for its windows, which exceed all else: 1.5 GB for an image of 4096
+tokens. An encoder of whole sounds copies the inputs of its widest kernel for each frame.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ DYNAMIC = {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "glm4v", "pix
 MASKED = {"qwen2.5vl_merger"}
 AUDIO_FRAMES = 3000  # of 30 s
 WHOLE_SOUNDS = "qwen3tts_spkenc"  # the type whose encoder takes a sound whole
-KERNEL_SIZES = 3  # of a convolution over time: length, inputs, outputs
+NUM_KERNEL_SIZES = 3  # of a convolution over time: length, inputs, outputs
 INPUT_BYTES = 6  # of each input of a kernel: in 32 bits, and in 16 for weights of 16 bits
-LARGEST = 2**24  # patches: more is a damaged header
+LARGEST = 2**24  # patches, or inputs of a kernel: more is a damaged header
 
 
 def projector_bytes(path: Path) -> int:
-    """Return the memory that a projector takes when it has encoded its largest image.
+    """Return the memory that a projector takes when it has encoded its largest media.
 
     Raises:
         OSError: the file cannot be opened.
@@ -44,8 +44,8 @@ def projector_bytes(path: Path) -> int:
 
 
 def buffer_bytes(header: Header) -> int:
-    """Return the size of the compute buffer for the largest image or sound."""
-    return max(_image_bytes(header), _audio_bytes(header))
+    """Return the size of the compute buffers for the largest image and sound; each has its own."""
+    return _image_bytes(header) + _audio_bytes(header)
 
 
 def _image_bytes(header: Header) -> int:
@@ -80,7 +80,7 @@ def takes_whole_sounds(header: Header) -> bool:
 def _widest_kernel(header: Header) -> int:
     """Return the most inputs that a kernel of sounds has in a frame."""
     sizes = (tensor.sizes for name, tensor in header.tensors.items() if name.startswith("a."))
-    widths = (size[0] * size[1] for size in sizes if len(size) == KERNEL_SIZES)
+    widths = (size[0] * size[1] for size in sizes if len(size) == NUM_KERNEL_SIZES)
     return min(max(widths, default=0), LARGEST)
 
 

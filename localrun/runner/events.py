@@ -1,8 +1,8 @@
 """Events that a runner sends about its requests: steps, terminal events, errors.
 
 An event wakes the server and its client, which takes a processor from the threads that compute the
-next step. So text is held back as far as nobody notices: that of a streamed answer for some
-milliseconds, that of another one, which nobody reads yet, for some tokens.
+next step. So text is held back: that of an answer that is not streamed for some tokens, since
+nobody reads it yet, and that of streams for `EVENT_S`, as long as the next steps only decode.
 
 Results of the engine become messages here. Invariant: every request that was
 submitted gets exactly one terminal event; `terminal_event`, `job_event` and `failed_event`
@@ -34,35 +34,34 @@ if TYPE_CHECKING:
 SUM_TOLERANCE = 1e-3  # between the sum of probabilities and 1
 LARGEST_EXPONENT = 700.0  # math.exp overflows above
 MAX_HELD = 16  # outputs of an answer that is not streamed
-EVENT_S = 0.004  # between events of a streamed answer; a screen shows a picture in 16 ms
+EVENT_S = 0.004  # between events of streams; a screen shows a picture in 16 ms
 
 
 @dataclass(slots=True)
 class _OpenAnswer:
-    """An answer, and what it has that was not sent."""
+    """An answer that has not ended for the server, and its text that was not sent."""
 
     seq: Sequence
     texts: list[str] = field(default_factory=list)
-    sent_at: float = -math.inf
+    is_begun: bool = False  # text was sent
     is_ended: bool = False
 
-    def is_due(self, now: float) -> bool:
-        """Return whether its text is sent now.
+    @property
+    def is_streamed(self) -> bool:
+        """Return whether somebody reads the text as it comes."""
+        return self.seq.reader is not None
 
-        The first text is sent at once: the time of the first token is measured by it.
-        """
-        if self.is_ended or self.sent_at == -math.inf:
-            return True
-        if self.seq.reader is None:
-            return len(self.texts) >= MAX_HELD
-        return bool(self.texts) and now - self.sent_at >= EVENT_S
+    @property
+    def is_due(self) -> bool:
+        """Return whether text must be sent now: the first measures the time of the first token."""
+        is_full = not self.is_streamed and len(self.texts) >= MAX_HELD
+        return is_full or self.is_ended or (not self.is_begun and bool(self.texts))
 
-    def take(self, now: float) -> str:
+    def take(self) -> str:
         """Return the text that was not sent."""
         text = "".join(self.texts)
-        if text:
-            self.sent_at = now
         self.texts.clear()
+        self.is_begun = self.is_begun or bool(text)
         return text
 
 
@@ -74,34 +73,43 @@ class StepEvents:
 
     def __init__(self) -> None:
         self._answers: dict[int, _OpenAnswer] = {}  # by request id, from the first output on
+        self._sent_at = -math.inf  # when an event had the text of all streams
 
-    def next_event(self, outputs: Sequences[StepOutput], now: float) -> Step | None:
-        """Return the text and the scores that may be sent after a step, None if there are none.
+    def next_event(
+        self, outputs: Sequences[StepOutput], now: float, *, holds: bool = True
+    ) -> Step | None:
+        """Return the text and the scores that are sent after a step, None if there are none.
 
-        ``now`` is the time in seconds. The text of a sequence that has no output may be due too.
+        ``now`` is the time in seconds. ``holds``: streams may wait for the next step. If anything
+        is sent, so is the text of all streams, since the server wakes up anyway.
         """
         for output in outputs:
             self._add(output)
+        is_time = not holds or now - self._sent_at >= EVENT_S
+        with_streams = is_time or any(answer.is_due for answer in self._answers.values())
         deltas, scores = [], []
-        for number, answer in self._answers.items():
-            if not answer.is_due(now):
+        for request_id, answer in self._answers.items():
+            if not (answer.is_due or (with_streams and answer.is_streamed)):
                 continue
-            text, seq = answer.take(now), answer.seq
+            text, seq = answer.take(), answer.seq
             released = seq.release_scores() if seq.scores else ()
             if released:
-                scores.append((number, released))
+                scores.append((request_id, released))
             if text or released:
-                deltas.append((number, text))
+                deltas.append((request_id, text))
         for output in outputs:
             if output.finish is not None:
                 del self._answers[output.seq.request_id]
-        return Step(deltas=tuple(deltas), scores=tuple(scores)) if deltas else None
+        if not deltas:
+            return None
+        self._sent_at = now
+        return Step(deltas=tuple(deltas), scores=tuple(scores))
 
     def _add(self, output: StepOutput) -> None:
-        number = output.seq.request_id
-        answer = self._answers.get(number)
+        request_id = output.seq.request_id
+        answer = self._answers.get(request_id)
         if answer is None:
-            answer = self._answers[number] = _OpenAnswer(output.seq)
+            answer = self._answers[request_id] = _OpenAnswer(output.seq)
         answer.texts.append(output.text)
         answer.is_ended = output.finish is not None
 

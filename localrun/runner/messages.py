@@ -1,7 +1,7 @@
 """Messages between the server and a runner: one dataclass a message, plain values only.
 
 ``frames.py`` encodes them. Invariant: a submitted request ends in exactly one terminal event. The
-text of all sequences that a scheduler step advanced travels in one `Step`.
+text of all sequences that is sent after a step of the scheduler travels in one `Step`.
 
     server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* / Embed* /
                         Rerank* / Count* / Ping*; the runner exits when the socket closes
@@ -205,7 +205,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Text that one scheduler step produced: (request id, text) pairs, at most one a request."""
+    """Text that is sent after a scheduler step: (request id, text), at most one pair a request."""
 
     deltas: tuple[tuple[int, str], ...]
     scores: tuple[tuple[int, tuple[Score, ...]], ...] = ()  # of requests that have a delta

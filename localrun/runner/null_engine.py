@@ -21,6 +21,7 @@ class NullEngine:
     """Engine, context, scheduler and cache without any work or memory."""
 
     has_work = False
+    only_decodes = True
     adapter_bytes = 0
     running = ()
     num_waiting = 0

@@ -1,7 +1,7 @@
 """Engine thread of a runner: executes commands from a queue, steps the engine, sends events.
 
 No other thread calls llama.cpp, except to tokenize (reads the vocabulary only) and to set the
-abort flag. All text that one step produced leaves in one `Step` frame.
+abort flag. The text that leaves after a step is in one `Step` frame.
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ class Worker:
             while self._execute_commands():
                 self._step()
         except BackendError as error:
+            self._send_text([], time.monotonic(), holds=False)
             for request_id in sorted(self._open_ids):
                 self._send(Failed(request_id=request_id, code=error.code, message=error.message))
             raise
@@ -202,6 +203,7 @@ class Worker:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return True
+            self._send_text([], time.monotonic(), holds=False)  # a command may take long
             if not self._execute(command):
                 return False
 
@@ -250,9 +252,8 @@ class Worker:
 
     def _report(self, outputs: list[StepOutput]) -> None:
         now = time.monotonic()
-        step = self._step_events.next_event(outputs, now)
-        if step is not None:
-            self._send(step)
+        holds = self._engine.only_decodes and not self._embedder.has_work
+        self._send_text(outputs, now, holds=holds)
         for output in outputs:
             self._count_tokens(output.seq)
             if output.finish is not None:
@@ -260,6 +261,11 @@ class Worker:
                 self._num_generated.pop(output.seq.request_id, None)
                 self._saver.record(output.seq)
                 self._send(terminal_event(output.seq, now))
+
+    def _send_text(self, outputs: list[StepOutput], now: float, *, holds: bool) -> None:
+        step = self._step_events.next_event(outputs, now, holds=holds)
+        if step is not None:
+            self._send(step)
 
     def _count_tokens(self, seq: Sequence) -> None:
         num_before = self._num_generated.get(seq.request_id, 0)

@@ -4,8 +4,7 @@
     clip.has_audio_encoder, clip.audio.*     a.*, mm.a.*   the encoder of `guide.ears`
     guide.eval.vision.*, guide.eval.audio.*                shares of held-out media that it names
 
-Writing one of them copies keys and tensors of the other from the file as they are. A file with one
-encoder may have its type and its shares under common keys, which get the names above.
+Writing one of them copies keys and tensors of the other from the file as they are.
 """
 
 from __future__ import annotations
@@ -111,8 +110,7 @@ def _copy_other(writer: gguf.GGUFWriter, reader: gguf.GGUFReader, part: Part) ->
     if has_encoder not in reader.fields:
         return
     keys = (has_encoder, f"clip.{kind}.", f"{EVALUATION}.{kind}.")
-    for field_name, field in reader.fields.items():
-        name = _own_name(field_name, kind)
+    for name, field in reader.fields.items():
         if name.startswith(keys):
             is_array = field.types[0] == gguf.GGUFValueType.ARRAY
             sub_type = field.types[-1] if is_array else None
@@ -120,11 +118,3 @@ def _copy_other(writer: gguf.GGUFWriter, reader: gguf.GGUFReader, part: Part) ->
     for tensor in reader.tensors:
         if tensor.name.startswith(SOUND_TENSORS) == (kind == "audio"):
             writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
-
-
-def _own_name(name: str, kind: Kind) -> str:
-    """Return the name of a key of an encoder, which is common if the file has no other."""
-    if name == f"{ARCHITECTURE}.projector_type":
-        return f"{ARCHITECTURE}.{kind}.projector_type"
-    prefix, _, figure = name.rpartition(".")
-    return f"{EVALUATION}.{kind}.{figure}" if prefix == EVALUATION else name

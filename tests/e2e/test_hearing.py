@@ -25,10 +25,10 @@ DIGITS = {"three": "3", "five": "5", "seven": "7"}
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    found = make_home(tmp_path_factory.mktemp("hearing"))
-    assert found.run("run", "guide", "hi").returncode == 0
-    yield found
-    found.run("stop", "--server")
+    home = make_home(tmp_path_factory.mktemp("hearing"))
+    assert home.run("run", "guide", "hi").returncode == 0
+    yield home
+    home.run("stop", "--server")
 
 
 def chat(home: Home, *parts: str | Path) -> str:

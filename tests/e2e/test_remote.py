@@ -73,7 +73,7 @@ def num_answers(home: Home) -> int:
 def test_what_the_engine_says_of_its_model_is_known_here(front: Home) -> None:
     remotes = json.loads(front.run("remote", "list", "--json").stdout)
 
-    (remote,) = (one for one in remotes if one["name"] == "pool:latest")
+    (remote,) = (remote for remote in remotes if remote["name"] == "pool:latest")
     assert remote["engine"] == "localrun"
     assert remote["capabilities"] == ["completion", "tools", "thinking", "vision", "audio"]
     assert remote["context_length"] == 2048

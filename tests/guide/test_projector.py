@@ -12,8 +12,8 @@ from localrun.store.store import embedded_models, embedded_projectors
 PAGE = Path(__file__).parents[2] / "localrun" / "docs" / "guide.md"
 GUIDE, PROJECTOR = embedded_models()["guide:latest"], embedded_projectors()["guide:latest"]
 MOST_BYTES = 3_300_000
-KINDS = ("vision", "audio")
-NUM_KINDS = 9  # of pictures and sounds
+ENCODERS = ("vision", "audio")
+NUM_FIGURES = 9  # held-out sets of pictures and of sounds
 LEAST_RIGHT = 0.85
 HARD = {"digits in a person's voice": 0.5}  # of one who was not among the three of training
 
@@ -24,7 +24,7 @@ def test_the_projector_fits_the_model() -> None:
 
     assert gguf_role(PROJECTOR) == "projector"
     assert projector_inputs(header) == ("vision", "audio")
-    assert {header.metadata[f"clip.{kind}.projection_dim"] for kind in KINDS} == {width}
+    assert {header.metadata[f"clip.{kind}.projection_dim"] for kind in ENCODERS} == {width}
     assert PROJECTOR.stat().st_size <= MOST_BYTES
 
 
@@ -37,7 +37,7 @@ def test_its_page_shows_the_accuracy_of_the_file() -> None:
         if key.startswith(prefix) and isinstance(value, float)
     }
 
-    assert len(figures) == NUM_KINDS
+    assert len(figures) == NUM_FIGURES
     for kind, share in figures.items():
         assert share > HARD.get(kind, LEAST_RIGHT)
         assert f"| {kind} | {share:.1%} |" in PAGE.read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +9,12 @@ from gguf import GGMLQuantizationType, GGUFReader
 from guide.projector_file import Part, stored, write_part
 
 from localrun.gguf.header import read_header
-from localrun.store.store import embedded_projectors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from guide.projector_file import Kind
 
-PROJECTOR = embedded_projectors()["guide:latest"]
 TENSORS: dict[Kind, tuple[str, ...]] = {
     "vision": ("v.blk.0.weight", "mm.0.weight"),
     "audio": ("a.blk.1.weight", "mm.a.fc.weight"),
@@ -68,22 +65,3 @@ def test_a_file_without_the_other_encoder_has_one(tmp_path: Path) -> None:
 
     assert "clip.has_vision_encoder" not in read_header(path).metadata
     assert set(read_header(path).tensors) == set(TENSORS["audio"])
-
-
-def test_common_keys_of_the_only_encoder_become_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "mmproj.gguf"
-    shutil.copy(PROJECTOR, path)
-    before = read_header(path)
-
-    write_part(path, encoder("audio", 1))
-
-    after = read_header(path)
-    assert before.tensors.keys() < after.tensors.keys()
-    kind = before.metadata["clip.projector_type"]
-    assert after.metadata["clip.vision.projector_type"] == kind
-    assert "clip.projector_type" not in after.metadata
-    old = {key for key in before.metadata if key.startswith("guide.eval.")}
-    assert old
-    for key in old:
-        figure = key.removeprefix("guide.eval.")
-        assert after.metadata[f"guide.eval.vision.{figure}"] == before.metadata[key]

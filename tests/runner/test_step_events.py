@@ -1,10 +1,11 @@
-"""Texts of steps: as soon as anybody notices for who reads them, together for who does not."""
+"""Texts of steps: after some milliseconds of streams, after some tokens of other answers."""
 
 from __future__ import annotations
 
 from localrun.engine.engine import StepOutput
 from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason
+from localrun.engine.scores import Scores, TokenScore
 from localrun.engine.sequence import Sequence
 from localrun.runner.events import EVENT_S, MAX_HELD, StepEvents
 
@@ -18,12 +19,14 @@ def output(seq: Sequence, text: str, finish: FinishReason | None = None) -> Step
     return StepOutput(seq, text, finish)
 
 
-def deltas(events: StepEvents, *outputs: StepOutput, at: float = 0) -> tuple[tuple[int, str], ...]:
-    event = events.next_event(outputs, at)
+def deltas(
+    events: StepEvents, *outputs: StepOutput, at: float = 0, holds: bool = True
+) -> tuple[tuple[int, str], ...]:
+    event = events.next_event(outputs, at, holds=holds)
     return event.deltas if event else ()
 
 
-def test_a_streamed_answer_is_sent_token_by_token() -> None:
+def test_a_stream_of_steps_that_are_not_fast_is_sent_token_by_token() -> None:
     events, seq = StepEvents(), sequence(1, is_streamed=True)
 
     sent = [deltas(events, output(seq, text), at=n * EVENT_S) for n, text in enumerate("abc")]
@@ -41,21 +44,47 @@ def test_tokens_of_a_stream_that_nobody_sees_apart_are_sent_together() -> None:
     assert end == ((1, "ef"),)
 
 
-def test_text_of_a_stream_waits_for_no_further_token() -> None:
-    events, waiting, running = StepEvents(), *(sequence(n, is_streamed=True) for n in (1, 2))
-    deltas(events, output(waiting, "a"))
-    deltas(events, output(waiting, "b"), at=EVENT_S / 2)
-
-    sent = deltas(events, output(running, "x"), at=EVENT_S)
-
-    assert sent == ((1, "b"), (2, "x"))
-
-
-def test_a_long_step_sends_text_at_once() -> None:
+def test_text_of_a_stream_needs_no_further_token() -> None:
     events, seq = StepEvents(), sequence(1, is_streamed=True)
-    deltas(events, output(seq, "a"), at=0)
+    deltas(events, output(seq, "a"))
+    deltas(events, output(seq, "b"), at=EVENT_S / 2)
 
-    assert deltas(events, output(seq, "b"), at=1) == ((1, "b"),)
+    assert deltas(events, at=EVENT_S) == ((1, "b"),)
+
+
+def test_a_step_that_more_than_decodes_waits_for_no_text() -> None:
+    events, seq = StepEvents(), sequence(1, is_streamed=True)
+    deltas(events, output(seq, "a"))
+
+    assert deltas(events, output(seq, "b"), at=EVENT_S / 4, holds=False) == ((1, "b"),)
+    deltas(events, output(seq, "c"), at=EVENT_S / 2)
+    assert deltas(events, at=EVENT_S / 2, holds=False) == ((1, "c"),)
+
+
+def test_streams_wake_the_server_together() -> None:
+    events = StepEvents()
+    first, second = sequence(1, is_streamed=True), sequence(2, is_streamed=True)
+    sent = [deltas(events, output(first, "a"), at=0)]
+    for n in range(1, 6):
+        outputs = output(first, "a"), output(second, "b")
+        sent.append(deltas(events, *outputs, at=n * EVENT_S / 4))
+
+    assert [len(event) for event in sent] == [1, 2, 0, 0, 0, 2]
+    assert sent[-1] == ((1, "aaaa"), (2, "bbbb"))
+
+
+def test_scores_leave_with_their_text() -> None:
+    events, seq = StepEvents(), sequence(1, is_streamed=True)
+    seq.scores = Scores(num_top=0)
+    seq.scores.sampled.append(TokenScore(b"a", -1.0, ()))
+    first = events.next_event([output(seq, seq.push(b"a"))], 0)
+    seq.scores.sampled.append(TokenScore(b"b", -2.0, ()))
+    held = events.next_event([output(seq, seq.push(b"b"))], EVENT_S / 2)
+    later = events.next_event([], EVENT_S)
+
+    assert held is None
+    scores = [event.scores for event in (first, later) if event]
+    assert [[one.logprob for one in found] for ((_, found),) in scores] == [[-1.0], [-2.0]]
 
 
 def test_other_answers_are_sent_in_larger_pieces_behind_the_first_token() -> None:

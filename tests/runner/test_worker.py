@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.engine.context import LlamaContext
+from localrun.engine.embedder import Embedder
+from localrun.engine.engine import StepOutput
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import FinishReason, SamplingParams
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.runner.messages import Event, Finished
+from localrun.errors import BackendError
+from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_saver import NullPromptSaver
 from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.store import embedded_models
-from tests.runner.engine_parts import generation_parts
+from tests.runner.engine_parts import embedding_parts, generation_parts, no_pooler
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -154,3 +159,37 @@ def test_the_cells_are_tidied_while_the_engine_is_idle(model: Model) -> None:
         for _ in range(3):
             assert tidied.acquire(timeout=HANG_S)
     serving.close()
+
+
+class BrokenEngine(NullEngine):
+    """An engine that yields a token in each of two steps, and then breaks."""
+
+    has_work = True
+
+    def __init__(self, seq: Sequence) -> None:
+        self._outputs = [StepOutput(seq, text, None) for text in "ba"]
+
+    def submit(self, seq: Sequence) -> None:
+        """Take anything."""
+
+    def step(self) -> list[StepOutput]:
+        if not self._outputs:
+            raise BackendError("broken")
+        return [self._outputs.pop()]
+
+
+def test_a_broken_context_ends_a_stream_behind_its_text() -> None:
+    reader = AnswerReader(token_s=0.1)
+    seq = Sequence(request_id=7, tokens=[1], max_tokens=9, reader=reader)
+    events: list[Event] = []
+    parts = replace(embedding_parts(Embedder(no_pooler)), engine=BrokenEngine(seq))
+    worker = Worker(parts, CommandQueue(), events.append)
+    worker.submit(seq)
+
+    with pytest.raises(BackendError, match="broken"):
+        worker.run()
+
+    deltas = [delta for event in events if isinstance(event, Step) for delta in event.deltas]
+    assert "".join(text for _, text in deltas) == "ab"
+    assert isinstance(events[-1], Failed)
+    assert events[-1].request_id == 7

@@ -41,11 +41,13 @@ LONG_PROMPT_TOKENS = 256  # to be computed, for which a change does not wait
 EXPECTED_STEPS = 256  # until sequences end that may be longer
 SAVED_SHARE = 0.4  # of a step of very long sequences, by transposed values
 TIME_WEIGHT = 0.5  # of a new measurement in a running mean
-# of a measurement in each step in which it forbids a change: it may have been an outlier
-FADING, LENGTH_FADING = 0.999, 0.9999
 WARM_STEPS = 8  # behind a change, which take the memory that the others use
 LENGTH_WEIGHT = 0.75  # of a new measurement
-MOST_LENGTHS = 2.0  # of the sequences that a change made slower, from which on it may be faster
+SLOWER = 1.1  # than before: a step that does not stay with transposed values
+LEFT_FACTOR = 2.5  # of the length at which that was: the learned one, at least
+MOST_FACTOR = 3.0  # of the length of a trial: the learned one, at most
+# of a measurement in each step in which it forbids a change: it may have been an outlier
+FADING, LENGTH_FADING = 0.999, 0.9998
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class _Trial:
     """A change to transposed values, whose first steps are measured."""
 
     step_s: float  # before it
-    num_sequences: int
+    members: tuple[int, ...]
     length: float  # tokens of a sequence, the mean
 
 
@@ -66,26 +68,25 @@ class LayoutRule:
         # as measured, of one sequence alone and of several
         self._long_tokens = {is_alone: float(long_tokens or 0) for is_alone in (True, False)}
         self._trial: _Trial | None = None
-        self._members: tuple[tuple[int, int, int], ...] = ()
+        self._sharing: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
         self._num_held = 0.0  # steps in which another layout would have been faster
-        # of steps that only decoded, in one layout and with as many sequences
-        self._steps_s: deque[float] = deque(maxlen=HOLD_STEPS)
-        self._num_sequences, self._num_steps = 0, 0  # of these steps, and how many there were
+        self._layout = CellLayout.UNIFIED
+        self._members: tuple[int, ...] = ()
+        self._num_steps = 0  # that only decoded, in this layout with these members
+        self._steps_s: deque[float] = deque(maxlen=HOLD_STEPS)  # the last of them
         self._move_s: float | None = None  # of a token
 
-    def record_step(self, seconds: float, num_sequences: int) -> None:
-        """Record the time of a step that only decoded so many sequences."""
-        if num_sequences != self._num_sequences:
-            self._steps_s.clear()
-            self._num_sequences, self._num_steps = num_sequences, 0
-        self._steps_s.append(seconds)
+    def record_step(self, seconds: float, members: tuple[int, ...]) -> None:
+        """Record the time of a step in which each member got one token; they are request ids."""
+        if members != self._members:
+            self._begin_steps()
+            self._members, self._trial = members, None
         self._num_steps += 1
-        trial = self._trial
-        if trial is not None and self._num_steps == WARM_STEPS + HOLD_STEPS:
+        self._steps_s.append(seconds)
+        if self._trial is not None and self._num_steps == WARM_STEPS + HOLD_STEPS:
+            self._learn_from(self._trial, median(self._steps_s))
             self._trial = None
-            if trial.num_sequences == num_sequences:
-                self._learn_from(trial, median(self._steps_s))
 
     def record_move(self, seconds: float, num_tokens: int) -> None:
         """Record the time of a change of the layout; a few tokens say nothing about the cost."""
@@ -94,6 +95,9 @@ class LayoutRule:
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
+        if current is not self._layout:
+            self._layout = current
+            self._begin_steps()
         if current is not CellLayout.TRANSPOSED:
             self._trial = None
         best = self._best(running, current) if running else current
@@ -108,29 +112,41 @@ class LayoutRule:
         if self._num_held < num_moves * HOLD_STEPS and not pays_at_once:
             return current
         self._num_held = 0.0
-        self._begin(best, running)
+        if best is CellLayout.TRANSPOSED:
+            self._begin_trial(running, current)
         return best
 
-    def _begin(self, layout: CellLayout, running: Sequences[Sequence]) -> None:
-        """Begin to measure the steps of another layout."""
-        step_s = median(self._steps_s) if len(self._steps_s) == HOLD_STEPS else 0.0
-        if layout is CellLayout.TRANSPOSED and step_s > 0:
-            length = sum(len(seq.tokens) for seq in running) / len(running)
-            self._trial = _Trial(step_s, len(running), length)
-        self._steps_s.clear()
+    def _begin_steps(self) -> None:
         self._num_steps = 0
+        self._steps_s.clear()
+
+    def _begin_trial(self, running: Sequences[Sequence], current: CellLayout) -> None:
+        """Remember the steps before a change to transposed values.
+
+        In unified cells several sequences look at the cells of all, which streams save as well.
+        """
+        members = tuple(seq.request_id for seq in running)
+        if members != self._members or (len(members) > 1 and current.is_unified):
+            return
+        step_s = median(self._steps_s) if len(self._steps_s) == HOLD_STEPS else 0.0
+        if step_s > 0:
+            length = sum(len(seq.tokens) for seq in running) / len(running)
+            self._trial = _Trial(step_s, members, length)
 
     def _learn_from(self, trial: _Trial, step_s: float) -> None:
         """Learn the length of long sequences from the time of steps with transposed values.
 
-        They save `SAVED_SHARE` of a step for very long sequences, and nothing at that length.
+        Very long sequences save `SAVED_SHARE` of a step, and those as long as the learned length
+        nothing; between them, and below, the share is on a line over the inverse length.
         """
-        num_saved = (1 - step_s / trial.step_s) / SAVED_SHARE
-        measured = trial.length * min(1 - num_saved, MOST_LENGTHS)
-        is_alone = trial.num_sequences == 1
+        saved_share = 1 - step_s / trial.step_s
+        measured = trial.length * (1 - saved_share / SAVED_SHARE)
+        is_alone = len(trial.members) == 1
         known = self._long_tokens[is_alone]
-        learned = known + LENGTH_WEIGHT * (measured - known)
-        self._long_tokens[is_alone] = max(learned, self._least_long_tokens or 0)
+        learned = max(known + LENGTH_WEIGHT * (measured - known), self._least_long_tokens or 0)
+        if step_s > SLOWER * trial.step_s:
+            learned = max(learned, LEFT_FACTOR * trial.length)
+        self._long_tokens[is_alone] = min(learned, MOST_FACTOR * trial.length)
 
     def _gain(self, running: Sequences[Sequence]) -> float:
         """Return what a step saves with transposed values, as a share of what it saves at most."""
@@ -166,11 +182,13 @@ class LayoutRule:
         fewest = self._least_long_tokens * len(lengths)
         if not lengths or sum(lengths) < fewest or _has_long_prompts(running):
             return False
-        num_saved = self._gain(running) * _num_expected_steps(running)
-        if sum(lengths) >= least and num_saved >= self._move_steps(running):
+        gain = self._gain(running)
+        if sum(lengths) < least or gain * EXPECTED_STEPS < HOLD_STEPS:
+            faded = LENGTH_FADING * self._long_tokens[is_alone]
+            self._long_tokens[is_alone] = max(faded, self._least_long_tokens)
+            return False
+        if gain * _num_expected_steps(running) >= self._move_steps(running):
             return True
-        faded = LENGTH_FADING * self._long_tokens[is_alone]
-        self._long_tokens[is_alone] = max(faded, self._least_long_tokens)
         self._move_s = self._move_s and FADING * self._move_s
         return False
 
@@ -184,9 +202,9 @@ class LayoutRule:
 
     def _count_shared(self, running: Sequences[Sequence]) -> int:
         """Return the tokens in common with another sequence; counted when members change."""
-        members = tuple((seq.request_id, seq.num_prompt, seq.num_dropped) for seq in running)
-        if members != self._members:
-            self._members, self._num_shared = members, num_shared_tokens(running)
+        sharing = tuple((seq.request_id, seq.num_prompt, seq.num_dropped) for seq in running)
+        if sharing != self._sharing:
+            self._sharing, self._num_shared = sharing, num_shared_tokens(running)
         return self._num_shared
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache.kv_cache import CellLayout
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
 PAGE_CELLS = 2048  # of one dimension of transposed values of two bytes, in a page of 4 KiB
 RETRY_STEPS = 32  # after streams were refused or left for want of memory
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _DecodingState:
+    """The sequences of a step, and how many of their tokens are computed."""
+
+    members: tuple[int, ...]  # request ids
+    num_computed: int
+
+    @classmethod
+    def of(cls, running: list[Sequence]) -> _DecodingState:
+        members = tuple(seq.request_id for seq in running)
+        return cls(members, sum(seq.num_computed for seq in running))
+
+    def is_one_step_behind(self, before: _DecodingState) -> bool:
+        """Return whether each sequence got one token, so that none had draft tokens."""
+        is_one_each = self.num_computed == before.num_computed + len(self.members)
+        return is_one_each and self.members == before.members
 
 
 class StreamContexts(Protocol):
@@ -82,7 +101,8 @@ class SwitchingCache:
         self._value_pages = CellPages(min(PAGE_CELLS, most), most)  # if they are transposed
         self._num_waited = RETRY_STEPS  # steps since streams were not possible
         self._clock = clock
-        self._adapted_at: float | None = None  # before a step that only decodes
+        self._adapted_at = 0.0  # before the last step
+        self._before: _DecodingState | None = None  # the last step, if that only decodes
 
     @property
     def layout(self) -> CellLayout:
@@ -136,16 +156,17 @@ class SwitchingCache:
         elif wanted is self.layout:
             if self._streams is not None and self._streams.close_gaps():
                 self._contexts.drop_copies()
-                self._adapted_at = None
+                self._before = None
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
             self._enter_streams(wanted)
 
     def _record_step(self, running: list[Sequence]) -> None:
         """Record the time since the last step, if that only decoded; begin to take the next."""
-        now = self._clock()
-        if self._adapted_at is not None:
-            self._rule.record_step(now - self._adapted_at, len(running))
-        self._adapted_at = now if all(seq.is_decoding for seq in running) else None
+        now, decoding = self._clock(), _DecodingState.of(running)
+        if self._before is not None and decoding.is_one_step_behind(self._before):
+            self._rule.record_step(now - self._adapted_at, decoding.members)
+        self._adapted_at = now
+        self._before = decoding if all(seq.is_decoding for seq in running) else None
 
     def chunk_end(self, seq: Sequence) -> int:
         """Return the position behind the last token: a chunk may end anywhere."""
@@ -172,7 +193,7 @@ class SwitchingCache:
 
         The last sequence of the streams closes them if it has not ended but been preempted.
         """
-        self._adapted_at = None  # nothing may run for hours
+        self._before = None  # nothing may run for hours
         streams = self._streams
         if streams is None:
             self._unified.free(seq)
@@ -265,7 +286,7 @@ class SwitchingCache:
         self._contexts.drop_copies()
         num_moved = sum(seq.num_computed for seq in streams.running)
         self._rule.record_move(self._clock() - begun_at, num_moved)
-        self._adapted_at = None
+        self._before = None
         self._count_switch(streams.num_covered_cells)
 
     def _open(self, layout: CellLayout) -> StreamCache | None:
@@ -325,7 +346,7 @@ class SwitchingCache:
 
     def _close(self, streams: StreamCache) -> None:
         self._streams, self._layout = None, CellLayout.UNIFIED
-        self._adapted_at = None
+        self._before = None
         self._contexts.close_streams(streams.memory)
         self._count_switch(self.num_used_cells)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
-from localrun.hardware.projector import KERNEL_SIZES, takes_whole_sounds
+from localrun.hardware.projector import NUM_KERNEL_SIZES, takes_whole_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,6 @@ def read_sound_lengths(path: Path) -> SoundLengths | None:
 
 def _reach(name: str, sizes: tuple[int, ...]) -> int:
     """Return the frames that a kernel needs on each side of a frame."""
-    if not name.startswith("a.") or len(sizes) != KERNEL_SIZES:
+    if not name.startswith("a.") or len(sizes) != NUM_KERNEL_SIZES:
         return 0
     return (sizes[0] - 1) * (DILATION if DILATED in name else 1) // 2

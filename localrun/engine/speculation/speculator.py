@@ -177,7 +177,7 @@ class Speculator:
         return drafts
 
     def enter_layout(self, layout: CellLayout) -> None:
-        """Plan by the times of this layout of the KV cache from the next step on."""
+        """Plan by the times of this layout of the KV cache from the next plan on."""
         if layout is self._layout:
             return
         self._layout, self._paused = layout, []

@@ -101,7 +101,7 @@ def test_values_are_transposed_only_for_enough_tokens_to_come() -> None:
 @pytest.mark.parametrize(("num_left", "layout"), [(90, UNIFIED), (110, TRANSPOSED)])
 def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: CellLayout) -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0, num_sequences=1)
+    rule.record_step(1.0, (0,))
     rule.record_move(100 * SAVED_SHARE, 100 * LONG)
 
     assert steps_to_change(ending_in(num_left), UNIFIED, rule, most_steps=50)[1] is layout
@@ -109,7 +109,7 @@ def test_moves_that_were_slow_need_more_tokens_to_come(num_left: int, layout: Ce
 
 def test_a_move_of_a_few_tokens_says_nothing_about_others() -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0, num_sequences=1)
+    rule.record_step(1.0, (0,))
     rule.record_move(100.0, 10)
 
     assert steps_to_change(ending_in(90), UNIFIED, rule)[1] is TRANSPOSED
@@ -117,63 +117,106 @@ def test_a_move_of_a_few_tokens_says_nothing_about_others() -> None:
 
 def test_a_slow_move_does_not_forbid_others_for_ever() -> None:
     rule = LayoutRule(LONG)
-    rule.record_step(1.0, num_sequences=1)
+    rule.record_step(1.0, (0,))
     rule.record_move(500 * SAVED_SHARE, 100 * LONG)
 
     assert 500 < steps_to_change(ending_in(1000), UNIFIED, rule)[0] < 1000
 
 
-def learned(running: list[Sequence], before_s: float, behind_s: float) -> LayoutRule:
-    """Return a rule that has measured a change to transposed values."""
-    rule = LayoutRule(LONG)
-    for _ in range(HOLD_STEPS):
-        rule.record_step(before_s, len(running))
-    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
-    for step in range(WARM_STEPS + HOLD_STEPS):
-        assert rule.choose(running, TRANSPOSED) is TRANSPOSED
-        rule.record_step(behind_s if step >= WARM_STEPS else 9.0, len(running))
-    return rule
+def members_of(running: list[Sequence]) -> tuple[int, ...]:
+    return tuple(seq.request_id for seq in running)
+
+
+def flat(running: list[Sequence]) -> CellLayout:
+    return UNIFIED if len(running) == 1 else STREAMS
+
+
+def transposed(rule: LayoutRule, running: list[Sequence], step_s: float) -> None:
+    """Let a rule change to transposed values, behind steps of this time."""
+    for _ in range(20 * HOLD_STEPS):
+        if rule.choose(running, flat(running)) is TRANSPOSED:
+            return
+        rule.record_step(step_s, members_of(running))
+    raise AssertionError
+
+
+def learn(
+    rule: LayoutRule, running: list[Sequence], before_s: float, behind_s: float
+) -> CellLayout:
+    """Let a rule measure a change to transposed values; return the layout after some more steps."""
+    transposed(rule, running, before_s)
+    layout = TRANSPOSED
+    for step in range(WARM_STEPS + 5 * HOLD_STEPS):
+        layout = rule.choose(running, layout)
+        if layout is not TRANSPOSED:
+            break
+        rule.record_step(behind_s if step >= WARM_STEPS else 9.0, members_of(running))
+    return layout
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_change_that_made_steps_slower_is_made_for_longer_sequences_only(count: int) -> None:
-    rule = learned(decoding(count, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+def test_a_change_that_made_steps_slower_is_taken_back(count: int) -> None:
+    rule, running = LayoutRule(LONG), decoding(count, 0, 4 * LONG)
 
-    assert steps_to_change(decoding(count, 0, 4 * LONG), UNIFIED, rule)[1] is not TRANSPOSED
-    assert steps_to_change(decoding(count, 0, 16 * LONG), UNIFIED, rule)[1] is TRANSPOSED
+    assert learn(rule, running, before_s=1.0, behind_s=1.2) is flat(running)
+    assert steps_to_change(running, flat(running), rule) == (0, flat(running))
+    longer = decoding(count, 0, 16 * LONG)
+    assert steps_to_change(longer, flat(running), rule)[1] is TRANSPOSED
 
 
 def test_what_several_sequences_taught_says_nothing_about_one_alone() -> None:
-    rule = learned(decoding(4, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+    rule = LayoutRule(LONG)
+    learn(rule, decoding(4, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
 
     assert steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule)[1] is TRANSPOSED
 
 
-def test_a_change_that_saved_what_it_should_is_made_again() -> None:
-    saved = SAVED_SHARE * (1 - 1 / 4)  # of sequences four times as long as long ones
-    rule = learned(decoding(1, 0, 4 * LONG), before_s=1.0, behind_s=1 - saved)
+def test_a_change_that_saved_nothing_teaches_the_length_of_long_sequences() -> None:
+    rule, running = LayoutRule(LONG), decoding(1, 0, 4 * LONG)
 
-    assert steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule) == (11, TRANSPOSED)
+    assert learn(rule, running, before_s=1.0, behind_s=1.0) is TRANSPOSED  # to leave costs a move
+    assert steps_to_change(running, UNIFIED, rule)[0] > 2 * HOLD_STEPS
+
+
+def test_a_change_that_saved_what_it_should_teaches_the_length_again() -> None:
+    rule, running = LayoutRule(LONG), decoding(1, 0, 4 * LONG)
+    learn(rule, running, before_s=1.0, behind_s=1.0)
+    slow, _ = steps_to_change(running, UNIFIED, rule)
+
+    learn(rule, running, before_s=1.0, behind_s=1 - SAVED_SHARE * (1 - 1 / 4))
+
+    assert steps_to_change(running, UNIFIED, rule)[0] < slow
 
 
 def test_a_change_is_tried_again_some_time() -> None:
-    rule = learned(decoding(1, 0, 4 * LONG), before_s=1.0, behind_s=1.2)
+    rule, running = LayoutRule(LONG), decoding(1, 0, 4 * LONG)
+    learn(rule, running, before_s=1.0, behind_s=1.2)
 
-    step, layout = steps_to_change(decoding(1, 0, 4 * LONG), UNIFIED, rule, most_steps=10_000)
+    step, layout = steps_to_change(running, UNIFIED, rule, most_steps=10_000)
 
     assert (step > 1000, layout) == (True, TRANSPOSED)
 
 
-def test_steps_with_other_sequences_say_nothing_about_a_change() -> None:
+def test_a_trial_ends_with_its_sequences() -> None:
     rule, running = LayoutRule(LONG), decoding(1, 0, 4 * LONG)
-    for _ in range(HOLD_STEPS):
-        rule.record_step(1.0, num_sequences=1)
-    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
-    for _ in range(WARM_STEPS + HOLD_STEPS):
-        rule.choose(running, TRANSPOSED)
-        rule.record_step(9.0, num_sequences=2)
+    transposed(rule, running, 1.0)
+    for members in [(0,), (0, 5), (5,), (0,)]:
+        for _ in range(WARM_STEPS + HOLD_STEPS - 1):
+            assert rule.choose(running, TRANSPOSED) is TRANSPOSED
+            rule.record_step(9.0, members)
 
     assert steps_to_change(running, UNIFIED, rule) == (11, TRANSPOSED)
+
+
+def test_streams_that_were_slow_in_unified_cells_say_nothing_about_values() -> None:
+    rule, running = LayoutRule(LONG), decoding(4, 0, 4 * LONG)
+    for _ in range(HOLD_STEPS):
+        rule.choose(running, UNIFIED)
+        rule.record_step(1.0, members_of(running))
+    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
+    for _ in range(2 * (WARM_STEPS + HOLD_STEPS)):
+        assert rule.choose(running, TRANSPOSED) is TRANSPOSED
+        rule.record_step(9.0, members_of(running))
 
 
 def test_a_change_of_streams_waits_twice_as_long() -> None:

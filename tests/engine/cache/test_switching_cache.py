@@ -18,6 +18,7 @@ from localrun.engine.engine import Engine
 from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.llama.memory.lazy_buffers import _verified_hooks
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.sequence import Sequence
 from tests.engine.cache.arena import (
     LIMITS,
     Arena,
@@ -293,9 +294,12 @@ def test_prefixes_in_streams_are_known_but_not_cached(arena: Arena) -> None:
     arena.drain()
 
 
-def test_only_steps_that_decode_are_timed(arena: Arena) -> None:
-    now = [0.0]
+def test_only_steps_that_decode_are_timed(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, recorded = [0.0], []
     rule = arena.cache._rule = LayoutRule()
+    monkeypatch.setattr(rule, "record_step", lambda *step: recorded.append(step))
     arena.cache._clock = lambda: now[0]
     for number in range(2):
         arena.submit(number, [300 + n for n in range(40)], 20)
@@ -304,7 +308,25 @@ def test_only_steps_that_decode_are_timed(arena: Arena) -> None:
             arena.engine.step()
         now[0] += 1000.0
 
-    assert set(rule._steps_s) == {1.0}
+    # neither the prompt nor the step of the first token nor the last, behind which nothing runs
+    assert recorded == [(1.0, (0,))] * 18 + [(1.0, (1,))] * 18
+
+
+def test_steps_with_draft_tokens_are_not_timed(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = []
+    cache, rule = arena.cache, LayoutRule()
+    cache._rule = rule
+    monkeypatch.setattr(rule, "record_step", lambda _, members: recorded.append(members))
+    seq = Sequence(request_id=7, tokens=[1, 2, 3], max_tokens=99)
+    seq.tokens.append(9)
+    seq.num_computed = 3
+    for num_tokens, num_recorded in [(0, 0), (1, 1), (3, 1), (1, 2)]:
+        seq.tokens += [9] * num_tokens
+        seq.num_computed += num_tokens
+        cache._record_step([seq])
+        assert recorded == [(7,)] * num_recorded
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import gguf
 import numpy as np
 import pytest
 
-from localrun.engine.media.whole_sounds import FRAME_SAMPLES, MOST_SECONDS, read_sound_lengths
+from localrun.engine.media.chunk import MediaChunk
+from localrun.engine.media.whole_sounds import (
+    FRAME_SAMPLES,
+    MOST_SECONDS,
+    SoundLengths,
+    read_sound_lengths,
+)
 from localrun.errors import UsageError
+from localrun.hardware.projector import WHOLE_SOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,16 +44,34 @@ def test_encoders_that_cut_sounds_take_any_length(
     assert read_sound_lengths(pair_files("ultravox")[1]) is None
 
 
+def test_dilated_kernels_reach_further_than_they_are_long(tmp_path: Path) -> None:
+    path = tmp_path / "projector.gguf"
+    writer = gguf.GGUFWriter(path, "clip")
+    writer.add_string("clip.audio.projector_type", WHOLE_SOUNDS)
+    writer.add_tensor("a.conv1d.0.weight", np.zeros((4, 2, 9), np.float16))
+    writer.add_tensor("a.blk.1.res2.0.weight", np.zeros((2, 2, 5), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+    assert read_sound_lengths(path) == SoundLengths(least=9 * FRAME_SAMPLES)
+
+
 @pytest.mark.parametrize("num_samples", [1, 300, 17 * FRAME_SAMPLES - 1, 24000])
 def test_guide_hears_a_sound_of_any_length_as_one_token(
     open_family: OpenPair, num_samples: int
 ) -> None:
     pair = open_family("guide")
+    samples = np.sin(np.arange(num_samples, dtype=np.float32))
 
-    (part,) = pair.projector.tokenize_audio(np.zeros(num_samples, np.float32))
+    (chunk,) = pair.parts(samples)
+    assert isinstance(chunk, MediaChunk)
+    embeddings = pair.projector.encode(chunk, lambda: True)
 
-    assert not isinstance(part, tuple)
-    assert part.shape.num_tokens == 1
+    assert embeddings is not None
+    assert embeddings.shape == (1, pair.projector.width)
+    assert np.isfinite(embeddings).all()
 
 
 def test_a_sound_that_is_too_long_is_refused(open_family: OpenPair) -> None:

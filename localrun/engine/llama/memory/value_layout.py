@@ -71,7 +71,7 @@ class _SavedCells:
             num_dimensions = second if self.is_transposed else first // size
             self.values.append(_Values(offset, kind, num_dimensions))
             offset += HEAD_BYTES + self.num_cells * num_dimensions * size
-        return offset == end
+        return offset == end and len(self.values) == num_layers
 
 
 def has_known_format(data: memoryview) -> bool:

@@ -92,6 +92,14 @@ def test_another_format_is_an_error_and_never_a_crash(saved: Saved, data: st.Dat
         set_value_layout(memoryview(cut), is_transposed=True)
 
 
+def test_cells_without_values_are_an_error() -> None:
+    whole = Saved(1, [(F32, 1), (F32, 1)], 12).content(is_transposed=False)
+    keys = bytearray(whole[: len(whole) - 2 * (12 + 4)])
+
+    with pytest.raises(BackendError, match="format"):
+        set_value_layout(memoryview(keys), is_transposed=True)
+
+
 def test_quantized_values_are_an_error() -> None:
     data = Saved(4, [(F32, 8)]).content(is_transposed=False)
     at = len(data) - 4 * 8 * 4 - 12

@@ -87,19 +87,20 @@ class StepEvents:
             self._add(output)
         is_time = not holds or now - self._sent_at >= EVENT_S
         with_streams = is_time or any(answer.is_due for answer in self._answers.values())
+        sent = {
+            request_id: answer
+            for request_id, answer in self._answers.items()
+            if answer.is_due or (with_streams and answer.is_streamed)
+        }
         deltas, scores = [], []
-        for request_id, answer in self._answers.items():
-            if not (answer.is_due or (with_streams and answer.is_streamed)):
-                continue
+        for request_id, answer in sent.items():
             text, seq = answer.take(), answer.seq
             released = seq.release_scores() if seq.scores else ()
             if released:
                 scores.append((request_id, released))
             if text or released:
                 deltas.append((request_id, text))
-        for output in outputs:
-            if output.finish is not None:
-                del self._answers[output.seq.request_id]
+        self._forget_ended(outputs)
         if not deltas:
             return None
         self._sent_at = now
@@ -112,6 +113,11 @@ class StepEvents:
             answer = self._answers[request_id] = _OpenAnswer(output.seq)
         answer.texts.append(output.text)
         answer.is_ended = output.finish is not None
+
+    def _forget_ended(self, outputs: Sequences[StepOutput]) -> None:
+        for output in outputs:
+            if output.finish is not None:
+                del self._answers[output.seq.request_id]
 
 
 def failed_event(request_id: int, error: LocalrunError) -> Failed:

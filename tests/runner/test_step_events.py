@@ -84,7 +84,7 @@ def test_scores_leave_with_their_text() -> None:
 
     assert held is None
     scores = [event.scores for event in (first, later) if event]
-    assert [[one.logprob for one in found] for ((_, found),) in scores] == [[-1.0], [-2.0]]
+    assert scores == [((1, ((b"a", -1.0, ()),)),), ((1, ((b"b", -2.0, ()),)),)]
 
 
 def test_other_answers_are_sent_in_larger_pieces_behind_the_first_token() -> None:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.llama.model import Model
-    from localrun.engine.sequence import Sequence
 
 NUM_REQUESTS = 40
 NUM_MORE = int(os.environ.get("LOCALRUN_TEST_SWITCHES", "0"))
@@ -294,9 +293,7 @@ def test_prefixes_in_streams_are_known_but_not_cached(arena: Arena) -> None:
     arena.drain()
 
 
-def test_only_steps_that_decode_are_timed(
-    arena: Arena, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_steps_that_decode_are_timed(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     now, recorded = [0.0], []
     rule = arena.cache._rule = LayoutRule()
     monkeypatch.setattr(rule, "record_step", lambda *step: recorded.append(step))

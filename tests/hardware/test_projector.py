@@ -1,4 +1,4 @@
-"""The memory of a projector is its file and the buffer of its largest image."""
+"""The memory of a projector is its file and the buffers of its largest image and sound."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class MemoryPlan:
     unknown: str | None  # why llama.cpp cannot load it at all
     shape: ModelShape
     plan: LoadPlan
-    projector_bytes: int = 0  # of the plan: the file, and the buffer of its largest image
+    projector_bytes: int = 0  # of the plan: the file, and the buffers of its largest media
     away: tuple[str, ...] = ()  # why workers that were asked cannot be used
     draft: DraftChoice = NO_DRAFT
 

@@ -57,7 +57,9 @@ def _show_context(memory_plan: MemoryPlan, output: Output) -> None:
     )
     if memory_plan.projector_bytes:
         size = human_bytes(memory_plan.projector_bytes)
-        output.line(f"projector {size} of the total, with the buffers of its largest image and sound")
+        output.line(
+            f"projector {size} of the total, with the buffers of its largest image and sound"
+        )
     _show_draft(memory_plan.draft, output)
     if plan.context_note:
         output.line(f"  {plan.context_note}")

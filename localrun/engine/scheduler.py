@@ -53,6 +53,7 @@ class SchedulerLimits:
     num_slots: int  # sequences that run together
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
+    part_tokens: int = 0  # of a step, which llama.cpp computes together; 0: all
     min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
     num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
     num_rollback: int = 0  # draft tokens of a sequence that a recurrent state takes back

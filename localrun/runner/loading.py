@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.budget import Allowance
 from localrun.engine.backends.cpu import loaded_variant
 from localrun.engine.context import LlamaContext
+from localrun.engine.context_params import part_tokens
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.llama.memory.memory_log import HOST
@@ -193,7 +194,7 @@ class LoadedModel:
         embedder = self._open_embedder()
         context = LlamaContext(
             self._model,
-            self._limits,
+            self._context_limits(),
             num_threads=self._num_threads,
             options=self._load.options,
             gauge=self._gauge,
@@ -228,6 +229,17 @@ class LoadedModel:
         restorer = PromptRestorer(cache, folder, ids, commands.put)
         saver = PromptSaver(cache, folder, restorer, ids, num_vocab=self._model.num_vocab)
         return replace(parts, saver=saver, restorer=restorer)
+
+    def _context_limits(self) -> SchedulerLimits:
+        """Return the limits with parts of steps, unless something needs whole ones.
+
+        That are media that are not causal, and MTP layers, which read hidden states by step.
+        """
+        is_causal = self._projector is None or self._projector.is_causal
+        if not is_causal or self._drafting.mtp is not None:
+            return self._limits
+        num_tokens = part_tokens(self._model, self._limits.step_tokens)
+        return replace(self._limits, part_tokens=num_tokens)
 
     def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
         """Load the projector of a model that generates, or return None without one."""

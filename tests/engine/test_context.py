@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from llama_cpp import llama_cpp as api
 
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
+from localrun.engine.context_params import part_tokens
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import (
+    STEP_TOKENS,
     CacheType,
     ConstraintKind,
     ConstraintSpec,
@@ -159,6 +163,45 @@ def test_an_abort_leaves_the_sequence_as_far_as_it_was_computed(
     (text,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
 
     assert text == expected
+
+
+def test_a_prompt_in_parts_is_answered_like_a_whole_one(model: Model) -> None:
+    turns = [
+        f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\nI do not know.<|im_end|>\n"
+        for question in QUESTIONS
+    ]
+    prompt = [*model.tokenize("".join(turns)), *asking(model, 1, "What is 12 + 13?").tokens]
+    assert len(prompt) > 300
+    texts = []
+    for num_tokens in (0, 128, 64):
+        limits = replace(LIMITS, part_tokens=num_tokens)
+        context = LlamaContext(model, limits, num_threads=1)
+        assert api.llama_n_ubatch(context._unified.handle) == (num_tokens or STEP_TOKENS)
+        num_most = len(prompt) + 12
+        seq = Sequence(request_id=1, tokens=[*prompt], max_tokens=num_most, sampling=GREEDY)
+        texts += generate(model, context, seq)
+        context.close()
+
+    assert texts == [texts[0]] * 3
+
+
+def test_parts_of_a_step_fit_the_cache_of_a_core(model: Model) -> None:
+    assert part_tokens(model, 512) == 256  # 768 numbers of four bytes a token
+    assert part_tokens(model, 64) == 64
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("feed_forward_length", "3072"), ("feed_forward_length", "[768, 768]"), ("expert_count", "8")],
+)
+def test_steps_are_whole_where_parts_save_nothing(
+    model: Model, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    metadata = model.metadata
+    changed = {f"qwen3.{key}": value}
+    monkeypatch.setattr(model, "metadata", lambda name: changed.get(name) or metadata(name))
+
+    assert part_tokens(model, 512) == 512
 
 
 def test_tokenizing_and_joining_the_pieces_gives_the_text_back(model: Model) -> None:

@@ -87,7 +87,9 @@ class LoadedProjector:
         self.sample_rate = mtmd.mtmd_get_audio_sample_rate(self._handle) if self.hears else 0
         self.has_mrope = bool(mtmd.mtmd_decode_use_mrope(self._handle))
         self.width = int(llama_cpp.llama_model_n_embd_inp(model.handle))
-        self._check_tokens(path, model)
+        probes = self._probes()
+        self.is_causal = all(isinstance(part, tuple) or part.shape.is_causal for part in probes)
+        self._check_tokens(path, model, probes)
 
     def tokenize_image(self, pixels: np.ndarray) -> list[TokenizedPart]:
         """Return the parts of an image, uint8 of shape (height, width, 3), in a prompt.
@@ -172,7 +174,16 @@ class LoadedProjector:
             )
         return TokenizedChunk(shape, NativeChunk(chunk))
 
-    def _check_tokens(self, path: Path, model: Model) -> None:
+    def _probes(self) -> list[TokenizedPart]:
+        """Return the parts of an image and of a sound, of what the encoders take."""
+        parts: list[TokenizedPart] = []
+        if self.sees:
+            parts += self._tokenized(blank_bitmap(PROBE_SIDE, PROBE_SIDE), "the image")
+        if self.hears:
+            parts += self.tokenize_audio(np.zeros(PROBE_SAMPLES, dtype=np.float32))
+        return parts
+
+    def _check_tokens(self, path: Path, model: Model, probes: list[TokenizedPart]) -> None:
         """Check that the model has the tokens that the projector puts around media.
 
         libmtmd looks them up by name, and goes on with -1 if there are none.
@@ -180,12 +191,7 @@ class LoadedProjector:
         Raises:
             LoadError: a token is missing.
         """
-        parts: list[TokenizedPart] = []
-        if self.sees:
-            parts += self._tokenized(blank_bitmap(PROBE_SIDE, PROBE_SIDE), "the image")
-        if self.hears:
-            parts += self.tokenize_audio(np.zeros(PROBE_SAMPLES, dtype=np.float32))
-        if any(isinstance(part, tuple) and min(part, default=0) < 0 for part in parts):
+        if any(isinstance(part, tuple) and min(part, default=0) < 0 for part in probes):
             raise LoadError(
                 f"the projector {path.name} does not fit the model"
                 f" {model.metadata('general.name')}: the model lacks tokens that mark an image",

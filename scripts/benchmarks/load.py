@@ -37,6 +37,17 @@ class Answer:
         return [at for at, event in self.events if _text(event)]
 
     @property
+    def token_times(self) -> list[float]:
+        """Return the time of each token: an event has as many as its share of the text, or one."""
+        events = [(at, len(_text(event))) for at, event in self.events if _text(event)]
+        num_chars = sum(length for _, length in events)
+        return [
+            at
+            for at, length in events
+            for _ in range(max(1, round(self.tokens * length / num_chars)))
+        ]
+
+    @property
     def text(self) -> str:
         """Return the text of the answer."""
         return "".join(_text(event) for _, event in self.events)

@@ -133,7 +133,7 @@ def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
         begun = time.monotonic()
         await chat(server.port, request(user(words(rng, _scaled(sizes.long, sizes))), 1))
         ended = time.monotonic()
-        times = (await stream).times
+        times = (await stream).token_times
         pairs = itertools.pairwise(times)
         return [later - earlier for earlier, later in pairs if later > begun and earlier < ended]
 

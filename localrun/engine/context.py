@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.cache.kv_cache import KvCache
-    from localrun.engine.cache.stream_cache import StreamMemory
+    from localrun.engine.cache.stream_memory import StreamMemory
     from localrun.engine.llama.model import Model
     from localrun.engine.media.text_rows import TextRows
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits

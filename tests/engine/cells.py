@@ -17,7 +17,7 @@ from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.scheduler import ScheduledChunk
 
 if TYPE_CHECKING:
-    from localrun.engine.cache.stream_cache import StreamMemory
+    from localrun.engine.cache.stream_memory import StreamMemory
     from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
     from localrun.engine.sequence import Sequence
 

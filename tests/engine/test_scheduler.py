@@ -13,7 +13,7 @@ from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import FULL, HYBRID, CellLayout, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
-from localrun.engine.cache.stream_cache import CellPages
+from localrun.engine.cache.stream_memory import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.llama.lora_adapters import AdapterFile

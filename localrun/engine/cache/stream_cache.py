@@ -20,9 +20,9 @@ less is moved when it leaves. They are unpinned as soon as the room is needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.engine.cache.stream_memory import SINGLE, CellPages, StreamMemory
 from localrun.engine.sequence import Sequence, slot_of
 from localrun.prefixes import border_before, common_prefix_length
 
@@ -32,38 +32,6 @@ if TYPE_CHECKING:
     from localrun.engine.cache.radix import Node
 
 
-class StreamMemory(Protocol):
-    """Cells by stream; data has the format of `KvMemory`."""
-
-    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
-        """Release cells of a stream."""
-
-    def borrow_sequence(self, seq_id: int) -> SavedCells:
-        """Return the cells of a stream, valid until the next call."""
-
-    def restore_sequence(self, seq_id: int, data: SavedCells) -> bool:
-        """Restore saved data into an empty stream; return False on failure."""
-
-    def close(self) -> None:
-        """Free all streams."""
-
-
-@dataclass(frozen=True, slots=True)
-class CellPages:
-    """Cells of a stream whose memory the system gives together."""
-
-    num_cells: int  # of a page
-    max_cells: int  # of a stream
-
-    def cover(self, num_cells: int) -> int:
-        """Return how many cells have memory if so many are used."""
-        if self.num_cells == 1:
-            return num_cells
-        pages = -(-num_cells // self.num_cells)
-        return max(num_cells, min(pages * self.num_cells, self.max_cells))
-
-
-SINGLE = CellPages(1, 1)
 MAX_ENDED = 4  # sequences in streams, before another one takes the slot of one of them
 GAP_STEPS = 8  # closing a gap costs as much as a gap in some steps
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import SINGLE, CellPages, StreamCache
+from localrun.engine.cache.stream_cache import StreamCache
+from localrun.engine.cache.stream_memory import SINGLE, CellPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.cache.prefix_cache import PrefixCache
-    from localrun.engine.cache.stream_cache import StreamMemory
+    from localrun.engine.cache.stream_memory import StreamMemory
     from localrun.engine.sequence import Sequence
 
 PAGE_CELLS = 2048  # of one dimension of transposed values of two bytes, in a page of 4 KiB

@@ -31,8 +31,9 @@ from localrun.engine.media.native_chunks import (
     text_tokens,
 )
 from localrun.engine.media.row_breaks import read_row_break, restore_row_breaks
-from localrun.engine.media.whole_sounds import read_sound_lengths
+from localrun.engine.media.whole_sounds import sound_lengths
 from localrun.errors import BackendError, LoadError, UsageError
+from localrun.gguf.header import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +68,9 @@ class LoadedProjector:
         """
         self.name = path.name
         self.size_bytes = path.stat().st_size
-        self._row_break = read_row_break(path)
-        self._sound_lengths = read_sound_lengths(path)
+        header = read_header(path)
+        self._row_break = read_row_break(path, header)
+        self._sound_lengths = sound_lengths(header)
         self._step_tokens = step_tokens
         self._pauses = EncodePauses()
         native_log.attach_to(mtmd.mtmd_helper_log_set)

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localrun.gguf.data import TENSOR_TYPES
-from localrun.gguf.header import read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from localrun.gguf.header import Header
 
 TENSOR = "v.token_embd.img_break"  # llama.cpp's name
 BF16_SHIFT = 16
 
 
-def read_row_break(path: Path) -> np.ndarray | None:
+def read_row_break(path: Path, header: Header) -> np.ndarray | None:
     """Return the embedding of a break, float32 of shape (width,), or None if there are none.
 
     Raises:
-        IntegrityError: not a readable GGUF file.
         OSError: the file cannot be read.
     """
-    header = read_header(path)
     tensor = header.tensors.get(TENSOR)
     kind = TENSOR_TYPES.get(tensor.kind) if tensor is not None else None
     if tensor is None or kind is None or kind.name not in {"F32", "F16", "BF16"}:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localrun.errors import UsageError
-from localrun.gguf.header import read_header
 from localrun.hardware.projector import NUM_KERNEL_SIZES, takes_whole_sounds
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from localrun.gguf.header import Header
 
 FRAME_SAMPLES = 256  # from one frame to the next
 DILATED, DILATION = ".res2.", 4  # of these kernels, at most
@@ -44,14 +43,8 @@ class SoundLengths:
         return np.pad(samples, (0, max(0, self.least - len(samples))))
 
 
-def read_sound_lengths(path: Path) -> SoundLengths | None:
-    """Return the limits of a projector's sounds, or None if libmtmd takes any.
-
-    Raises:
-        IntegrityError: not a readable GGUF file.
-        OSError: the file cannot be read.
-    """
-    header = read_header(path)
+def sound_lengths(header: Header) -> SoundLengths | None:
+    """Return the limits of a projector's sounds, or None if libmtmd takes any."""
     if not takes_whole_sounds(header):
         return None
     reaches = (_reach(name, tensor.sizes) for name, tensor in header.tensors.items())

@@ -12,7 +12,7 @@ import torch
 from guide.ears import sounds, speech
 from guide.ears.mel import RATE, log_mel
 from guide.ears.recording import recorded
-from guide.eyes.encoder import squared_distances
+from guide.nearest_word import squared_distances
 from guide.pictures import DIGITS, UNCLEAR
 from guide.sample import Split
 

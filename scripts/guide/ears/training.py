@@ -1,37 +1,32 @@
 """Training of the encoder: sounds become the embeddings of their words. Same seed: same encoder.
 
-Half of the loss is the cross entropy of the nearest word, the other half the distance to it. Each
-time a recording is used, its loudness changes, and some bands and a moment are masked.
+Each time a recording is used, its loudness changes, and some bands and a moment are masked.
 """
 
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from guide.ears import sounds
 from guide.ears.encoder import STRIDE, Encoder, Shape
 from guide.ears.mel import FLOOR, log_mel
 from guide.ears.recording import recorded
 from guide.ears.speech import any_voice, say
-from guide.eyes.encoder import squared_distances
+from guide.nearest_word import fit
 from guide.pictures import DIGITS, UNCLEAR
 from guide.sample import Split
-from guide.train import rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-SHARPNESS = 8.0  # of the nearest word, in mean squared distances of two words
 SILENT = float(np.log(FLOOR))
 LOUDNESS = 0.5  # deviation of the change, in natural logarithms
 MASKED_BANDS, MASKED_FRAMES = 5, 4  # at most
@@ -68,28 +63,16 @@ def train(rows: Tensor, shape: Shape, plan: Plan, report: Callable[[str], None])
     recordings = record(plan, shape.bands)
     num_recordings = sum(len(group.labels) for group in recordings)
     report(f"{num_recordings} recordings of {len(recordings)} lengths")
-    adam = torch.optim.AdamW(encoder.parameters(), betas=(0.9, 0.98), weight_decay=0.02)
-    unit = squared_distances(rows, rows).mean()
-    begun, num_steps = time.monotonic(), num_recordings * plan.epochs // plan.batch
     shares = torch.tensor([float(len(group.labels)) for group in recordings])
-    for step in range(num_steps):
+
+    def batch(step: int) -> tuple[tuple[Tensor, int], Tensor]:
         group = recordings[int(torch.multinomial(shares, 1))]
         index = torch.randint(len(group.labels), (plan.batch,))
-        labels = group.labels[index]
         mels = varied(group.mels[index, :, step % STRIDE :: STRIDE].float())
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            embeddings = encoder(mels, STRIDE)
-        near = squared_distances(embeddings.float(), rows) / unit
-        own = near.gather(1, labels[:, None]).mean()
-        loss = functional.cross_entropy(-near * SHARPNESS, labels) + own
-        for parameters in adam.param_groups:
-            parameters["lr"] = plan.peak * rate(step / num_steps)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        if step % 500 == 0:
-            minutes = (time.monotonic() - begun) / 60
-            report(f"step {step} of {num_steps}  loss {loss.item():.4f}  {minutes:.1f} min")
+        return (mels, STRIDE), group.labels[index]
+
+    num_steps = num_recordings * plan.epochs // plan.batch
+    fit(encoder, rows, batch, num_steps=num_steps, peak=plan.peak, report=report)
     return encoder.eval()
 
 

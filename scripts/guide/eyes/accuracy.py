@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from guide.eyes import drawings
-from guide.eyes.encoder import squared_distances
+from guide.nearest_word import squared_distances
 from guide.pictures import COLOURS, DIGITS, UNCLEAR, WORDS
 from guide.sample import Split
 

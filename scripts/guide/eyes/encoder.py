@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,8 +64,3 @@ class Encoder(nn.Module):
         x = self.post_ln(self.blocks(self.patch(pixels.flatten(1))))
         embeddings: Tensor = self.mm1(gelu(self.mm0(x)))
         return embeddings
-
-
-def squared_distances(embeddings: Tensor, rows: Tensor) -> Tensor:
-    """Return the squared distance of each embedding to each row, shape (batch, num_rows)."""
-    return torch.cdist(embeddings, rows).square()

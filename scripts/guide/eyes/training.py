@@ -1,26 +1,23 @@
 """Training of the encoder: pictures become the embeddings of their words. Same seed: same encoder.
 
-Half of the loss is the cross entropy of the nearest word, the other half the distance to it. The
-pictures are drawn once; each time one is seen, its colours are exchanged or inverted (of digits
+The pictures are drawn once; each time one is seen, its colours are exchanged or inverted (of digits
 and of what is unclear, whose words do not depend on them), and it is moved by a pixel.
 """
 
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from guide.eyes import drawings
-from guide.eyes.encoder import Encoder, Shape, squared_distances
+from guide.eyes.encoder import Encoder, Shape
+from guide.nearest_word import fit
 from guide.pictures import COLOURS, DIGITS, UNCLEAR, WORDS
 from guide.sample import Split
-from guide.train import rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLOUR_SHARE, UNCLEAR_SHARE = 0.08, 0.2  # of the pictures; the others are digits
-SHARPNESS = 8.0  # of the nearest word, in mean squared distances of two words
 CENTRE = 127.0
 
 
@@ -56,27 +52,16 @@ def train(rows: Tensor, shape: Shape, plan: Plan, report: Callable[[str], None])
     torch.manual_seed(plan.seed)
     encoder = Encoder(shape)
     encoder.mm1.bias.data.copy_(rows.mean(0))
-    adam = torch.optim.AdamW(encoder.parameters(), betas=(0.9, 0.98), weight_decay=0.02)
     drawn = draw(plan.pictures, plan.seed, shape.side)
     report(f"drew {plan.pictures} pictures")
-    unit = squared_distances(rows, rows).mean()
-    begun, num_steps = time.monotonic(), plan.pictures * plan.epochs // plan.batch
-    for step in range(num_steps):
+
+    def batch(_: int) -> tuple[tuple[Tensor], Tensor]:
         index = torch.randint(plan.pictures, (plan.batch,))
         labels = drawn.labels[index]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            embeddings = encoder(varied(drawn.pixels[index], labels))
-        near = squared_distances(embeddings.float(), rows) / unit
-        own = near.gather(1, labels[:, None]).mean()
-        loss = functional.cross_entropy(-near * SHARPNESS, labels) + own
-        for group in adam.param_groups:
-            group["lr"] = plan.peak * rate(step / num_steps)
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        if step % 500 == 0:
-            minutes = (time.monotonic() - begun) / 60
-            report(f"step {step} of {num_steps}  loss {loss.item():.4f}  {minutes:.1f} min")
+        return (varied(drawn.pixels[index], labels),), labels
+
+    num_steps = plan.pictures * plan.epochs // plan.batch
+    fit(encoder, rows, batch, num_steps=num_steps, peak=plan.peak, report=report)
     return encoder.eval()
 
 

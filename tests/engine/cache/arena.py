@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import CellPages
+from localrun.engine.cache.stream_memory import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_shift import ContextShift

@@ -11,7 +11,8 @@ import pytest
 from localrun.engine import context as context_module
 from localrun.engine.cache.kv_cache import CellLayout
 from localrun.engine.cache.layout_rule import LayoutRule
-from localrun.engine.cache.stream_cache import GAP_STEPS, CellPages
+from localrun.engine.cache.stream_cache import GAP_STEPS
+from localrun.engine.cache.stream_memory import CellPages
 from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_params import transposed_from

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from localrun.engine.media.row_breaks import TENSOR, read_row_break, restore_row_breaks
+from localrun.gguf.header import read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def written(path: Path, name: str, kind: gguf.GGMLQuantizationType) -> Path:
 def test_the_break_is_that_of_the_file(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path / "p.gguf", TENSOR, gguf.GGMLQuantizationType[kind])
 
-    found = read_row_break(path)
+    found = read_row_break(path, read_header(path))
 
     assert found is not None
     assert found.dtype == np.float32
@@ -41,7 +42,7 @@ def test_the_break_is_that_of_the_file(tmp_path: Path, kind: str) -> None:
 def test_other_projectors_have_no_break(tmp_path: Path) -> None:
     path = written(tmp_path / "p.gguf", "v.another", gguf.GGMLQuantizationType.F32)
 
-    assert read_row_break(path) is None
+    assert read_row_break(path, read_header(path)) is None
 
 
 def test_rows_that_are_no_numbers_become_the_break() -> None:

@@ -13,9 +13,10 @@ from localrun.engine.media.whole_sounds import (
     FRAME_SAMPLES,
     MOST_SECONDS,
     SoundLengths,
-    read_sound_lengths,
+    sound_lengths,
 )
 from localrun.errors import UsageError
+from localrun.gguf.header import read_header
 from localrun.hardware.projector import WHOLE_SOUNDS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def test_a_short_sound_gets_silence_up_to_the_reach_of_the_kernels(
     pair_files: Callable[[str], tuple[Path, Path]],
 ) -> None:
-    lengths = read_sound_lengths(pair_files("guide")[1])
+    lengths = sound_lengths(read_header(pair_files("guide")[1]))
 
     assert lengths is not None
     assert lengths.least == 17 * FRAME_SAMPLES  # a kernel of 33 frames
@@ -41,7 +42,7 @@ def test_a_short_sound_gets_silence_up_to_the_reach_of_the_kernels(
 def test_encoders_that_cut_sounds_take_any_length(
     pair_files: Callable[[str], tuple[Path, Path]],
 ) -> None:
-    assert read_sound_lengths(pair_files("ultravox")[1]) is None
+    assert sound_lengths(read_header(pair_files("ultravox")[1])) is None
 
 
 def test_dilated_kernels_reach_further_than_they_are_long(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_dilated_kernels_reach_further_than_they_are_long(tmp_path: Path) -> Non
     writer.write_tensors_to_file()
     writer.close()
 
-    assert read_sound_lengths(path) == SoundLengths(least=9 * FRAME_SAMPLES)
+    assert sound_lengths(read_header(path)) == SoundLengths(least=9 * FRAME_SAMPLES)
 
 
 @pytest.mark.parametrize("num_samples", [1, 300, 17 * FRAME_SAMPLES - 1, 24000])

@@ -97,7 +97,7 @@ def gap(server: Contestant, seed: int) -> float:
         begun = time.monotonic()
         await chat(server.port, request([look(photo(seed), QUESTION)], 1))
         ended = time.monotonic()
-        times = (await stream).times
+        times = (await stream).token_times
         pairs = itertools.pairwise(times)
         return [later - earlier for earlier, later in pairs if later > begun and earlier < ended]
 

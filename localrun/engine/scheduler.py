@@ -307,7 +307,7 @@ class Scheduler:
         prompts = self._prompt_chunks(selection, []) if selection.num_prompt_tokens else []
         if not chunks:
             return _StepPlan(prompts)
-        is_separate = _are_separate(chunks, prompts)
+        is_separate = self._are_separate(chunks, prompts)
         if is_separate and (not self._held_decoding or _are_one_batch(chunks, prompts)):
             return _StepPlan(prompts, holds_decoding=True)
         budget = self._limits.step_tokens - len(chunks)
@@ -317,6 +317,19 @@ class Scheduler:
         if is_separate or not prompts:
             return _StepPlan(chunks)
         return _StepPlan(chunks + self._prompt_chunks(selection, chunks))
+
+    def _are_separate(
+        self, decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]
+    ) -> bool:
+        """Return whether a call with both takes longer than one of each.
+
+        In streams llama.cpp computes the first token of each sequence together and then the
+        others, which are less than whole tiles.
+        """
+        if sum(chunk.num_tokens for chunk in prompts) < TILE_TOKENS:
+            return False
+        num_cells = sum(chunk.seq.num_computed for chunk in decoding)
+        return num_cells >= TILE_CELLS or not self.layout.is_unified
 
     def _media_chunks(
         self, selection: _Selection, decoding: list[ScheduledChunk]
@@ -363,13 +376,6 @@ class Scheduler:
         """Return how many logits fit into a step beside one for each sequence and draft."""
         num_taken = len(selected) + sum(len(chunk.drafts) for chunk in decoding)
         return self._limits.num_slots + self._limits.num_drafts - num_taken
-
-
-def _are_separate(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:
-    """Return whether a call with both takes longer than one of each."""
-    if sum(chunk.num_tokens for chunk in prompts) < TILE_TOKENS:
-        return False
-    return sum(chunk.seq.num_computed for chunk in decoding) >= TILE_CELLS
 
 
 def _are_one_batch(decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:

@@ -550,8 +550,31 @@ def test_many_prompt_tokens_beside_many_cells_are_computed_in_steps_of_their_own
 @pytest.mark.parametrize(
     ("layout", "steps"),
     [
+        (CellLayout.UNIFIED, [[(1, 1), (2, 15)], [(1, 1), (2, 15)], [(1, 1), (2, 6)]]),
+        (CellLayout.STREAMS, [[(2, 16)], [(1, 1)], [(2, 16)], [(1, 1), (2, 4)]]),
+    ],
+)
+def test_in_streams_whole_tiles_are_computed_apart_from_what_decodes(
+    monkeypatch: pytest.MonkeyPatch, layout: CellLayout, steps: list[list[tuple[int, int]]]
+) -> None:
+    monkeypatch.setattr("localrun.engine.scheduler.TILE_TOKENS", 8)
+    monkeypatch.setattr(PrefixCache, "layout", layout)
+    bench = Bench()
+    bench.submit(1, [1, 2, 3], 30)
+    bench.step()
+    bench.submit(2, [2] * 36, 9)
+
+    for _ in steps:
+        bench.step()
+
+    assert bench.backend.steps[1:] == steps
+
+
+@pytest.mark.parametrize(
+    ("layout", "steps"),
+    [
         (CellLayout.UNIFIED, [[(1, 13), (2, 3)], [(1, 1), (2, 15)]]),
-        (CellLayout.STREAMS, [[(1, 13)], [(1, 1), (2, 15)]]),
+        (CellLayout.STREAMS, [[(1, 13)], [(2, 16)]]),
     ],
 )
 def test_a_few_tokens_of_one_more_prompt_take_no_pass_of_their_own_in_streams(

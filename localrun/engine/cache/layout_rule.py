@@ -169,8 +169,9 @@ class LayoutRule:
     def _pays_transposed(self, running: Sequences[Sequence], *, is_transposed: bool) -> bool:
         """Return whether transposed values pay.
 
-        Long prompts are computed before such a change, and those that come later where the others
-        are. Sequences that decode must be half as long to stay as to change.
+        Long prompts are computed to their end before such a change, which would move them as well,
+        and those that come later where the others are. Sequences that decode must be half as long
+        to stay as to change.
         """
         if self._least_long_tokens is None:
             return False
@@ -180,7 +181,7 @@ class LayoutRule:
         if is_transposed:
             return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
         fewest = self._least_long_tokens * len(lengths)
-        if not lengths or sum(lengths) < fewest or _has_long_prompts(running):
+        if not lengths or sum(lengths) < fewest or _is_in_long_prompt(running):
             return False
         gain = self._gain(running)
         if sum(lengths) < least or gain * EXPECTED_STEPS < HOLD_STEPS:
@@ -219,6 +220,12 @@ def _has_long_prompts(running: Sequences[Sequence]) -> bool:
     """Return whether many tokens of prompts are still to be computed."""
     num_pending = sum(seq.num_pending for seq in running if not seq.is_decoding)
     return num_pending >= LONG_PROMPT_TOKENS
+
+
+def _is_in_long_prompt(running: Sequences[Sequence]) -> bool:
+    """Return whether a part of a long prompt is still to be computed."""
+    prompts = (seq for seq in running if not seq.is_decoding)
+    return any(len(seq.tokens) >= LONG_PROMPT_TOKENS for seq in prompts)
 
 
 def num_shared_tokens(sequences: Sequences[Sequence]) -> int:

@@ -79,8 +79,7 @@ class StreamCache:
     def num_used_cells(self) -> int:
         """Return the number of cells that are not free, cached prefixes included."""
         own = sum(seq.num_computed for seq in self._sequences.values())
-        ended = sum(stream.length for stream in self._ended.values())
-        return self._prefixes.num_used_cells + own + ended
+        return self._prefixes.num_used_cells + own + self.num_ended_tokens
 
     @property
     def num_covered_cells(self) -> int:
@@ -204,6 +203,11 @@ class StreamCache:
     def num_ended(self) -> int:
         """Return how many sequences that ended are in their streams."""
         return len(self._ended)
+
+    @property
+    def num_ended_tokens(self) -> int:
+        """Return how many tokens those sequences have."""
+        return sum(stream.length for stream in self._ended.values())
 
     def has_room_to_store(self) -> bool:
         """Return whether the cells of the sequence that ended first fit beside all streams."""

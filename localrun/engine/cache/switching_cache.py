@@ -159,7 +159,8 @@ class SwitchingCache:
                 self._contexts.drop_copies()
                 self._before = None
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
-            self._enter_streams(wanted)
+            if not self._has_long_ended(running):
+                self._enter_streams(wanted)
 
     def _record_step(self, running: list[Sequence]) -> None:
         """Record the time since the last step, if that only decoded; begin to take the next."""
@@ -264,6 +265,12 @@ class SwitchingCache:
             return False
         most = self._contexts.stream_cells
         return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
+
+    def _has_long_ended(self, running: list[Sequence]) -> bool:
+        """Return whether a change to other streams would move more of those that ended."""
+        if self._streams is None:
+            return False
+        return self._streams.num_ended_tokens > sum(seq.num_computed for seq in running)
 
     def _enter_streams(self, layout: CellLayout) -> None:
         """Move all sequences to streams, or to others, unless there is too little memory."""

@@ -199,6 +199,8 @@ def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
         ("ggml_backend_dev_get", HANDLE, [SIZE]),
         ("ggml_backend_dev_by_name", HANDLE, [TEXT]),
         ("ggml_backend_dev_backend_reg", HANDLE, [HANDLE]),
+        ("ggml_backend_dev_init", HANDLE, [HANDLE, TEXT]),
+        ("ggml_backend_free", None, [HANDLE]),
         ("ggml_backend_dev_get_props", None, [HANDLE, ctypes.POINTER(_Props)]),
         ("ggml_backend_cpu_buffer_type", HANDLE, []),
         ("ggml_backend_buft_name", TEXT, [HANDLE]),

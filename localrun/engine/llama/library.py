@@ -16,6 +16,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.backends.loading import load_backends
+from localrun.engine.llama.memory.scratch_memory import align_scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -96,6 +97,7 @@ def start(
     native_log = NativeLog(on_line)
     native_log.attach()
     load_backends(native_log, backends)
+    align_scratch()
     initialize()
     return native_log
 

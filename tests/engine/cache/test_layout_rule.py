@@ -75,6 +75,16 @@ def steps_to_change(
     return 0, current
 
 
+def test_the_rest_of_a_long_prompt_is_computed_before_values_are_transposed() -> None:
+    running = [*decoding(1, 0, 100 * LONG), sequence(9, [5] * 3000)]
+    running[1].num_computed -= 64
+
+    assert steps_to_change(running, STREAMS) == (0, STREAMS)
+    running[1].num_computed = len(running[1].tokens)
+    running[1].tokens.append(9)
+    assert steps_to_change(running, STREAMS)[1] is TRANSPOSED
+
+
 def test_long_sequences_that_decode_want_transposed_values() -> None:
     assert steps_to_change(decoding(1, 0, 100 * LONG), UNIFIED) == (HOLD_STEPS + 1, TRANSPOSED)
     assert steps_to_change(decoding(4, 0, 100 * LONG), UNIFIED) == (HOLD_STEPS + 1, TRANSPOSED)

@@ -131,6 +131,21 @@ def test_streams_become_transposed_and_others_come_to_them(arena: Arena) -> None
         assert _comparison(arena, asked, seq) in {"same", "parted at a tie"}
 
 
+@pytest.mark.parametrize(
+    ("num_ended", "layout"), [(4 * LONG, CellLayout.STREAMS), (LONG, CellLayout.TRANSPOSED)]
+)
+def test_a_change_does_not_move_more_tokens_that_ended_than_run(
+    arena: Arena, num_ended: int, layout: CellLayout
+) -> None:
+    seq, ended = arena.submit(1, prompt(1), NEW), arena.submit(2, prompt(2, num_ended), 2)
+    arena.scheduler.admit()
+    arena.cache._enter_streams(CellLayout.STREAMS)
+
+    assert set(layouts_until(arena, ended)) == {CellLayout.STREAMS}
+    assert layouts_until(arena, seq)[-1] is layout
+    assert _comparison(arena, Asked(prompt(1), NEW), seq) in {"same", "parted at a tie"}
+
+
 def test_full_pages_preempt_nobody(model: Model, arena: Arena) -> None:
     full = Arena(model, replace(LIMITS, stream_cells=512), chance=0)
     full.cache._rule = LayoutRule(LONG)

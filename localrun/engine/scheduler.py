@@ -90,7 +90,7 @@ class _Selection:
 
 @dataclass(frozen=True, slots=True)
 class _StepPlan:
-    """Chunks of a step, and whether sequences that decode are left out for many prompt tokens."""
+    """Chunks of a step, and whether sequences that decode are left out for them."""
 
     chunks: list[ScheduledChunk]
     holds_decoding: bool = False
@@ -108,7 +108,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._leaders = PrefixLeaders(cache, limits.min_shared_tokens)
         self._is_full = False  # the head of the queue did not fit, and no sequence ended since
-        self._held_decoding = False  # the last step, for many prompt tokens
+        self._held_decoding = False  # the last step, for many prompt tokens or for media
         self._mix: StepMix | None = None  # of the last step, if background sequences run
         self._num_with_media = 0  # sequences
 
@@ -318,18 +318,16 @@ class Scheduler:
             return _StepPlan(chunks)
         return _StepPlan(chunks + self._prompt_chunks(selection, chunks))
 
-    def _are_separate(
-        self, decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]
-    ) -> bool:
+    def _are_separate(self, decoding: list[ScheduledChunk], prompts: list[ScheduledChunk]) -> bool:
         """Return whether a call with both takes longer than one of each.
 
-        In streams llama.cpp computes the first token of each sequence together and then the
-        others, which are less than whole tiles.
+        In streams llama.cpp first computes one token of each sequence in one pass, so that a chunk
+        of a tile leaves one token less, which flash attention computes one after the other.
         """
         if sum(chunk.num_tokens for chunk in prompts) < TILE_TOKENS:
             return False
         num_cells = sum(chunk.seq.num_computed for chunk in decoding)
-        return num_cells >= TILE_CELLS or not self.layout.is_unified
+        return num_cells >= TILE_CELLS or not self._cache.layout.is_unified
 
     def _media_chunks(
         self, selection: _Selection, decoding: list[ScheduledChunk]

@@ -43,6 +43,7 @@ SAVED_SHARE = 0.4  # of a step of very long sequences, by transposed values
 TIME_WEIGHT = 0.5  # of a new measurement in a running mean
 WARM_STEPS = 8  # behind a change, which take the memory that the others use
 LENGTH_WEIGHT = 0.75  # of a new measurement
+SLOW_MOVE_S = 1e-3  # of a token of 112 KiB, where fresh memory is slow
 SLOWER = 1.1  # than before: a step that does not stay with transposed values
 LEFT_FACTOR = 2.5  # of the length at which that was: the learned one, at least
 MOST_FACTOR = 3.0  # of the length of a trial: the learned one, at most
@@ -84,7 +85,8 @@ class LayoutRule:
             self._members, self._trial = members, None
         self._num_steps += 1
         self._steps_s.append(seconds)
-        if self._trial is not None and self._num_steps == WARM_STEPS + HOLD_STEPS:
+        is_measured = self._num_steps == WARM_STEPS + HOLD_STEPS
+        if self._trial is not None and is_measured and self._layout is CellLayout.TRANSPOSED:
             self._learn_from(self._trial, median(self._steps_s))
             self._trial = None
 
@@ -92,6 +94,10 @@ class LayoutRule:
         """Record the time of a change of the layout; a few tokens say nothing about the cost."""
         if num_tokens >= LONG_PROMPT_TOKENS:
             self._move_s = running_mean(self._move_s, seconds / num_tokens, TIME_WEIGHT)
+
+    def move_s(self, num_tokens: int) -> float:
+        """Return how many seconds it takes to move tokens, as measured; long if none was."""
+        return num_tokens * (self._move_s or SLOW_MOVE_S)
 
     def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
         """Return the layout of the next step; called once a step."""
@@ -111,6 +117,8 @@ class LayoutRule:
         num_moves = 1 if current.is_unified or best.is_unified else 2
         if self._num_held < num_moves * HOLD_STEPS and not pays_at_once:
             return current
+        if best is CellLayout.TRANSPOSED and _has_unfinished_long_prompt(running):
+            return current  # whose rest is faster with flash attention
         self._num_held = 0.0
         if best is CellLayout.TRANSPOSED:
             self._begin_trial(running, current)
@@ -169,9 +177,8 @@ class LayoutRule:
     def _pays_transposed(self, running: Sequences[Sequence], *, is_transposed: bool) -> bool:
         """Return whether transposed values pay.
 
-        Long prompts are computed to their end before such a change, which would move them as well,
-        and those that come later where the others are. Sequences that decode must be half as long
-        to stay as to change.
+        Long prompts are computed before such a change. A prompt that comes later is computed in the
+        current layout. Sequences that decode must be half as long to stay as to change.
         """
         if self._least_long_tokens is None:
             return False
@@ -181,7 +188,7 @@ class LayoutRule:
         if is_transposed:
             return 2 * sum(lengths) >= least and bool(lengths or not _has_long_prompts(running))
         fewest = self._least_long_tokens * len(lengths)
-        if not lengths or sum(lengths) < fewest or _is_in_long_prompt(running):
+        if not lengths or sum(lengths) < fewest or _has_long_prompts(running):
             return False
         gain = self._gain(running)
         if sum(lengths) < least or gain * EXPECTED_STEPS < HOLD_STEPS:
@@ -222,8 +229,8 @@ def _has_long_prompts(running: Sequences[Sequence]) -> bool:
     return num_pending >= LONG_PROMPT_TOKENS
 
 
-def _is_in_long_prompt(running: Sequences[Sequence]) -> bool:
-    """Return whether a part of a long prompt is still to be computed."""
+def _has_unfinished_long_prompt(running: Sequences[Sequence]) -> bool:
+    """Return whether any token of a long prompt is still to be computed."""
     prompts = (seq for seq in running if not seq.is_decoding)
     return any(len(seq.tokens) >= LONG_PROMPT_TOKENS for seq in prompts)
 

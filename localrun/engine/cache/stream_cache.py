@@ -206,7 +206,7 @@ class StreamCache:
 
     @property
     def num_ended_tokens(self) -> int:
-        """Return how many tokens those sequences have."""
+        """Return the number of tokens of sequences that ended, in their streams."""
         return sum(stream.length for stream in self._ended.values())
 
     def has_room_to_store(self) -> bool:

@@ -150,6 +150,8 @@ class SwitchingCache:
         running = self._current.running
         self._record_step(running)
         wanted = self._rule.choose(running, self.layout)
+        if wanted is not self.layout and self._makes_a_reader_wait(running):
+            wanted = self.layout
         if CellLayout.TRANSPOSED in {wanted, self.layout} and any(map(_needs_one_call, running)):
             wanted = CellLayout.UNIFIED  # where calls are large enough
         if self._streams is not None and (wanted.is_unified or not self._can_stream(running)):
@@ -159,8 +161,7 @@ class SwitchingCache:
                 self._contexts.drop_copies()
                 self._before = None
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
-            if not self._has_long_ended(running):
-                self._enter_streams(wanted)
+            self._enter_streams(wanted)
 
     def _record_step(self, running: list[Sequence]) -> None:
         """Record the time since the last step, if that only decoded; begin to take the next."""
@@ -266,11 +267,18 @@ class SwitchingCache:
         most = self._contexts.stream_cells
         return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
 
-    def _has_long_ended(self, running: list[Sequence]) -> bool:
-        """Return whether a change to other streams would move more of those that ended."""
-        if self._streams is None:
+    def _makes_a_reader_wait(self, running: list[Sequence]) -> bool:
+        """Return whether a reader would wait while the tokens of ended sequences move.
+
+        Only if these are more than the tokens of the running ones. They move for nobody's sake,
+        and without a reader while nothing runs.
+        """
+        num_ended = self._streams.num_ended_tokens if self._streams is not None else 0
+        if num_ended <= sum(seq.num_computed for seq in running):
             return False
-        return self._streams.num_ended_tokens > sum(seq.num_computed for seq in running)
+        now, move_s = time.monotonic(), self._rule.move_s(num_ended)
+        readers = (seq.reader for seq in running if seq.is_decoding and seq.reader is not None)
+        return any(reader.lead_s(now) < move_s for reader in readers)
 
     def _enter_streams(self, layout: CellLayout) -> None:
         """Move all sequences to streams, or to others, unless there is too little memory."""

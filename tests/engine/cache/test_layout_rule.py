@@ -79,10 +79,23 @@ def test_the_rest_of_a_long_prompt_is_computed_before_values_are_transposed() ->
     running = [*decoding(1, 0, 100 * LONG), sequence(9, [5] * 3000)]
     running[1].num_computed -= 64
 
-    assert steps_to_change(running, STREAMS) == (0, STREAMS)
+    rule = LayoutRule(LONG)
+    assert steps_to_change(running, STREAMS, rule) == (0, STREAMS)
     running[1].num_computed = len(running[1].tokens)
     running[1].tokens.append(9)
-    assert steps_to_change(running, STREAMS)[1] is TRANSPOSED
+    assert steps_to_change(running, STREAMS, rule) == (1, TRANSPOSED)  # held for long enough
+
+
+def test_steps_of_a_change_that_was_not_made_teach_nothing() -> None:
+    rule, running = LayoutRule(LONG), decoding(1, 0, 100 * LONG)
+    members = (running[0].request_id,)
+    for _ in range(WARM_STEPS):
+        rule.record_step(1.0, members)
+    assert steps_to_change(running, UNIFIED, rule)[1] is TRANSPOSED
+    for _ in range(HOLD_STEPS):
+        rule.record_step(1.0, members)
+
+    assert steps_to_change(decoding(1, 0, 2 * LONG), UNIFIED, rule)[1] is TRANSPOSED
 
 
 def test_long_sequences_that_decode_want_transposed_values() -> None:

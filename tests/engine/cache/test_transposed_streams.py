@@ -17,6 +17,7 @@ from localrun.engine.cache.switching_cache import SwitchingCache
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_params import transposed_from
 from localrun.engine.llama.memory.lazy_buffers import _verified_hooks
+from localrun.engine.pacing.reader import AnswerReader
 from localrun.engine.params import CacheType, LoadOptions
 from tests.engine.cache.arena import LIMITS, Arena, Asked, _comparison, opened
 from tests.engine.tiny import hybrid
@@ -132,12 +133,18 @@ def test_streams_become_transposed_and_others_come_to_them(arena: Arena) -> None
 
 
 @pytest.mark.parametrize(
-    ("num_ended", "layout"), [(4 * LONG, CellLayout.STREAMS), (LONG, CellLayout.TRANSPOSED)]
+    ("num_ended", "token_s", "layout"),
+    [
+        (4 * LONG, 0.0, CellLayout.STREAMS),
+        (4 * LONG, 3600.0, CellLayout.TRANSPOSED),  # the reader is far behind the answer
+        (LONG, 0.0, CellLayout.TRANSPOSED),
+    ],
 )
-def test_a_change_does_not_move_more_tokens_that_ended_than_run(
-    arena: Arena, num_ended: int, layout: CellLayout
+def test_no_reader_waits_while_long_sequences_that_ended_move(
+    arena: Arena, num_ended: int, token_s: float, layout: CellLayout
 ) -> None:
     seq, ended = arena.submit(1, prompt(1), NEW), arena.submit(2, prompt(2, num_ended), 2)
+    seq.reader = AnswerReader(token_s)
     arena.scheduler.admit()
     arena.cache._enter_streams(CellLayout.STREAMS)
 

@@ -1,4 +1,4 @@
-"""Scratch memory of ggml's CPU backend that begins at a cache line.
+"""Scratch memory of ggml's CPU backend, aligned to cache lines.
 
 Operators keep intermediate numbers in one buffer of their backend: tiles of keys and values, rows
 that are quantized for a product. ggml allocates it with ``new uint8_t[]``, which is aligned to 16
@@ -13,9 +13,9 @@ libmtmd call for each context:
     ggml_backend                guid, 16 functions, device, context
     ggml_backend_cpu_context    n_threads, threadpool, work_data, work_size, abort callback
 
-Invariant: ``work_data`` is memory that ``free`` accepts, since ggml deletes it with its backend, or
-when a graph needs more. The structures are private to ggml and are verified with a backend first;
-if anything differs, nothing is replaced.
+Invariant: ``work_data`` is memory that ``free`` accepts, since ggml deletes it (``delete[]``) with
+its backend, or when a graph needs more. The structures are private to ggml; their fields are
+verified with a backend first, and if any differs, nothing is replaced.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ class _Hook:
 
     def fits(self) -> bool:
         """Return whether ggml's structures are those of this module, verified with a backend."""
-        if not self._handle:
-            return False
         device = _Device.from_address(self._handle)
         if device.reg != self._ggml.ggml_backend_dev_backend_reg(self._handle):
+            return False
+        if not self._is_called(device):
             return False
         backend = self._ggml.ggml_backend_dev_init(self._handle, None)
         if not backend:
@@ -134,7 +134,16 @@ class _Hook:
         device = _Device.from_address(self._handle)
         self._ordinary_init = INIT(device.init_backend)
         self._init = INIT(self._init_backend)
-        device.init_backend = ctypes.cast(self._init, POINTER).value
+        device.init_backend = _address(self._init)
+
+    def _is_called(self, device: _Device) -> bool:
+        """Return whether a backend is created by the function that would be replaced."""
+        calls: list[object] = []
+        recording = INIT(lambda handle, params: calls.append((handle, params)))
+        ordinary, device.init_backend = device.init_backend, _address(recording)
+        self._ggml.ggml_backend_dev_init(self._handle, None)
+        device.init_backend = ordinary
+        return calls == [(self._handle, None)]
 
     def _describes(self, backend: int) -> bool:
         """Return whether a backend's fields are where this module expects them."""
@@ -150,8 +159,9 @@ class _Hook:
         SET_NUM_THREADS(set_num_threads)(backend, MARK)
         SET_ABORT(set_abort)(backend, MARK + 1, MARK + 2)
         context = _CpuContext.from_address(fields.context)
-        found = tuple(getattr(context, field) for field, _ in _CpuContext._fields_)
-        return found == (MARK, None, None, 0, MARK + 1, MARK + 2)
+        marks = (context.n_threads, context.abort_callback, context.abort_callback_data)
+        unset = (context.threadpool, context.work_data, context.work_size)
+        return marks == (MARK, MARK + 1, MARK + 2) and unset == (None, None, 0)
 
     def _init_backend(self, device: int, params: bytes | None) -> int | None:
         backend: int | None = self._ordinary_init(device, params)
@@ -160,6 +170,10 @@ class _Hook:
             context = _CpuContext.from_address(_Backend.from_address(backend).context)
             context.work_data, context.work_size = memory.value, SCRATCH_BYTES
         return backend
+
+
+def _address(function: Any) -> int | None:  # noqa: ANN401 - a ctypes function
+    return ctypes.cast(function, POINTER).value
 
 
 def _posix_memalign() -> Any:  # noqa: ANN401 - a ctypes function

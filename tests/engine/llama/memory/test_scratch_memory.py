@@ -118,6 +118,22 @@ def test_structures_of_another_layout_are_left_alone(
     assert not module._Hook().fits()
 
 
+@pytest.mark.usefixtures("ordinary_device")
+def test_another_function_in_the_place_of_init_backend_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [name for name, _ in module._Device._fields_]
+    first, second = names.index("get_props"), names.index("init_backend")
+    names[first], names[second] = names[second], names[first]
+
+    class Swapped(ctypes.Structure):
+        _fields_ = tuple((name, dict(module._Device._fields_)[name]) for name in names)
+
+    monkeypatch.setattr(module, "_Device", Swapped)
+
+    assert not module._Hook().fits()
+
+
 def test_without_memory_a_backend_keeps_what_ggml_gives_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

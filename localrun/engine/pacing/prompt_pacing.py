@@ -5,8 +5,8 @@ together. A reader must not wait, so prompts beside a stream get time from one o
 
     lead      the answer is ahead of its reader: a call may last until the reader is up to date
     hold      prompts that were submitted before the first token of the stream came together with
-              it: the stream may be held for as long as it waited for that token, or as one
-              whole step of prompts takes, all in all
+              it: the stream may be held for as long as it waited for that token, or as
+              `HELD_TOKENS` of prompts take, all in all
     share     streams have decoded for long enough since the last call
 
 Sequences that decode take part in the call, or in the next one, which has no prompt tokens
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
+# Prompts for which any stream that came together with them is held: 16 short ones and what the
+# calls around them take. If a few were left over, they would decode alone in the end.
+HELD_TOKENS = 3 * STEP_TOKENS // 2
 HELD_CALL_S = 2.0  # of a call of prompts that came together with all streams
 PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too long
 
@@ -63,7 +66,7 @@ class PromptPacing:
         num_pending = sum(seq.num_pending for seq in prompts)
         num_least = num_pending if num_pending < 2 * LEAST_TOKENS else LEAST_TOKENS
         oldest_at = min(seq.submitted_at for seq in prompts)
-        hold_s = STEP_TOKENS * token_s
+        hold_s = HELD_TOKENS * token_s
         spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
         spare_s -= self._costs.decoding_s(len(decoding))
         if spare_s >= num_least * token_s:

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from localrun.engine.pacing.prompt_pacing import (
     CALL_S,
     HELD_CALL_S,
+    HELD_TOKENS,
     LEAST_TOKENS,
     PROMPT_SHARE,
     PromptPacing,
 )
 from localrun.engine.pacing.reader import AnswerReader
-from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS
+from localrun.engine.params import MAX_STEP_TOKENS
 from localrun.engine.sequence import Sequence
 
 TOKEN_S, DECODING_S = 0.005, 0.04
@@ -89,14 +90,14 @@ def test_no_small_rest_is_left(num_tokens: int) -> None:
     assert first >= LEAST_TOKENS
 
 
-def test_any_stream_may_be_held_for_one_whole_step_of_prompts_that_came_together_with_it() -> None:
+def test_any_stream_may_be_held_for_some_prompts_that_came_together_with_it() -> None:
     pacing = known()
     quick = stream(0.0, submitted_at=90.0, first_token_at=90.1)
     mate = prompt(4000, submitted_at=90.05)
 
     assert pacing.num_prompt_tokens(NOW, [quick], [mate]) >= LEAST_TOKENS
     assert quick.reader is not None
-    quick.reader.waited_s = STEP_TOKENS * TOKEN_S
+    quick.reader.waited_s = HELD_TOKENS * TOKEN_S
     assert pacing.num_prompt_tokens(NOW, [quick], [mate]) == 0
 
 

@@ -96,13 +96,12 @@ def align_scratch() -> None:
 
 @cache
 def _installed_hook() -> _Hook | None:
-    if sys.platform != "linux":
-        return None
-    hook = _Hook()
-    if not hook.fits():
+    hook = _Hook() if sys.platform == "linux" else None
+    if hook is not None and not hook.fits():
         _log.warning("scratch memory is not aligned: this ggml has other structures")
         return None
-    hook.install()
+    if hook is not None:
+        hook.install()
     return hook
 
 

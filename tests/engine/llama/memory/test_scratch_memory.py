@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -122,12 +122,13 @@ def test_structures_of_another_layout_are_left_alone(
 def test_another_function_in_the_place_of_init_backend_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = [name for name, _ in module._Device._fields_]
+    fields: dict[str, Any] = dict(module._Device._fields_)
+    names = list(fields)
     first, second = names.index("get_props"), names.index("init_backend")
     names[first], names[second] = names[second], names[first]
 
     class Swapped(ctypes.Structure):
-        _fields_ = tuple((name, dict(module._Device._fields_)[name]) for name in names)
+        _fields_ = tuple((name, fields[name]) for name in names)
 
     monkeypatch.setattr(module, "_Device", Swapped)
 

@@ -270,8 +270,8 @@ class SwitchingCache:
     def _makes_a_reader_wait(self, running: list[Sequence]) -> bool:
         """Return whether a reader would wait while the tokens of ended sequences move.
 
-        Only if these are more than the tokens of the running ones. They move for nobody's sake,
-        and without a reader while nothing runs.
+        Only if ended sequences have more tokens than the running ones: their move helps no request,
+        and can happen while nothing runs.
         """
         num_ended = self._streams.num_ended_tokens if self._streams is not None else 0
         if num_ended <= sum(seq.num_computed for seq in running):

@@ -159,6 +159,11 @@ def address(array: Any) -> ctypes.c_void_p:  # noqa: ANN401 - a ctypes array
     return ctypes.cast(array, HANDLE)
 
 
+def function_address(function: Any) -> int | None:  # noqa: ANN401 - a ctypes function
+    """Return the address of a function, for a field of a structure."""
+    return ctypes.cast(function, HANDLE).value
+
+
 def library_folder() -> Path:
     """Return the folder of llama.cpp's libraries and backends."""
     return Path(api._base_path).absolute()  # noqa: SLF001 - it has no public name

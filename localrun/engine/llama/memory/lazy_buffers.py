@@ -24,9 +24,9 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from localrun.engine.llama.ggml import ggml_functions
+from localrun.engine.llama.ggml import function_address, ggml_functions
 from localrun.engine.llama.memory.advice import Advice, advise
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ class _Hooks:
     def install(self, counted: LazyBytes) -> None:
         """Replace `alloc_buffer`; lazy bytes are added to ``counted``."""
         self._counted = counted
-        self._type.alloc_buffer = _address(self._alloc)
+        self._type.alloc_buffer = function_address(self._alloc)
 
     def remove(self) -> None:
         """Restore `alloc_buffer`."""
-        self._type.alloc_buffer = _address(self._ordinary_alloc)
+        self._type.alloc_buffer = function_address(self._ordinary_alloc)
 
     def fit(self) -> bool:
         """Return whether ggml's structures are those of this module, verified with a buffer."""
@@ -164,7 +164,7 @@ class _Hooks:
         calls: list[int] = []
         counting = CLEAR(lambda _buffer, value: calls.append(value))
         fields = _Buffer.from_address(buffer)
-        ordinary, fields.clear = fields.clear, _address(counting)
+        ordinary, fields.clear = fields.clear, function_address(counting)
         self._ggml.ggml_backend_buffer_clear(buffer, MARK)
         fields.clear = ordinary
         ctypes.memset(fields.context, MARK, fields.size)
@@ -177,7 +177,7 @@ class _Hooks:
     def _allocate(self, handle: int, size: int) -> int | None:
         buffer: int | None = self._ordinary_alloc(handle, size)
         if buffer and size >= MIN_BYTES:
-            _Buffer.from_address(buffer).clear = _address(self._clear)
+            _Buffer.from_address(buffer).clear = function_address(self._clear)
             self._counted.num_all_bytes += size
         return buffer
 
@@ -199,7 +199,3 @@ class _Hooks:
         ctypes.memset(base, 0, first - base)
         ctypes.memset(last, 0, end - last)
         return True
-
-
-def _address(function: Any) -> int | None:  # noqa: ANN401 - a ctypes function
-    return ctypes.cast(function, POINTER).value

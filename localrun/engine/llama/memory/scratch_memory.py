@@ -26,7 +26,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from localrun.engine.llama.ggml import ggml_functions
+from localrun.engine.llama.ggml import function_address, ggml_functions
 
 _log = logging.getLogger(__name__)
 
@@ -133,13 +133,13 @@ class _Hook:
         device = _Device.from_address(self._handle)
         self._ordinary_init = INIT(device.init_backend)
         self._init = INIT(self._init_backend)
-        device.init_backend = _address(self._init)
+        device.init_backend = function_address(self._init)
 
     def _is_called(self, device: _Device) -> bool:
         """Return whether a backend is created by the function that would be replaced."""
         calls: list[object] = []
         recording = INIT(lambda handle, params: calls.append((handle, params)))
-        ordinary, device.init_backend = device.init_backend, _address(recording)
+        ordinary, device.init_backend = device.init_backend, function_address(recording)
         self._ggml.ggml_backend_dev_init(self._handle, None)
         device.init_backend = ordinary
         return calls == [(self._handle, None)]
@@ -169,10 +169,6 @@ class _Hook:
             context = _CpuContext.from_address(_Backend.from_address(backend).context)
             context.work_data, context.work_size = memory.value, SCRATCH_BYTES
         return backend
-
-
-def _address(function: Any) -> int | None:  # noqa: ANN401 - a ctypes function
-    return ctypes.cast(function, POINTER).value
 
 
 def _posix_memalign() -> Any:  # noqa: ANN401 - a ctypes function

@@ -58,6 +58,10 @@ class Batch:
         self._arrays = BatchArrays(capacity)
         # chunks with logits at each prompt token, and the index of the first of them
         self.prompt_outputs: list[tuple[ScheduledChunk, int]] = []
+        # the last chunks if all had one token, their sequences in the order of the slots
+        self._single: list[ScheduledChunk] | None = None
+        self._single_sequences: list[Sequence] = []
+        self._single_outputs: list[tuple[ScheduledChunk, int]] = []
 
     @property
     def native(self) -> api.llama_batch:
@@ -74,6 +78,10 @@ class Batch:
         Raises:
             ValueError: the chunks do not fit, or have several adapter sets.
         """
+        if chunks is self._single:
+            self._write_newest()
+            return self._single_outputs
+        self._single = None
         total = sum(chunk.num_cells for chunk in chunks)
         self._check_size(total)
         if len({chunk.seq.adapters for chunk in chunks}) > 1:
@@ -101,17 +109,30 @@ class Batch:
         return [outputs[chunk.seq] for chunk in chunks if chunk.is_last]
 
     def _fill_single_tokens(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
-        """Write chunks of one token each, as most steps have, with a few calls of numpy."""
+        """Write chunks of one token each, as most steps have, with a few calls of numpy.
+
+        If the next step has the same list of chunks, only tokens and positions are written again.
+        """
         arrays, count = self._arrays, len(chunks)
         ordered = self.in_order(chunks)
-        sequences = [chunk.seq for chunk in ordered]
-        arrays.tokens[:count] = [seq.tokens[-1] for seq in sequences]
-        arrays.positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
-        arrays.seq_ids[:count] = [slot_of(seq) for seq in sequences]
+        self._single, self._single_sequences = chunks, [chunk.seq for chunk in ordered]
+        self._write_newest()
+        arrays.seq_ids[:count] = [slot_of(seq) for seq in self._single_sequences]
         arrays.logits[:count], self.prompt_outputs = 1, []
         arrays.native.n_tokens = count
         places = {chunk.seq: place for place, chunk in enumerate(ordered)}
-        return [(chunk, places[chunk.seq]) for chunk in chunks]
+        self._single_outputs = [(chunk, places[chunk.seq]) for chunk in chunks]
+        return self._single_outputs
+
+    def forget_chunks(self) -> None:
+        """Forget the last chunks: their sequences may have ended."""
+        self._single, self._single_sequences, self._single_outputs = None, [], []
+
+    def _write_newest(self) -> None:
+        """Write the newest token of each sequence, and its position."""
+        sequences, count = self._single_sequences, len(self._single_sequences)
+        self._arrays.tokens[:count] = [seq.tokens[-1] for seq in sequences]
+        self._arrays.positions[:count] = [seq.num_computed - seq.num_skipped for seq in sequences]
 
     def in_order(self, chunks: list[ScheduledChunk]) -> list[ScheduledChunk]:
         """Return the chunks in the order of their tokens."""
@@ -134,7 +155,7 @@ class Batch:
             arrays.positions[start:end] = np.arange(first, first + len(tokens))
             arrays.seq_ids[start:end] = slot
         arrays.logits[:total] = 1
-        arrays.native.n_tokens = total
+        arrays.native.n_tokens, self._single = total, None
 
     def _check_size(self, total: int) -> None:
         if not 0 < total <= self._capacity:

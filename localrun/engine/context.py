@@ -240,6 +240,7 @@ class LlamaContext:
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler chain, and release its adapters."""
+        self._batch.forget_chunks()
         self._adapters.release(seq.adapters)
         self._sampler.retire(seq)
 

@@ -7,6 +7,7 @@ happen inside its methods, which only one thread calls, except `Engine.serves_mo
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from localrun.engine.scheduler import ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
     from localrun.engine.speculation.speculator import Speculator
+
+
+def _never() -> bool:
+    return False
 
 
 class OutOfCellsError(Exception):
@@ -132,8 +137,12 @@ class Engine:
         counts = self._in_flight
         return 2 * sum(counts.get(number, 0) for number in request_ids) > sum(counts.values())
 
-    def step(self) -> list[StepOutput]:
-        """Run one forward pass; return one output for each sequence that advanced."""
+    def step(self, may_repeat: Callable[[], bool] = _never) -> list[StepOutput]:
+        """Run one forward pass; return an output for each token of each sequence that advanced.
+
+        While all sequences decode and ``may_repeat`` returns True, the same chunks are computed
+        again without a new plan: in a small model a plan takes as long as a third of a step.
+        """
         for seq in self._scheduler.admit():
             if not seq.admitted_at:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
@@ -142,18 +151,38 @@ class Engine:
         if not chunks:
             return [] if self._scheduler.awaits_encode else self._finish_running()
         try:
-            sampled = self._forward(chunks)
+            outputs = self._compute(chunks)
         except OutOfCellsError:
             return [] if self._scheduler.preempt_youngest() else self._finish_running()
         except AbortedError:
             self._scheduler.recover(chunks)
             return []
+        with suppress(OutOfCellsError):  # the next step makes room
+            while may_repeat() and self._can_repeat(chunks):
+                outputs += self._compute_again(chunks)
+        return outputs
+
+    def _compute(self, chunks: list[ScheduledChunk]) -> list[StepOutput]:
+        sampled = self._forward(chunks)
         last = [chunk for chunk in chunks if chunk.is_last]
         for chunk in chunks:
             self._scheduler.mark_computed(chunk)
         return [
             self._accept_all(chunk, tokens) for chunk, tokens in zip(last, sampled, strict=True)
         ]
+
+    def _compute_again(self, chunks: list[ScheduledChunk]) -> list[StepOutput]:
+        try:
+            return self._compute(chunks)
+        except AbortedError:
+            self._scheduler.recover(chunks)
+            return []
+
+    def _can_repeat(self, chunks: list[ScheduledChunk]) -> bool:
+        """Return whether the next plan would have the same chunks, and reserve their cells."""
+        if not self._scheduler.repeat(chunks):
+            return False
+        return self._speculation is None or self._speculation.passes([c.seq for c in chunks])
 
     def _propose_drafts(self, decoding: list[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
         """Return draft tokens by sequence, for a step in the present layout of the cells."""

@@ -54,6 +54,7 @@ class SchedulerLimits:
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
     part_tokens: int = 0  # of a step, which llama.cpp computes together; 0: all
+    has_tiles: bool = True  # attention computes tiles of prompt tokens, as on processors
     min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
     num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
     num_rollback: int = 0  # draft tokens of a sequence that a recurrent state takes back
@@ -204,6 +205,16 @@ class Scheduler:
             self._mix = StepMix.of([(chunk.seq, bool(chunk.drafts)) for chunk in plan.chunks])
         return plan.chunks
 
+    def repeat(self, chunks: list[ScheduledChunk]) -> bool:
+        """Reserve the cells of the last step's chunks once more, if the next plan has the same.
+
+        That is so while all sequences decode and none of them ends. The layout of the cells is
+        chosen when the next step is scheduled.
+        """
+        is_same = len(chunks) == len(self._running) and not self._waiting and self._mix is None
+        are_decoding = all(chunk.seq.is_decoding and chunk.num_cells == 1 for chunk in chunks)
+        return is_same and are_decoding and self._cache.reserve(len(chunks))
+
     def record_step_time(self, seconds: float) -> None:
         """Record the duration of a scheduled step, also of an aborted one."""
         if self._mix is not None:
@@ -322,9 +333,11 @@ class Scheduler:
         """Return whether a call with both takes longer than one of each.
 
         In streams llama.cpp first computes one token of each sequence in one pass, so that a chunk
-        of a tile leaves one token less, which flash attention computes one after the other.
+        of a tile leaves one token less, which flash attention computes one after the other. A GPU
+        has no such tiles, and each call costs it the same beginning.
         """
-        if sum(chunk.num_tokens for chunk in prompts) < TILE_TOKENS:
+        num_prompt = sum(chunk.num_tokens for chunk in prompts)
+        if not self._limits.has_tiles or num_prompt < TILE_TOKENS:
             return False
         num_cells = sum(chunk.seq.num_computed for chunk in decoding)
         return num_cells >= TILE_CELLS or not self._cache.layout.is_unified

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.budget import Allowance
 from localrun.engine.backends.cpu import loaded_variant
 from localrun.engine.context import LlamaContext
-from localrun.engine.context_params import part_tokens
+from localrun.engine.context_params import PARTS_ON_CARDS, part_tokens
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.llama.memory.memory_log import HOST
@@ -192,9 +192,10 @@ class LoadedModel:
 
     def _generation_parts(self, commands: CommandQueue, saved: SavedPrompts | None) -> EngineParts:
         embedder = self._open_embedder()
+        limits = self._context_limits()
         context = LlamaContext(
             self._model,
-            self._context_limits(),
+            limits,
             num_threads=self._num_threads,
             options=self._load.options,
             gauge=self._gauge,
@@ -203,7 +204,7 @@ class LoadedModel:
             mtp=self._drafting.mtp,
         )
         cache = context.open_cache()
-        scheduler = Scheduler(self._limits, cache)
+        scheduler = Scheduler(limits, cache)
         engine = Engine(
             context,
             scheduler,
@@ -235,11 +236,14 @@ class LoadedModel:
 
         That are media that are not causal, and MTP layers, which read hidden states by step.
         """
+        limits = replace(self._limits, has_tiles=not self._model.devices)
         is_causal = self._projector is None or self._projector.is_causal
         if not is_causal or self._drafting.mtp is not None:
-            return self._limits
-        num_tokens = part_tokens(self._model, self._limits.step_tokens)
-        return replace(self._limits, part_tokens=num_tokens)
+            return limits
+        limits = replace(limits, part_tokens=part_tokens(self._model, limits.step_tokens))
+        if self._model.devices and self._load.options.num_batch is None:
+            return replace(limits, step_tokens=PARTS_ON_CARDS * limits.step_tokens)
+        return limits
 
     def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
         """Load the projector of a model that generates, or return None without one."""

@@ -12,6 +12,8 @@ from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import CellLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.engine import StepOutput
     from localrun.engine.media.chunk import MediaChunk
     from localrun.engine.sequence import Sequence
@@ -50,7 +52,7 @@ class NullEngine:
         """Return False: no step runs."""
         return False
 
-    def step(self) -> list[StepOutput]:
+    def step(self, _may_repeat: Callable[[], bool]) -> list[StepOutput]:
         """Return no outputs."""
         return []
 

@@ -17,7 +17,7 @@ from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.engine import StepOutput
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError
-from localrun.runner.events import StepEvents, failed_event, job_event, terminal_event
+from localrun.runner.events import EVENT_S, StepEvents, failed_event, job_event, terminal_event
 from localrun.runner.messages import Count, Event, Failed, MemoryChanged
 from localrun.runner.prompt_restorer import RestoredPrefix
 from localrun.runner.stats import StatsReporter
@@ -95,6 +95,7 @@ class Worker:
         self._open_ids: set[int] = set()
         self._cancelled_ids: set[int] = set()
         self._adapter_bytes = 0
+        self._repeats_until = 0.0  # on the monotonic clock: the engine may repeat its last step
         self.num_steps = 0
         self.num_tokens = 0  # generated
         self._num_generated: dict[int, int] = {}  # tokens by open request
@@ -158,7 +159,7 @@ class Worker:
     def _step(self) -> None:
         medium = self._engine.next_medium() if self._encoder is not None else None
         if self._encoder is None or medium is None:
-            self._compute()
+            self._compute(may_repeat=True)
         else:
             self._encoder.encode(medium, partial(self._work_beside, medium))
 
@@ -170,16 +171,22 @@ class Worker:
             if not self._execute_queued():
                 self._is_stopped = True
                 return False
-        self._compute()
+        self._compute(may_repeat=False)
         return self._engine.needs(medium)
 
-    def _compute(self) -> None:
+    def _compute(self, *, may_repeat: bool) -> None:
         self.num_steps += 1
         if self._engine.has_work:
-            self._report(self._engine.step())
+            is_due = not may_repeat or self._embedder.has_work
+            self._repeats_until = 0.0 if is_due else time.monotonic() + EVENT_S
+            self._report(self._engine.step(self._may_repeat))
         if self._embedder.has_work:
             self._report_jobs(self._embedder.step(is_alone=not self._engine.has_work))
         self._stats.report(is_idle=not self._engine.has_work)
+
+    def _may_repeat(self) -> bool:
+        """Return whether no event is due and no command waits."""
+        return time.monotonic() < self._repeats_until and self._commands.empty()
 
     def _execute_commands(self) -> bool:
         """Execute all queued commands, after waiting for one if idle; False ends the loop."""

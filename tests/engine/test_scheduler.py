@@ -114,8 +114,9 @@ class Bench:
         self.engine.submit(seq)
         return seq
 
-    def step(self) -> list[StepOutput]:
-        outputs = self.engine.step()
+    def step(self, num_repeats: int = 0) -> list[StepOutput]:
+        repeats = iter([True] * num_repeats)
+        outputs = self.engine.step(lambda: next(repeats, False))
         self.check_cells()
         return outputs
 
@@ -696,3 +697,89 @@ def test_a_long_prompt_is_passed_by_as_many_tokens_as_it_has_at_most() -> None:
 
     assert long.finish is not None
     assert long.num_passed <= 40 + BUDGET
+
+
+def test_a_step_that_decodes_is_repeated_without_a_plan() -> None:
+    bench = Bench()
+    sequences = [bench.submit(number, [number], 9) for number in (1, 2)]
+    bench.step()
+
+    outputs = bench.step(num_repeats=3)
+
+    assert [output.seq for output in outputs] == sequences * 4
+    assert bench.backend.steps[1:] == [[(1, 1), (2, 1)]] * 4
+    bench.drain()
+    bench.check_end()
+
+
+def test_a_step_is_repeated_until_a_sequence_ends() -> None:
+    bench = Bench()
+    bench.submit(1, [1], 9)
+    ending = bench.submit(2, [2], 3)
+    bench.step()
+
+    bench.step(num_repeats=5)
+
+    assert ending.finish is FinishReason.LENGTH
+    assert bench.backend.steps[1:] == [[(1, 1), (2, 1)]] * 2
+
+
+def test_a_prompt_is_not_repeated() -> None:
+    bench = Bench()
+    seq = bench.submit(1, [1, 2, 3], 9)
+
+    bench.step(num_repeats=5)
+
+    assert seq.num_generated == 1
+
+
+def test_a_step_is_not_repeated_while_a_sequence_waits_for_a_slot() -> None:
+    bench = Bench()
+    for number in range(SLOTS + 1):
+        bench.submit(number, [number], 9)
+    bench.step()
+
+    bench.step(num_repeats=5)
+
+    assert len(bench.backend.steps) == 2
+
+
+def test_a_repeated_step_that_finds_no_cells_is_planned_again() -> None:
+    bench = Bench()
+    seq = bench.submit(1, [1], 9)
+    bench.step()
+    bench.backend.refusals.add(bench.backend.num_calls + 2)
+
+    bench.step(num_repeats=5)
+
+    assert seq.finish is None
+    assert seq.num_generated == 2
+    bench.drain()
+    assert seq.num_generated == 9
+
+
+def test_a_repeated_step_that_is_broken_off_is_computed_again() -> None:
+    bench = Bench()
+    seq = bench.submit(1, [1], 9)
+    bench.step()
+    bench.backend.aborts.add(bench.backend.num_calls + 2)
+
+    bench.step(num_repeats=3)
+
+    assert seq.num_generated == 4
+    bench.drain()
+    assert seq.num_generated == 9
+
+
+def test_whole_tiles_are_computed_with_what_decodes_where_attention_has_no_tiles() -> None:
+    for has_tiles in (True, False):
+        limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, has_tiles=has_tiles)
+        backend = FakeBackend(2048)
+        cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
+        engine = Engine(backend, Scheduler(limits, cache), pieces=PIECES, eog=frozenset())
+        engine.submit(Sequence(request_id=1, tokens=[*range(500)], max_tokens=600))
+        engine.step()
+        engine.submit(Sequence(request_id=2, tokens=[7] * 300, max_tokens=400))
+        engine.step()
+
+        assert backend.steps[-1] == ([(2, 300)] if has_tiles else [(1, 1), (2, 300)])

@@ -78,7 +78,10 @@ class Wavering(LayoutRule):
         super().__init__()
         self._changes = cycle(changes)
 
-    def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
+    def choose(
+        self, running: Sequences[Sequence], current: CellLayout, num_steps: int = 1
+    ) -> CellLayout:
+        del num_steps
         others = [layout for layout in CellLayout if layout is not current]
         return [current, *others][next(self._changes) if running else 0]
 
@@ -173,11 +176,11 @@ class Machine(RuleBasedStateMachine):
         for _ in range(pieces):
             self.bench.cache.compact()
 
-    @rule(steps=st.integers(1, 12))
-    def step(self, steps: int) -> None:
+    @rule(steps=st.integers(1, 12), repeats=st.integers(0, 3))
+    def step(self, steps: int, repeats: int) -> None:
         for _ in range(steps):
             if self.bench.engine.has_work:
-                self._step()
+                self._step(repeats)
 
     @invariant()
     def no_step_is_too_large(self) -> None:
@@ -197,9 +200,9 @@ class Machine(RuleBasedStateMachine):
             assert seq.tokens == states[seq.num_generated]
         self.bench.check_end()
 
-    def _step(self) -> None:
+    def _step(self, repeats: int = 0) -> None:
         is_refused = self.bench.backend.num_calls + 1 in self.bench.backend.refusals
-        outputs = self.bench.step()
+        outputs = self.bench.step(repeats)
         for output in outputs:
             self._note(output, is_refused=is_refused)
         self._see_progress()

@@ -132,6 +132,15 @@ def test_a_cancel_ends_one_stream_and_the_other_goes_on(serving: Serving) -> Non
     assert last.generated_tokens == 600
 
 
+def test_tokens_of_a_small_model_are_computed_several_a_step(serving: Serving) -> None:
+    num_before = serving.worker.num_steps
+
+    serving.submit(1, [300] * 10, 600)
+
+    assert serving.next_finished().generated_tokens == 600
+    assert serving.worker.num_steps - num_before < 500
+
+
 def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving) -> None:
     prompt = [300 + number % 50 for number in range(200)]
     seq = serving.submit(1, prompt, 1000)
@@ -172,7 +181,7 @@ class BrokenEngine(NullEngine):
     def submit(self, seq: Sequence) -> None:
         """Take anything."""
 
-    def step(self) -> list[StepOutput]:
+    def step(self, _may_repeat: Callable[[], bool]) -> list[StepOutput]:
         if not self._outputs:
             raise BackendError("broken")
         return [self._outputs.pop()]

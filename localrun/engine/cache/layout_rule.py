@@ -99,8 +99,10 @@ class LayoutRule:
         """Return how many seconds it takes to move tokens, as measured; long if none was."""
         return num_tokens * (self._move_s or SLOW_MOVE_S)
 
-    def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
-        """Return the layout of the next step; called once a step."""
+    def choose(
+        self, running: Sequences[Sequence], current: CellLayout, num_steps: int = 1
+    ) -> CellLayout:
+        """Return the layout of the next steps; ``num_steps`` were made since the last call."""
         if current is not self._layout:
             self._layout = current
             self._begin_steps()
@@ -110,7 +112,8 @@ class LayoutRule:
         if best is current:
             self._num_held = 0.0
             return current
-        self._num_held += self._gain(running) if best is CellLayout.TRANSPOSED else 1.0
+        gain = self._gain(running) if best is CellLayout.TRANSPOSED else 1.0
+        self._num_held += num_steps * gain
         num_pending = sum(seq.num_pending for seq in running)
         num_computed = sum(seq.num_computed for seq in running)
         pays_at_once = num_pending >= max(LONG_PROMPT_TOKENS, num_computed)

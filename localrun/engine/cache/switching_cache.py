@@ -45,10 +45,10 @@ class _DecodingState:
         members = tuple(seq.request_id for seq in running)
         return cls(members, sum(seq.num_computed for seq in running))
 
-    def is_one_step_behind(self, before: _DecodingState) -> bool:
-        """Return whether each sequence got one token, so that none had draft tokens."""
-        is_one_each = self.num_computed == before.num_computed + len(self.members)
-        return is_one_each and self.members == before.members
+    def is_behind(self, before: _DecodingState, num_steps: int) -> bool:
+        """Return whether each sequence got one token a step, so that none had draft tokens."""
+        num_new = self.num_computed - before.num_computed
+        return num_new == num_steps * len(self.members) and self.members == before.members
 
 
 class StreamContexts(Protocol):
@@ -100,10 +100,11 @@ class SwitchingCache:
         self._is_packed = False  # unified cells that are free have no memory
         most = contexts.stream_cells
         self._value_pages = CellPages(min(PAGE_CELLS, most), most)  # if they are transposed
-        self._num_waited = RETRY_STEPS  # steps since streams were not possible
+        self._num_steps = 0  # reserved since the layout was chosen
+        self._num_waited = RETRY_STEPS + 1  # steps since streams were not possible
         self._clock = clock
-        self._adapted_at = 0.0  # before the last step
-        self._before: _DecodingState | None = None  # the last step, if that only decodes
+        self._adapted_at = 0.0  # before the last steps
+        self._before: _DecodingState | None = None  # the last steps, if they only decode
 
     @property
     def layout(self) -> CellLayout:
@@ -146,10 +147,11 @@ class SwitchingCache:
 
     def adapt(self) -> None:
         """Switch if the rule says so, or if streams are not possible; close gaps of the slots."""
-        self._num_waited += 1
+        num_steps, self._num_steps = self._num_steps, 0
+        self._num_waited += num_steps
         running = self._current.running
-        self._record_step(running)
-        wanted = self._rule.choose(running, self.layout)
+        self._record_steps(running, num_steps)
+        wanted = self._rule.choose(running, self.layout, num_steps)
         if wanted is not self.layout and self._makes_a_reader_wait(running):
             wanted = self.layout
         if CellLayout.TRANSPOSED in {wanted, self.layout} and any(map(_needs_one_call, running)):
@@ -163,11 +165,11 @@ class SwitchingCache:
         elif self._num_waited > RETRY_STEPS and self._can_stream(running):
             self._enter_streams(wanted)
 
-    def _record_step(self, running: list[Sequence]) -> None:
-        """Record the time since the last step, if that only decoded; begin to take the next."""
+    def _record_steps(self, running: list[Sequence], num_steps: int) -> None:
+        """Record the time of the last steps, if they only decoded; begin to take the next."""
         now, decoding = self._clock(), _DecodingState.of(running)
-        if self._before is not None and decoding.is_one_step_behind(self._before):
-            self._rule.record_step(now - self._adapted_at, decoding.members)
+        if num_steps and self._before is not None and decoding.is_behind(self._before, num_steps):
+            self._rule.record_step((now - self._adapted_at) / num_steps, decoding.members)
         self._adapted_at = now
         self._before = decoding if all(seq.is_decoding for seq in running) else None
 
@@ -177,6 +179,7 @@ class SwitchingCache:
 
     def reserve(self, num_cells: int) -> bool:
         """Free cells for a step, oldest cached prefixes first; return False if too few remain."""
+        self._num_steps += 1
         return self._current.reserve(num_cells)
 
     def publish(self, seq: Sequence) -> None:

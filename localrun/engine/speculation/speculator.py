@@ -158,12 +158,11 @@ class Speculator:
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
         """Return draft tokens by sequence, empty if drafts would not save time."""
+        if self.passes(decoding):
+            return {}
         self._num_steps += 1
         self._used = {}
         if self._num_draft_steps >= MAX_DRAFT_STEPS:
-            return {}
-        if self._num_paused < self._pause and decoding == self._paused:
-            self._num_paused += 1
             return {}
         started_at = self._clock()
         planned = self._plan(decoding)
@@ -175,6 +174,15 @@ class Speculator:
         for source in sorted({draft.source for draft in planned.values()}):
             drafts |= self._draft(source, planned)
         return drafts
+
+    def passes(self, decoding: Sequences[Sequence]) -> bool:
+        """Return whether the next step has no drafts without a plan, and count it if so."""
+        if self._num_paused >= self._pause or decoding != self._paused:
+            return False
+        self._num_steps += 1
+        self._num_paused += 1
+        self._used = {}
+        return True
 
     def enter_layout(self, layout: CellLayout) -> None:
         """Plan by the times of this layout of the KV cache from the next plan on."""

@@ -58,7 +58,10 @@ class Wavering(LayoutRule):
         self.chance = chance
         self._random = Random(seed)  # noqa: S311 - the same switches each time
 
-    def choose(self, running: Sequences[Sequence], current: CellLayout) -> CellLayout:
+    def choose(
+        self, running: Sequences[Sequence], current: CellLayout, num_steps: int = 1
+    ) -> CellLayout:
+        del num_steps
         if not running or self._random.random() >= self.chance:
             return current
         return self._random.choice([layout for layout in CellLayout if layout is not current])
@@ -107,9 +110,23 @@ class Arena:
     def is_streaming(self) -> bool:
         return not self.cache.layout.is_unified
 
-    def drain(self) -> None:
+    def step(self, draw: Random) -> None:
+        """Make a step, which repeats itself now and then, and may be broken off then."""
+
+        def may_repeat() -> bool:
+            if draw.random() < 0.01:
+                self.context.abort()
+            return draw.random() < 0.6
+
+        self.engine.step(may_repeat)
+        self.context.clear_abort()
+
+    def drain(self, draw: Random | None = None) -> None:
         while self.engine.has_work:
-            self.engine.step()
+            if draw is None:
+                self.engine.step()
+            else:
+                self.step(draw)
 
     def compact(self) -> None:
         """Do what is done while nothing runs."""
@@ -200,9 +217,9 @@ def say_what_they_say_alone(
         asked[number] = request
         sequences[number] = arena.ask(number, request)
         for _ in range(draw.choice((0, 0, 1, 3, 9))):
-            arena.engine.step()
+            arena.step(draw)
             _disturb(arena, draw, number)
-    arena.drain()
+    arena.drain(draw)
     return Counter(_comparison(arena, asked[number], seq) for number, seq in sequences.items())
 
 

@@ -292,6 +292,14 @@ def test_a_change_waits_until_it_has_been_better_for_some_steps() -> None:
     assert choices == [UNIFIED] * (HOLD_STEPS - 1) + [STREAMS]
 
 
+def test_repeated_steps_count_as_often_as_they_were_made() -> None:
+    rule = LayoutRule()
+    running = sharing(2, 0, 600)
+    assert rule.choose(running, UNIFIED) is UNIFIED
+    assert rule.choose(running, UNIFIED, HOLD_STEPS - 2) is UNIFIED
+    assert rule.choose(running, UNIFIED, 1) is STREAMS
+
+
 def test_a_long_prompt_does_not_wait() -> None:
     running = sharing(4, 0, 1200)
     for seq in running:

@@ -322,8 +322,26 @@ def test_steps_with_draft_tokens_are_not_timed(
     for num_tokens, num_recorded in [(0, 0), (1, 1), (3, 1), (1, 2)]:
         seq.tokens += [9] * num_tokens
         seq.num_computed += num_tokens
-        cache._record_step([seq])
+        cache._record_steps([seq], 1)
         assert recorded == [(7,)] * num_recorded
+
+
+def test_repeated_steps_are_timed_together(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[float] = []
+    cache, rule, now = arena.cache, LayoutRule(), 0.0
+    cache._rule, cache._clock = rule, lambda: now
+    monkeypatch.setattr(rule, "record_step", lambda seconds, _: recorded.append(seconds))
+    seq = Sequence(request_id=7, tokens=[1, 2, 3], max_tokens=99)
+    seq.tokens.append(9)
+    seq.num_computed = 3
+    cache._record_steps([seq], 1)
+    for num_tokens in (1, 3):
+        seq.tokens += [9] * num_tokens
+        seq.num_computed += num_tokens
+        now += 0.5 * num_tokens
+        cache._record_steps([seq], num_tokens)
+
+    assert recorded == [0.5, 0.5]
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:

@@ -144,11 +144,11 @@ def test_no_reader_waits_while_long_sequences_that_ended_move(
     arena: Arena, num_ended: int, token_s: float, layout: CellLayout
 ) -> None:
     seq, ended = arena.submit(1, prompt(1), NEW), arena.submit(2, prompt(2, num_ended), 2)
-    seq.reader = AnswerReader(token_s)
     arena.scheduler.admit()
     arena.cache._enter_streams(CellLayout.STREAMS)
 
     assert set(layouts_until(arena, ended)) == {CellLayout.STREAMS}
+    seq.reader = AnswerReader(token_s)
     assert layouts_until(arena, seq)[-1] is layout
     assert _comparison(arena, Asked(prompt(1), NEW), seq) in {"same", "parted at a tie"}
 

@@ -35,7 +35,6 @@ X86 = {"x86_64", "amd64"}
 SCORED_TOKENS = 128  # of a call without flash attention
 FLOAT_BYTES = 4
 CACHE_BYTES = 2**20  # of a processor's core, at its second level
-PARTS_ON_CARDS = 4  # of a step, as in llama-server: llama.cpp plans one while a GPU computes
 LEAST_PART = 128  # tokens of a part of a step: with fewer, the weights are read too often
 CELLS_FOR_A_VALUE = 10  # whose reading saves a head as much as writing a value costs
 FREE_VALUES, MIN_TRANSPOSED = 26, 64  # values of a head that cost little; tokens

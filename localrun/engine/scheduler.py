@@ -300,7 +300,7 @@ class Scheduler:
         if len(decoding) == len(running):
             return _Selection(self._rotation.select(decoding), 0)
         prompts = in_order(seq for seq in running if not seq.is_decoding)
-        num_tokens = pace(decoding, prompts) if decoding else self._limits.step_tokens
+        num_tokens = pace(decoding, prompts)
         if prompts[0].is_background and not all(seq.is_background for seq in decoding):
             num_tokens = min(num_tokens, TILE_TOKENS)
         first = prompts[0].adapters if num_tokens else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.budget import Allowance
 from localrun.engine.backends.cpu import loaded_variant
 from localrun.engine.context import LlamaContext
-from localrun.engine.context_params import PARTS_ON_CARDS, part_tokens
+from localrun.engine.context_params import part_tokens
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.llama.memory.memory_log import HOST
@@ -25,6 +25,7 @@ from localrun.engine.llama.model import load_model
 from localrun.engine.llama.placement import TensorSplit
 from localrun.engine.media.encoder import MediaEncoder
 from localrun.engine.media.library import MediaLibrary
+from localrun.engine.params import FAST_STEP_TOKENS
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.threads import ThreadGauge, useful_threads
@@ -241,8 +242,8 @@ class LoadedModel:
         if not is_causal or self._drafting.mtp is not None:
             return limits
         limits = replace(limits, part_tokens=part_tokens(self._model, limits.step_tokens))
-        if self._model.devices and self._load.options.num_batch is None:
-            return replace(limits, step_tokens=PARTS_ON_CARDS * limits.step_tokens)
+        if self._load.options.num_batch is None:
+            return replace(limits, step_tokens=max(limits.step_tokens, FAST_STEP_TOKENS))
         return limits
 
     def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:

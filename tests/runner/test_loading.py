@@ -26,6 +26,7 @@ from localrun.engine.params import (
 )
 from localrun.errors import LoadError
 from localrun.gguf.header import read_header
+from localrun.hardware.device import Device, DeviceKind
 from localrun.runner import loading
 from localrun.runner.channel import Channel
 from localrun.runner.loading import LoadedModel
@@ -40,6 +41,17 @@ if TYPE_CHECKING:
 GUIDE = embedded_models()["guide:latest"]
 TEMPLATE = read_header(GUIDE).text("tokenizer.chat_template")
 NUM_CTX = 512
+CARDS = (
+    Device(
+        backend="CUDA",
+        index=0,
+        name="CUDA0",
+        description="NVIDIA H200",
+        kind=DeviceKind.GPU,
+        total_bytes=1,
+        free_bytes=1,
+    ),
+)
 
 
 @pytest.fixture
@@ -151,6 +163,28 @@ def test_a_streamed_answer_has_a_reader_of_the_speed_of_the_load(channel: Channe
 
     assert sequences[0].reader is None
     assert sequences[1].reader == AnswerReader(0.05)
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("num_batch", "devices", "expected"),
+    [(None, (), (2048, 256, True)), (300, (), (300, 256, True)), (None, CARDS, (2048, 512, False))],
+)
+def test_steps_have_parts_and_attention_has_tiles_on_processors_only(
+    channel: Channel,
+    num_batch: int | None,
+    devices: tuple[Device, ...],
+    expected: tuple[int, int, bool],
+) -> None:
+    load = load_of(GUIDE)
+    load = replace(load, options=replace(load.options, num_batch=num_batch))
+    model = loaded(load, channel)
+    model._model.devices = devices
+
+    limits = model._context_limits()
+
+    assert (limits.step_tokens, limits.part_tokens, limits.has_tiles) == expected
+    model._model.devices = ()
     model.close()
 
 

@@ -22,7 +22,7 @@ import math
 from typing import TYPE_CHECKING
 
 from localrun.engine.pacing.step_costs import StepCosts
-from localrun.engine.params import MAX_STEP_TOKENS, STEP_TOKENS, TILE_TOKENS
+from localrun.engine.params import STEP_TOKENS, TILE_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
@@ -60,7 +60,7 @@ class PromptPacing:
         readers = [seq for seq in decoding if seq.reader is not None]
         token_s = self._costs.prompt_token_s
         if not readers or not prompts:
-            return MAX_STEP_TOKENS
+            return self._num_without_readers()
         if token_s is None:
             return LEAST_TOKENS
         num_pending = sum(seq.num_pending for seq in prompts)
@@ -78,6 +78,15 @@ class PromptPacing:
         if self._decoded_s >= num_least * token_s * (1 / PROMPT_SHARE - 1):
             return num_least
         return 0
+
+
+    def _num_without_readers(self) -> int:
+        """Return the size of a call that nobody waits for, but those who come meanwhile.
+
+        Fast machines compute more tokens in `CALL_S`, as what a call costs by itself is more there.
+        """
+        token_s = self._costs.prompt_token_s
+        return max(STEP_TOKENS, int(CALL_S / token_s)) if token_s else STEP_TOKENS
 
 
 def _spare_s(seq: Sequence, now: float, oldest_at: float, hold_s: float) -> float:

@@ -15,7 +15,6 @@ from localrun.engine.pacing.prompt_pacing import (
     PromptPacing,
 )
 from localrun.engine.pacing.reader import AnswerReader
-from localrun.engine.params import MAX_STEP_TOKENS
 from localrun.engine.sequence import Sequence
 
 TOKEN_S, DECODING_S = 0.005, 0.04
@@ -47,10 +46,18 @@ def prompt(num_tokens: int, submitted_at: float = 99.0) -> Sequence:
     return Sequence(request_id=2, tokens=tokens, max_tokens=9999, submitted_at=submitted_at)
 
 
-def test_nobody_who_reads_means_no_limit() -> None:
-    batch = Sequence(request_id=1, tokens=[0], max_tokens=9)
+@pytest.mark.parametrize(
+    ("token_s", "num_tokens"), [(None, 512), (0.01, 512), (0.001, 1000), (1 / 20_000, 20_000)]
+)
+def test_without_readers_a_call_takes_a_second_or_an_ordinary_step(
+    token_s: float | None, num_tokens: int
+) -> None:
+    batch, pacing = Sequence(request_id=1, tokens=[0], max_tokens=9), PromptPacing()
+    if token_s is not None:
+        pacing.record(0, 512, 512 * token_s)
 
-    assert known().num_prompt_tokens(NOW, [batch], [prompt(4000)]) == MAX_STEP_TOKENS
+    for decoding in ([], [batch]):
+        assert abs(pacing.num_prompt_tokens(NOW, decoding, [prompt(4000)]) - num_tokens) <= 1
 
 
 def test_before_anything_is_measured_there_is_a_first_guess() -> None:

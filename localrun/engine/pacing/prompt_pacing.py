@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
+CALL_STEPS = 128  # of decoding, as long as a call beside readers: small models pause for a tenth of a second
 # Prompts for which any stream that came together with them is held: 16 short ones and what the
 # calls around them take. If a few were left over, they would decode alone in the end.
 HELD_TOKENS = 3 * STEP_TOKENS // 2
@@ -68,11 +69,12 @@ class PromptPacing:
         oldest_at = min(seq.submitted_at for seq in prompts)
         hold_s = HELD_TOKENS * token_s
         spare_s = min(_spare_s(seq, now, oldest_at, hold_s) for seq in readers)
-        spare_s -= self._costs.decoding_s(len(decoding))
+        decoding_s = self._costs.decoding_s(len(decoding))
+        spare_s -= decoding_s
         if spare_s >= num_least * token_s:
             latest_at = max(seq.submitted_at for seq in prompts)
             came_together = all(latest_at <= seq.first_token_at for seq in readers)
-            call_s = HELD_CALL_S if came_together else CALL_S
+            call_s = HELD_CALL_S if came_together else min(CALL_S, CALL_STEPS * decoding_s)
             num_fitting = max(num_least, int(min(spare_s, call_s) / token_s))
             return _whole(num_fitting, num_pending)
         if self._decoded_s >= num_least * token_s * (1 / PROMPT_SHARE - 1):

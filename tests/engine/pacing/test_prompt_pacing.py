@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.pacing.prompt_pacing import (
     CALL_S,
+    CALL_STEPS,
     HELD_CALL_S,
     HELD_TOKENS,
     LEAST_TOKENS,
@@ -82,6 +83,16 @@ def test_a_long_lead_is_spent_in_calls_that_let_the_stream_advance() -> None:
     num_tokens = known().num_prompt_tokens(NOW, [stream(60.0)], [prompt(4000)])
 
     assert 0.6 * CALL_S <= num_tokens * TOKEN_S <= CALL_S
+
+
+def test_calls_beside_a_stream_of_a_fast_model_are_short() -> None:
+    pacing = PromptPacing()
+    pacing.record(1, 0, 0.0005)
+    pacing.record(0, 512, 512 * 0.00025)
+
+    num_tokens = pacing.num_prompt_tokens(NOW, [stream(60.0)], [prompt(4000)])
+
+    assert num_tokens == CALL_STEPS * 0.0005 / 0.00025
 
 
 @pytest.mark.parametrize("num_tokens", [3, 64, 100, 127])

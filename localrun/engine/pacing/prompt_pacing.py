@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
-CALL_STEPS = 128  # of decoding, as long as a call beside readers: small models pause for a tenth of a second
+CALL_STEPS = 128  # of decoding, as long as a call beside them: small models pause for 0.1 s
 # Prompts for which any stream that came together with them is held: 16 short ones and what the
 # calls around them take. If a few were left over, they would decode alone in the end.
 HELD_TOKENS = 3 * STEP_TOKENS // 2
@@ -80,7 +80,6 @@ class PromptPacing:
         if self._decoded_s >= num_least * token_s * (1 / PROMPT_SHARE - 1):
             return num_least
         return 0
-
 
     def _num_without_readers(self) -> int:
         """Return the size of a call that nobody waits for, but those who come meanwhile.

@@ -344,10 +344,13 @@ class LlamaContext:
             if self._drop_begun_image(seq):
                 continue
             position = seq.position_at(seq.num_computed)
-            if chunk.drafts:  # they were not verified
+            if chunk.drafts or seq.wants_prompt_logprobs:  # not verified, or not scored
                 self._active.remove_cells(slot, position, -1)
             # behind an image with M-RoPE, the last position is the image's first
             seq.num_computed += max(0, self._active.last_position(slot) + 1 - position)
+            if seq.num_computed >= len(seq.tokens):  # nothing was sampled behind the last token
+                seq.num_computed = len(seq.tokens) - 1
+                self._active.remove_cells(slot, seq.position_at(seq.num_computed), -1)
 
     def _drop_begun_image(self, seq: Sequence) -> bool:
         """Remove the cells of the image that an aborted step was computing with M-RoPE.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 STEP_TOKENS, MAX_STEP_TOKENS = 512, 8192  # of one forward pass: default and maximum
-FAST_STEP_TOKENS = 2048  # of models that compute so many in a second, in parts
+FAST_STEP_TOKENS = 2048  # the most by default, where they take no longer than a second
 TILE_TOKENS = (
     64  # queries of a tile of llama.cpp's attention: fewer tokens of a prompt cost more each
 )

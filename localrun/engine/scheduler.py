@@ -4,7 +4,7 @@ Policy: sequences start in the order of their arrival. Decoding sequences take o
 prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the
 shortest first (`prompt_order`). A few prompt tokens are computed together with what decodes, which
 reads the weights once for both; many, and in streams whole tiles, in a step of their own, and one
-that decodes follows, unless nobody reads and all came together. Background sequences give way to
+that decodes follows, unless nobody reads and all came together. GPUs compute all of them together. Background sequences give way to
 interactive ones: these start before them, in their slots and cells if necessary, and leave them a
 share of each step (`BackgroundPacing`). A step computes sequences of one adapter set; several sets
 alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
@@ -54,7 +54,8 @@ class SchedulerLimits:
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
     part_tokens: int = 0  # of a step, which llama.cpp computes together; 0: all
-    has_tiles: bool = True  # attention computes tiles of prompt tokens, as on processors
+    call_tokens: int = 0  # of a step of prompts on a slow machine; 0: as many as fit a step
+    mixes_tiles: bool = False  # whole tiles of prompts are computed with what decodes, as on GPUs
     min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
     num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
     num_rollback: int = 0  # draft tokens of a sequence that a recurrent state takes back
@@ -112,6 +113,11 @@ class Scheduler:
         self._held_decoding = False  # the last step, for many prompt tokens or for media
         self._mix: StepMix | None = None  # of the last step, if background sequences run
         self._num_with_media = 0  # sequences
+
+    @property
+    def call_tokens(self) -> int:
+        """Return how many prompt tokens a step has on a slow machine."""
+        return self._limits.call_tokens or self._limits.step_tokens
 
     @property
     def has_work(self) -> bool:
@@ -205,15 +211,22 @@ class Scheduler:
             self._mix = StepMix.of([(chunk.seq, bool(chunk.drafts)) for chunk in plan.chunks])
         return plan.chunks
 
-    def repeat(self, chunks: list[ScheduledChunk]) -> bool:
-        """Reserve the cells of the last step's chunks once more, if the next plan has the same.
+    def can_repeat(self, chunks: list[ScheduledChunk]) -> bool:
+        """Return whether the next plan would have the chunks of the last step, but for drafts.
 
         That is so while all sequences decode and none of them ends. The layout of the cells is
         chosen when the next step is scheduled.
         """
-        is_same = len(chunks) == len(self._running) and not self._waiting and self._mix is None
-        are_decoding = all(chunk.seq.is_decoding and chunk.num_cells == 1 for chunk in chunks)
-        return is_same and are_decoding and self._cache.reserve(len(chunks))
+        if len(chunks) != len(self._running) or self._waiting or self._mix is not None:
+            return False
+        return all(
+            chunk.num_cells == 1 and chunk.seq.is_decoding and chunk.seq.num_generated > 1
+            for chunk in chunks
+        )
+
+    def reserve(self, chunks: list[ScheduledChunk]) -> bool:
+        """Reserve the cells of the last step's chunks once more; return False without room."""
+        return self._cache.reserve(len(chunks))
 
     def record_step_time(self, seconds: float) -> None:
         """Record the duration of a scheduled step, also of an aborted one."""
@@ -301,8 +314,9 @@ class Scheduler:
             return _Selection(self._rotation.select(decoding), 0)
         prompts = in_order(seq for seq in running if not seq.is_decoding)
         num_tokens = pace(decoding, prompts)
-        if prompts[0].is_background and not all(seq.is_background for seq in decoding):
-            num_tokens = min(num_tokens, TILE_TOKENS)
+        if prompts[0].is_background:  # who comes meanwhile is interactive
+            is_alone = all(seq.is_background for seq in decoding)
+            num_tokens = min(num_tokens, self.call_tokens if is_alone else TILE_TOKENS)
         first = prompts[0].adapters if num_tokens else None
         candidates = [*decoding, *(seq for seq in prompts if seq.adapters == first)]
         return _Selection(self._rotation.select(candidates), num_tokens)
@@ -333,11 +347,10 @@ class Scheduler:
         """Return whether a call with both takes longer than one of each.
 
         In streams llama.cpp first computes one token of each sequence in one pass, so that a chunk
-        of a tile leaves one token less, which flash attention computes one after the other. A GPU
-        has no such tiles, and each call costs it the same beginning.
+        of a tile leaves one token less, which flash attention computes one after the other.
         """
         num_prompt = sum(chunk.num_tokens for chunk in prompts)
-        if not self._limits.has_tiles or num_prompt < TILE_TOKENS:
+        if self._limits.mixes_tiles or num_prompt < TILE_TOKENS:
             return False
         num_cells = sum(chunk.seq.num_computed for chunk in decoding)
         return num_cells >= TILE_CELLS or not self._cache.layout.is_unified

@@ -106,6 +106,11 @@ class StepEvents:
         self._sent_at = now
         return Step(deltas=tuple(deltas), scores=tuple(scores))
 
+    def due_at(self, now: float) -> float:
+        """Return when the text of streams is to be sent; if there are none, that of others."""
+        has_streams = any(answer.is_streamed for answer in self._answers.values())
+        return (self._sent_at if has_streams else now) + EVENT_S
+
     def _add(self, output: StepOutput) -> None:
         request_id = output.seq.request_id
         answer = self._answers.get(request_id)

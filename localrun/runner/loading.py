@@ -233,18 +233,24 @@ class LoadedModel:
         return replace(parts, saver=saver, restorer=restorer)
 
     def _context_limits(self) -> SchedulerLimits:
-        """Return the limits with parts of steps, unless something needs whole ones.
+        """Return the limits of steps: whether prompts and streams share calls, and their parts.
 
-        That are media that are not causal, and MTP layers, which read hidden states by step.
+        A GPU has no tiles, and each call costs it a beginning; but if a shared call is aborted, a
+        model with a state computes its streams again. Steps have parts, and many tokens where they
+        are computed in a second, unless something needs whole ones: media that are not causal, and
+        MTP layers, which read hidden states by step.
         """
-        limits = replace(self._limits, has_tiles=not self._model.devices)
+        mixes_tiles = bool(self._model.devices) and not self._model.memory.has_state
+        limits = replace(self._limits, mixes_tiles=mixes_tiles)
         is_causal = self._projector is None or self._projector.is_causal
         if not is_causal or self._drafting.mtp is not None:
             return limits
-        limits = replace(limits, part_tokens=part_tokens(self._model, limits.step_tokens))
-        if self._load.options.num_batch is None:
-            return replace(limits, step_tokens=max(limits.step_tokens, FAST_STEP_TOKENS))
-        return limits
+        num_tokens = limits.step_tokens
+        limits = replace(limits, part_tokens=part_tokens(self._model, num_tokens))
+        if self._load.options.num_batch is not None:
+            return limits
+        most = max(num_tokens, FAST_STEP_TOKENS)
+        return replace(limits, step_tokens=most, call_tokens=num_tokens)
 
     def _open_projector(self, native_log: NativeLog) -> LoadedProjector | None:
         """Load the projector of a model that generates, or return None without one."""

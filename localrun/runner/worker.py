@@ -17,7 +17,7 @@ from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.engine import StepOutput
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError
-from localrun.runner.events import EVENT_S, StepEvents, failed_event, job_event, terminal_event
+from localrun.runner.events import StepEvents, failed_event, job_event, terminal_event
 from localrun.runner.messages import Count, Event, Failed, MemoryChanged
 from localrun.runner.prompt_restorer import RestoredPrefix
 from localrun.runner.stats import StatsReporter
@@ -177,8 +177,9 @@ class Worker:
     def _compute(self, *, may_repeat: bool) -> None:
         self.num_steps += 1
         if self._engine.has_work:
-            is_due = not may_repeat or self._embedder.has_work
-            self._repeats_until = 0.0 if is_due else time.monotonic() + EVENT_S
+            may_repeat = may_repeat and not self._embedder.has_work
+            until = self._step_events.due_at(time.monotonic()) if may_repeat else 0.0
+            self._repeats_until = until
             self._report(self._engine.step(self._may_repeat))
         if self._embedder.has_work:
             self._report_jobs(self._embedder.step(is_alone=not self._engine.has_work))

@@ -108,7 +108,7 @@ def describe_load(
             options.flash_attention,
             "where the device has it",
         ),
-        _setting("batch", own.num_batch, None, "512"),
+        _setting("batch", own.num_batch, None, "512 to 2048, as fast as it is"),
         _setting("memory map", own.use_mmap, None, "yes"),
     )
 

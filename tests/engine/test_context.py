@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import llama_cpp
 import pytest
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.constraints.compiler import GrammarCompiler
-from localrun.engine.context import LlamaContext
+from localrun.engine.context import ABORTED, LlamaContext
 from localrun.engine.context_params import part_tokens
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
@@ -163,6 +164,26 @@ def test_an_abort_leaves_the_sequence_as_far_as_it_was_computed(
     (text,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
 
     assert text == expected
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_whole_chunk_of_an_aborted_step_is_sampled_all_the_same(
+    model: Model, context: LlamaContext, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """The parts of a step that were computed before an abort may hold all tokens of a sequence."""
+    (expected,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
+    decode, codes = llama_cpp.llama_decode, []
+
+    def aborted(handle: object, batch: api.llama_batch) -> int:
+        codes.append(decode(handle, batch))
+        return ABORTED if len(codes) == call else codes[-1]
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", aborted)
+
+    (text,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
+
+    assert text == expected
+    assert not any(codes)
 
 
 def test_a_prompt_in_parts_is_answered_like_a_whole_one(model: Model) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import llama_cpp
 import numpy as np
 import pytest
+from llama_cpp import llama_cpp as api
 
-from localrun.engine.context import LlamaContext
+from localrun.engine.context import ABORTED, LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
@@ -98,6 +100,25 @@ def alone(model: Model, tokens: list[int]) -> list[float]:
 
 def logprobs(scores: tuple[TokenScore, ...]) -> list[float]:
     return [score.logprob for score in scores if score.logprob is not None]
+
+
+def test_an_aborted_step_loses_no_score(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = model.tokenize(TEXT)[:30]
+    decode, codes = llama_cpp.llama_decode, []
+    running = Running(model)
+
+    def aborted(handle: object, batch: api.llama_batch) -> int:
+        codes.append(decode(handle, batch))
+        return ABORTED if len(codes) == 1 else codes[-1]
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", aborted)
+    seq = scored(tokens, 1)
+    running.run(seq)
+    running.context.close()
+
+    assert seq.scores is not None
+    assert seq.scores.num_prompt_scored == len(tokens)
+    assert seq.num_generated == 2
 
 
 def test_they_are_so_whatever_is_cached_and_whoever_else_runs(model: Model) -> None:

@@ -703,11 +703,12 @@ def test_a_step_that_decodes_is_repeated_without_a_plan() -> None:
     bench = Bench()
     sequences = [bench.submit(number, [number], 9) for number in (1, 2)]
     bench.step()
+    bench.step()
 
     outputs = bench.step(num_repeats=3)
 
     assert [output.seq for output in outputs] == sequences * 4
-    assert bench.backend.steps[1:] == [[(1, 1), (2, 1)]] * 4
+    assert bench.backend.steps[2:] == [[(1, 1), (2, 1)]] * 4
     bench.drain()
     bench.check_end()
 
@@ -724,13 +725,32 @@ def test_a_step_is_repeated_until_a_sequence_ends() -> None:
     assert bench.backend.steps[1:] == [[(1, 1), (2, 1)]] * 2
 
 
-def test_a_prompt_is_not_repeated() -> None:
+@pytest.mark.parametrize("num_tokens", [1, 3])
+def test_a_prompt_is_not_repeated(num_tokens: int) -> None:
     bench = Bench()
-    seq = bench.submit(1, [1, 2, 3], 9)
+    seq = bench.submit(1, [*range(num_tokens)], 9)
 
     bench.step(num_repeats=5)
 
     assert seq.num_generated == 1
+
+
+def test_a_background_prompt_takes_no_more_than_a_slow_machine_computes() -> None:
+    for is_background in (False, True):
+        limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, step_tokens=1024, call_tokens=64)
+        backend = FakeBackend(2048)
+        cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
+        scheduler = Scheduler(limits, cache)
+        scheduler.add(
+            Sequence(
+                request_id=1, tokens=[*range(500)], max_tokens=600, is_background=is_background
+            )
+        )
+        scheduler.admit()
+
+        (chunk,) = scheduler.schedule(lambda *_: 1024, lambda _: {})
+
+        assert chunk.num_tokens == (64 if is_background else 500)
 
 
 def test_a_step_is_not_repeated_while_a_sequence_waits_for_a_slot() -> None:
@@ -772,8 +792,8 @@ def test_a_repeated_step_that_is_broken_off_is_computed_again() -> None:
 
 
 def test_whole_tiles_are_computed_with_what_decodes_where_attention_has_no_tiles() -> None:
-    for has_tiles in (True, False):
-        limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, has_tiles=has_tiles)
+    for mixes in (False, True):
+        limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, mixes_tiles=mixes)
         backend = FakeBackend(2048)
         cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
         engine = Engine(backend, Scheduler(limits, cache), pieces=PIECES, eog=frozenset())
@@ -782,4 +802,4 @@ def test_whole_tiles_are_computed_with_what_decodes_where_attention_has_no_tiles
         engine.submit(Sequence(request_id=2, tokens=[7] * 300, max_tokens=400))
         engine.step()
 
-        assert backend.steps[-1] == ([(2, 300)] if has_tiles else [(1, 1), (2, 300)])
+        assert backend.steps[-1] == ([(1, 1), (2, 300)] if mixes else [(2, 300)])

@@ -168,13 +168,17 @@ def test_a_streamed_answer_has_a_reader_of_the_speed_of_the_load(channel: Channe
 
 @pytest.mark.parametrize(
     ("num_batch", "devices", "expected"),
-    [(None, (), (2048, 256, True)), (300, (), (300, 256, True)), (None, CARDS, (2048, 512, False))],
+    [
+        (None, (), (2048, 512, 256, False)),
+        (300, (), (300, 0, 256, False)),
+        (None, CARDS, (2048, 512, 512, True)),
+    ],
 )
-def test_steps_have_parts_and_attention_has_tiles_on_processors_only(
+def test_steps_have_parts_and_whole_tiles_of_prompts_calls_of_their_own_on_processors(
     channel: Channel,
     num_batch: int | None,
     devices: tuple[Device, ...],
-    expected: tuple[int, int, bool],
+    expected: tuple[int, int, int, bool],
 ) -> None:
     load = load_of(GUIDE)
     load = replace(load, options=replace(load.options, num_batch=num_batch))
@@ -183,7 +187,8 @@ def test_steps_have_parts_and_attention_has_tiles_on_processors_only(
 
     limits = model._context_limits()
 
-    assert (limits.step_tokens, limits.part_tokens, limits.has_tiles) == expected
+    sizes = limits.step_tokens, limits.call_tokens, limits.part_tokens
+    assert (*sizes, limits.mixes_tiles) == expected
     model._model.devices = ()
     model.close()
 

@@ -52,6 +52,16 @@ def test_text_of_a_stream_needs_no_further_token() -> None:
     assert deltas(events, at=EVENT_S) == ((1, "b"),)
 
 
+def test_text_of_streams_is_due_behind_the_last_event_and_that_of_others_later() -> None:
+    events, answer, stream = StepEvents(), sequence(1), sequence(2, is_streamed=True)
+    deltas(events, output(answer, "a"), at=1.0)
+    assert events.due_at(5.0) == 5.0 + EVENT_S
+
+    deltas(events, output(stream, "a"), at=6.0)
+
+    assert events.due_at(6.002) == 6.0 + EVENT_S
+
+
 def test_a_step_that_more_than_decodes_waits_for_no_text() -> None:
     events, seq = StepEvents(), sequence(1, is_streamed=True)
     deltas(events, output(seq, "a"))

@@ -72,7 +72,7 @@ class LayoutRule:
         self._sharing: tuple[tuple[int, int, int], ...] = ()
         self._num_shared = 0
         self._num_held = 0.0  # steps in which another layout would have been faster
-        self._layout = CellLayout.UNIFIED
+        self._layout = self._wanted = CellLayout.UNIFIED
         self._members: tuple[int, ...] = ()
         self._num_steps = 0  # that only decoded, in this layout with these members
         self._steps_s: deque[float] = deque(maxlen=HOLD_STEPS)  # the last of them
@@ -108,12 +108,13 @@ class LayoutRule:
             self._begin_steps()
         if current is not CellLayout.TRANSPOSED:
             self._trial = None
-        best = self._best(running, current) if running else current
+        was_best, best = self._wanted, self._best(running, current) if running else current
+        self._wanted = best
         if best is current:
             self._num_held = 0.0
             return current
         gain = self._gain(running) if best is CellLayout.TRANSPOSED else 1.0
-        self._num_held += num_steps * gain
+        self._num_held += gain * (num_steps if best is was_best else 1)
         num_pending = sum(seq.num_pending for seq in running)
         num_computed = sum(seq.num_computed for seq in running)
         pays_at_once = num_pending >= max(LONG_PROMPT_TOKENS, num_computed)

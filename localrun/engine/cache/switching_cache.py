@@ -169,7 +169,9 @@ class SwitchingCache:
         """Record the time of the last steps, if they only decoded; begin to take the next."""
         now, decoding = self._clock(), _DecodingState.of(running)
         if num_steps and self._before is not None and decoding.is_behind(self._before, num_steps):
-            self._rule.record_step((now - self._adapted_at) / num_steps, decoding.members)
+            seconds = (now - self._adapted_at) / num_steps
+            for _ in range(num_steps):
+                self._rule.record_step(seconds, decoding.members)
         self._adapted_at = now
         self._before = decoding if all(seq.is_decoding for seq in running) else None
 
@@ -179,8 +181,11 @@ class SwitchingCache:
 
     def reserve(self, num_cells: int) -> bool:
         """Free cells for a step, oldest cached prefixes first; return False if too few remain."""
-        self._num_steps += 1
-        return self._current.reserve(num_cells)
+        if self._streams is not None and not self._fit_streams(self._streams.running):
+            return False  # a step is repeated, and the next one moves them
+        has_room = self._current.reserve(num_cells)
+        self._num_steps += has_room
+        return has_room
 
     def publish(self, seq: Sequence) -> None:
         """Make the computed part of a prompt available to other sequences; a stream always is."""
@@ -267,8 +272,11 @@ class SwitchingCache:
         """
         if self._streams is not None and (self._streams.lacks_room or not self._streams.fits()):
             return False
+        return self._fit_streams(running) and not any(seq.adapters for seq in running)
+
+    def _fit_streams(self, running: list[Sequence]) -> bool:
         most = self._contexts.stream_cells
-        return all(not seq.adapters and len(seq.tokens) <= most for seq in running)
+        return all(len(seq.tokens) <= most for seq in running)
 
     def _makes_a_reader_wait(self, running: list[Sequence]) -> bool:
         """Return whether a reader would wait while the tokens of ended sequences move.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LEAST_TOKENS = TILE_TOKENS  # fewer cost more each
 CALL_S = 1.0  # of a call beside readers: a stream that is far ahead should still advance
-CALL_STEPS = 128  # of decoding, as long as a call beside them: small models pause for 0.1 s
+CALL_STEPS = 128  # that decode: a call beside readers takes no longer; 0.1 s in small models
 # Prompts for which any stream that came together with them is held: 16 short ones and what the
 # calls around them take. If a few were left over, they would decode alone in the end.
 HELD_TOKENS = 3 * STEP_TOKENS // 2
@@ -42,7 +42,9 @@ PROMPT_SHARE = 0.2  # more makes readers wait, less makes a prompt wait for too 
 class PromptPacing:
     """Pace of the prompts of one model, from the measured costs of its steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, call_tokens: int = STEP_TOKENS) -> None:
+        """``call_tokens`` are those of a call without readers on a slow machine."""
+        self._call_tokens = call_tokens
         self._costs = StepCosts()
         self._decoded_s = 0.0  # by steps since the last one with prompt tokens
 
@@ -87,7 +89,8 @@ class PromptPacing:
         Fast machines compute more tokens in `CALL_S`, as what a call costs by itself is more there.
         """
         token_s = self._costs.prompt_token_s
-        return max(STEP_TOKENS, int(CALL_S / token_s)) if token_s else STEP_TOKENS
+        fitting = int(CALL_S / token_s) if token_s else 0
+        return max(self._call_tokens, fitting)
 
 
 def _spare_s(seq: Sequence, now: float, oldest_at: float, hold_s: float) -> float:

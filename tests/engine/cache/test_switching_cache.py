@@ -341,7 +341,7 @@ def test_repeated_steps_are_timed_together(arena: Arena, monkeypatch: pytest.Mon
         now += 0.5 * num_tokens
         cache._record_steps([seq], num_tokens)
 
-    assert recorded == [0.5, 0.5]
+    assert recorded == [0.5] * 4
 
 
 def test_sequences_that_share_stay_in_unified_cells(arena: Arena) -> None:

@@ -61,6 +61,13 @@ def test_without_readers_a_call_takes_a_second_or_an_ordinary_step(
         assert abs(pacing.num_prompt_tokens(NOW, decoding, [prompt(4000)]) - num_tokens) <= 1
 
 
+def test_without_readers_a_call_has_at_least_the_tokens_that_are_set() -> None:
+    pacing = PromptPacing(call_tokens=2048)
+    pacing.record(0, 512, 5.12)
+
+    assert pacing.num_prompt_tokens(NOW, [], [prompt(4000)]) == 2048
+
+
 def test_before_anything_is_measured_there_is_a_first_guess() -> None:
     assert PromptPacing().num_prompt_tokens(NOW, [stream(0.1)], [prompt(4000)]) == LEAST_TOKENS
 

@@ -179,7 +179,7 @@ class Engine:
             return []
 
     def _can_repeat(self, chunks: list[ScheduledChunk]) -> bool:
-        """Return whether the next plan would have the same chunks, whose cells are reserved then."""
+        """Return whether the next plan would have the same chunks, and reserve their cells."""
         if not self._scheduler.can_repeat(chunks):
             return False
         speculation = self._speculation

@@ -1,14 +1,14 @@
 """Scheduler: which tokens the next forward pass computes.
 
 Policy: sequences start in the order of their arrival. Decoding sequences take one token each;
-prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the
-shortest first (`prompt_order`). A few prompt tokens are computed together with what decodes, which
-reads the weights once for both; many, and in streams whole tiles, in a step of their own, and one
-that decodes follows, unless nobody reads and all came together. GPUs compute all of them together. Background sequences give way to
-interactive ones: these start before them, in their slots and cells if necessary, and leave them a
-share of each step (`BackgroundPacing`). A step computes sequences of one adapter set; several sets
-alternate (`AdapterRotation`). If a prompt begins like one that is being computed, its request
-waits for that part and then shares it; later requests may overtake it.
+prompts take as much of the step's token budget as their pace allows (`PromptPacing`), the shortest
+first (`prompt_order`). A few prompt tokens are computed together with what decodes, which reads the
+weights once for both; many, and in streams whole tiles, in a step of their own, and one that
+decodes follows, unless nobody reads and all came together. GPUs compute all of them together.
+Background sequences give way to interactive ones: these start before them, in their slots and cells
+if necessary, and leave them a share of each step (`BackgroundPacing`). A step computes sequences of
+one adapter set; several sets alternate (`AdapterRotation`). If a prompt begins like one that is
+being computed, its request waits for that part and then shares it; later requests may overtake it.
 Media have steps of their own (`media_steps`), in turn with those of tokens.
 No cells are reserved for tokens that are not generated yet: when the cache is full, cached
 prefixes are evicted first, then the youngest sequence is preempted and computed again later.

@@ -178,8 +178,8 @@ class Worker:
         self.num_steps += 1
         if self._engine.has_work:
             may_repeat = may_repeat and not self._embedder.has_work
-            until = self._step_events.due_at(time.monotonic()) if may_repeat else 0.0
-            self._repeats_until = until
+            now = time.monotonic()
+            self._repeats_until = self._step_events.due_at(now) if may_repeat else now
             self._report(self._engine.step(self._may_repeat))
         if self._embedder.has_work:
             self._report_jobs(self._embedder.step(is_alone=not self._engine.has_work))

@@ -735,12 +735,17 @@ def test_a_prompt_is_not_repeated(num_tokens: int) -> None:
     assert seq.num_generated == 1
 
 
+def large(limits: SchedulerLimits) -> tuple[FakeBackend, Scheduler]:
+    """Return a scheduler with room for whole tiles of prompts, and its backend."""
+    backend = FakeBackend(2048)
+    cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
+    return backend, Scheduler(limits, cache)
+
+
 def test_a_background_prompt_takes_no_more_than_a_slow_machine_computes() -> None:
     for is_background in (False, True):
         limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, step_tokens=1024, call_tokens=64)
-        backend = FakeBackend(2048)
-        cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
-        scheduler = Scheduler(limits, cache)
+        _, scheduler = large(limits)
         scheduler.add(
             Sequence(
                 request_id=1, tokens=[*range(500)], max_tokens=600, is_background=is_background
@@ -794,9 +799,8 @@ def test_a_repeated_step_that_is_broken_off_is_computed_again() -> None:
 def test_whole_tiles_are_computed_with_what_decodes_where_attention_has_no_tiles() -> None:
     for mixes in (False, True):
         limits = SchedulerLimits(num_slots=SLOTS, num_cells=2048, mixes_tiles=mixes)
-        backend = FakeBackend(2048)
-        cache = PrefixCache(backend, num_slots=SLOTS, supply=CellSupply(2048))
-        engine = Engine(backend, Scheduler(limits, cache), pieces=PIECES, eog=frozenset())
+        backend, scheduler = large(limits)
+        engine = Engine(backend, scheduler, pieces=PIECES, eog=frozenset())
         engine.submit(Sequence(request_id=1, tokens=[*range(500)], max_tokens=600))
         engine.step()
         engine.submit(Sequence(request_id=2, tokens=[7] * 300, max_tokens=400))

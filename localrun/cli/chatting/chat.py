@@ -6,6 +6,7 @@ printed, and the chat goes on; only leaving, and a closed terminal, end it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from localrun.cli.chatting.turns import take_turn
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from localrun.cli.chatting.attaching.documents import MediaFile, TextDocument
     from localrun.cli.chatting.kept_chat import KeptChat
@@ -103,21 +104,30 @@ def run_chat(chat: Chat) -> None:
     """Chat until the user leaves."""
     while not chat.is_over:
         draft, chat.draft = chat.draft, ""
-        try:
-            text = chat.composer.read(draft)
-        except EOFError:
-            return
-        except LocalrunError as error:
-            chat.transcript.error(error)
-            continue
-        act_on(chat, text)
+        with _reported(chat):
+            try:
+                text = chat.composer.read(draft)
+            except EOFError:
+                return
+            _act(chat, text)
 
 
 def act_on(chat: Chat, text: str) -> None:
     """Execute a command or send a message; print what fails."""
+    with _reported(chat):
+        _act(chat, text)
+
+
+def _act(chat: Chat, text: str) -> None:
+    if not run_command(chat, text) and text.strip():
+        take_turn(chat, text)
+
+
+@contextlib.contextmanager
+def _reported(chat: Chat) -> Iterator[None]:
+    """Print what fails, and that the user has interrupted."""
     try:
-        if not run_command(chat, text) and text.strip():
-            take_turn(chat, text)
+        yield
     except LocalrunError as error:
         chat.transcript.error(error)
     except KeyboardInterrupt:

@@ -82,16 +82,18 @@ def start_chat(
         is_plain=start.is_plain,
         environ=environ,
     )
-    chat = Chat(
-        session=ChatSession(settings=_settings(options, start)),
-        composer=open_composer(composer_options),
-        transcript=transcript,
-        kept=KeptChat(store, transcript.note),
-        connect=connect,
-        workspace=workspace,
-        compact_at=variables.compact_at,
-    )
-    with interruptible(), contextlib.closing(chat.composer), contextlib.ExitStack() as stack:
+    session = ChatSession(settings=_settings(options, start))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(interruptible())
+        chat = Chat(
+            session=session,
+            composer=stack.enter_context(contextlib.closing(open_composer(composer_options))),
+            transcript=transcript,
+            kept=KeptChat(store, transcript.note),
+            connect=connect,
+            workspace=workspace,
+            compact_at=variables.compact_at,
+        )
         if start.tools is not None:
             chat.tools = stack.enter_context(contextlib.closing(_tools(chat, start.tools, environ)))
         _open(chat, start)

@@ -69,7 +69,7 @@ class FakeClient:
 class FakeComposer:
     """Composer that reads what a test has typed."""
 
-    typed: list[str] = field(default_factory=list)
+    typed: list[str | KeyboardInterrupt] = field(default_factory=list)
     edited: Callable[[str], str] = lambda text: text
     drafts: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -78,7 +78,10 @@ class FakeComposer:
         self.drafts.append(initial)
         if not self.typed:
             raise EOFError
-        return self.typed.pop(0)
+        typed = self.typed.pop(0)
+        if isinstance(typed, KeyboardInterrupt):
+            raise typed
+        return typed
 
     def edit(self, text: str) -> str:
         return self.edited(text)

@@ -123,6 +123,18 @@ def test_an_empty_message_is_not_sent(tmp_path: Path) -> None:
     assert fake.composer.typed == ["never"]
 
 
+def test_an_interrupt_between_the_prompt_and_the_answer_ends_no_chat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = fake_chat(tmp_path)
+    fake.composer.typed = [KeyboardInterrupt(), "two", "/bye"]
+
+    run_chat(fake.chat)
+
+    assert fake.sent == [("user", "two")]
+    assert "(stopped)" in capsys.readouterr().err
+
+
 class OneCallTools:
     """Tools whose one call is answered by a text."""
 

@@ -44,6 +44,7 @@ class Composer(Protocol):
 
         Raises:
             EOFError: the user leaves (Ctrl-D, or Ctrl-C twice, at an empty prompt).
+            KeyboardInterrupt: the user has interrupted after the message was sent.
         """
 
     def edit(self, text: str) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from localrun.cli.chatting.prompt.choosing import ask_by_key, ask_by_line
 from localrun.cli.chatting.prompt.external_editor import edit_text
-from localrun.cli.chatting.prompt.interrupts import one_interrupt, orderly_end
+from localrun.cli.chatting.prompt.interrupts import Interrupts, orderly_end
 from localrun.cli.chatting.prompt.key_watch import READ_BYTES, KeyWatch
-from localrun.cli.chatting.prompt.line.prompt import LinePrompt
+from localrun.cli.chatting.prompt.line.prompt import EditEnd, LinePrompt
 from localrun.cli.chatting.prompt.message_text import as_shown, as_unicode, unquoted, with_line_ends
 from localrun.cli.chatting.prompt.modes import HAS_KEYS, TerminalModes
 from localrun.cli.chatting.prompt.pastes import FoldedPastes
@@ -41,52 +41,72 @@ class LineComposer:
         self._environ = options.environ
         self._keys = TypedKeys()
         self._pastes = FoldedPastes()
-        self._prompt = LinePrompt(options, self._pastes)
+        self._interrupts = Interrupts()
+        self._prompt = LinePrompt(options, self._pastes, self._interrupts)
         self._watch: KeyWatch | None = None
         self._modes = TerminalModes(sys.stdin.fileno())
         self._end = contextlib.ExitStack()
+        self._end.enter_context(self._interrupts.installed())
         self._end.callback(self._modes.close)
         self._end.enter_context(orderly_end())
 
     def read(self, initial: str = "") -> str:
-        """Return the next message."""
+        """Return the next message.
+
+        Raises:
+            KeyboardInterrupt: the user has interrupted after the message was sent.
+        """
         text = self._pastes.fold(with_line_ends(initial)) if initial else ""
-        while True:
-            with self._unwatched(), self._modes.line_editor():
-                self._prompt.type_ahead(self._keys.take())
-                end = self._prompt.run(text)
-            text = end.text
-            if not end.wants_editor:
-                Output().text(as_shown(self._pastes.label(text)) + "\n")
-                return as_unicode(unquoted(self._pastes.expand(text)))
-            text = self._edited(text)
+        with self._interrupts.held():
+            while (end := self._run_prompt(text)).wants_editor:
+                text = self._edited(end.text)
+            Output().text(as_shown(self._pastes.label(end.text)) + "\n")
+            with self._interrupts.allowed():
+                return as_unicode(unquoted(self._pastes.expand(end.text)))
 
     def edit(self, text: str) -> str:
         """Return the text after the user's editor has closed."""
-        with self._unwatched(), self._modes.usual():
+        with (
+            self._interrupts.held(),
+            self._unwatched(),
+            self._modes.usual(),
+            self._interrupts.allowed(),
+        ):
             return edit_text(text, self._environ)
 
     def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer."""
         if not HAS_KEYS:
             return ask_by_line(question, choices)
-        with self._unwatched(), self._modes.quiet():
+        with self._interrupts.held(), self._unwatched(), self._modes.quiet():
             self._keep_typed()  # before the question
-            return ask_by_key(question, choices, self._read_key)
+            with self._interrupts.allowed():
+                return ask_by_key(question, choices, self._read_key)
 
     @contextlib.contextmanager
     def answering(self, on_fold: Callable[[], None]) -> Iterator[None]:
         """Watch the keys while an answer is printed."""
-        with one_interrupt():
+        with self._interrupts.held():
             if not HAS_KEYS:
-                yield
+                with self._interrupts.allowed():
+                    yield
                 return
-            with self._modes.quiet(), self._watched(on_fold):
+            with self._modes.quiet(), self._watched(on_fold), self._interrupts.allowed():
                 yield
 
     def close(self) -> None:
         """Restore the terminal."""
-        self._end.close()
+        with self._interrupts.held():
+            self._end.close()
+
+    def _run_prompt(self, text: str) -> EditEnd:
+        """Show the prompt until the user ends it; an interrupt that follows is noted."""
+        with self._unwatched(), self._modes.line_editor():
+            self._prompt.type_ahead(self._keys.take())
+            end = self._prompt.run(text)
+            if self._prompt.take_interrupt():
+                self._interrupts.note()
+            return end
 
     @contextlib.contextmanager
     def _watched(self, on_fold: Callable[[], None]) -> Iterator[None]:
@@ -96,8 +116,7 @@ class LineComposer:
             yield
         finally:
             watch, self._watch = self._watch, None
-            with contextlib.suppress(KeyboardInterrupt):  # of an answer that has ended
-                watch.stop()
+            watch.stop()
 
     def _unwatched(self) -> AbstractContextManager[None]:
         """Return a context in which no other thread reads the keys."""

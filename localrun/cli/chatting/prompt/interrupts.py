@@ -1,8 +1,9 @@
-"""Signals of a chat: Ctrl-C raises KeyboardInterrupt once, and not in the clean-up after it.
+"""Signals of a chat: Ctrl-C raises KeyboardInterrupt once, and only where it breaks nothing.
 
 A second Ctrl-C shortly after the first is ignored: it would break what the first has started. After
-`PATIENCE_S` it interrupts again, in case the clean-up hangs. SIGTERM and the end of the terminal
-raise SystemExit, so that the modes are restored. All functions must run in the main thread.
+`PATIENCE_S` it interrupts again, in case the clean-up hangs. While threads start and the modes of
+the terminal change, an interrupt is only noted. SIGTERM and the end of the terminal raise
+SystemExit, so that the modes are restored. All functions must run in the main thread.
 """
 
 from __future__ import annotations
@@ -21,32 +22,95 @@ KILLED = 128  # plus the number of the signal
 ENDING = ("SIGTERM", "SIGHUP")
 
 
-class _Interrupts:
-    """Handler of SIGINT."""
+class Interrupts:
+    """Handler of SIGINT.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.is_active = True
+    Python calls it between any two instructions of the main thread. What must not be left half done
+    belongs into `held`, and what the user may interrupt within that into `allowed`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._is_held = False
+        self._is_noted = False
         self._last_s: float | None = None
+        self._taker: Callable[[], None] | None = None
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Interrupt what runs, or note that the user wants it."""
+        if self._is_held:
+            (self._taker or self.note)()
+            return
         now_s = self._clock()
-        is_early = self._last_s is not None and now_s - self._last_s < PATIENCE_S
-        if self.is_active and not is_early:
+        if self._last_s is None or now_s - self._last_s >= PATIENCE_S:
             self._last_s = now_s
             raise KeyboardInterrupt
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle SIGINT."""
+        before = signal.signal(signal.SIGINT, self)
+        try:
+            yield
+        finally:
+            self._is_held = True  # first: from here on an interrupt would be that of the next act
+            signal.signal(signal.SIGINT, before)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Note interrupts instead of raising them; those before are forgotten."""
+        was_held, self._is_held = self._is_held, True
+        self._last_s = None
+        self.forget()
+        try:
+            yield
+        finally:
+            self._is_held = was_held
+
+    @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Raise interrupts within `held`, first the one that was noted.
+
+        Raises:
+            KeyboardInterrupt: the user interrupts.
+        """
+        self._is_held = False
+        try:
+            if self._is_noted:
+                self.forget()
+                self(signal.SIGINT, None)
+            yield
+        finally:
+            self._is_held = True
+
+    @contextmanager
+    def given_to(self, taker: Callable[[], None]) -> Iterator[None]:
+        """Call a function at each interrupt within `held`; what was noted before is forgotten."""
+        self._taker = taker
+        self.forget()
+        try:
+            yield
+        finally:
+            self.keep()
+
+    def keep(self) -> None:
+        """Note interrupts again instead of giving them to a function."""
+        self._taker = None
+
+    def note(self) -> None:
+        """Note an interrupt, which the next `allowed` raises."""
+        self._is_noted = True
+
+    def forget(self) -> None:
+        """Forget the interrupt that was noted."""
+        self._is_noted = False
 
 
 @contextmanager
 def one_interrupt(clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
     """Raise KeyboardInterrupt at the first SIGINT."""
-    handler = _Interrupts(clock)
-    before = signal.signal(signal.SIGINT, handler)
-    try:
+    with Interrupts(clock).installed():
         yield
-    finally:
-        handler.is_active = False  # first: an interrupt from here on would be that of the next act
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Ctrl-C reaches the main thread as the signal of the terminal, Esc as the same signal from the thread
 that reads the keys. What is typed otherwise is kept. Invariant: after `KeyWatch.stop`, no
-thread reads the terminal.
+thread reads the terminal; an interrupt must not reach its methods (`Interrupts.held`).
 """
 
 from __future__ import annotations
@@ -42,24 +42,14 @@ class KeyWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; blocks until it has ended.
-
-        Raises:
-            KeyboardInterrupt: the user interrupted meanwhile.
-        """
+        """End the thread; blocks until it has ended."""
         if self._pipe is None or self._thread is None:
             return
-        (end, ender), thread, was_interrupted = self._pipe, self._thread, False
+        (end, ender), thread = self._pipe, self._thread
         self._pipe = self._thread = None
         os.close(ender)  # which the thread sees
-        while thread.is_alive():
-            try:
-                thread.join()
-            except KeyboardInterrupt:
-                was_interrupted = True
+        thread.join()
         os.close(end)
-        if was_interrupted:
-            raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

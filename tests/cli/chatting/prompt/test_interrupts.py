@@ -4,7 +4,12 @@ import signal
 
 import pytest
 
-from localrun.cli.chatting.prompt.interrupts import PATIENCE_S, one_interrupt, orderly_end
+from localrun.cli.chatting.prompt.interrupts import (
+    PATIENCE_S,
+    Interrupts,
+    one_interrupt,
+    orderly_end,
+)
 
 
 class Clock:
@@ -34,6 +39,69 @@ def test_the_handler_before_comes_back() -> None:
         signal.raise_signal(signal.SIGINT)
 
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_held_interrupt_is_raised_where_it_is_allowed() -> None:
+    interrupts = Interrupts()
+    reached = []
+
+    with interrupts.installed(), interrupts.held():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("set up")
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            reached.append("never")
+        signal.raise_signal(signal.SIGINT)
+        reached.append("cleaned up")
+
+    assert reached == ["set up", "cleaned up"]
+
+
+def test_an_interrupt_before_a_held_section_is_not_that_of_the_section() -> None:
+    interrupts = Interrupts()
+
+    with interrupts.installed():
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+        with interrupts.held(), interrupts.allowed():
+            pass
+
+
+def test_each_held_section_can_be_interrupted_at_once() -> None:
+    interrupts = Interrupts(Clock())
+
+    with interrupts.installed():
+        for _ in range(3):
+            with (
+                pytest.raises(KeyboardInterrupt),
+                interrupts.held(),
+                interrupts.allowed(),
+            ):
+                signal.raise_signal(signal.SIGINT)
+
+
+def test_a_section_within_what_is_allowed_holds_and_allows_again() -> None:
+    interrupts = Interrupts()
+
+    with interrupts.installed(), interrupts.held(), interrupts.allowed():
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_is_given_to_a_taker_until_it_is_kept() -> None:
+    interrupts = Interrupts()
+    taken = []
+
+    with interrupts.installed(), interrupts.held():
+        with interrupts.given_to(lambda: taken.append(1)):
+            signal.raise_signal(signal.SIGINT)
+            interrupts.keep()
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            pass
+
+    assert taken == [1]
 
 
 def test_termination_unwinds_the_stack() -> None:

@@ -415,6 +415,50 @@ def test_an_answer_is_interrupted_once_by_a_key(start: Callable[..., PtyScreen],
     assert screen.local_modes() == COOKED
 
 
+def test_an_interrupt_at_the_start_of_an_answer_leaves_no_reader_of_keys(
+    start: Callable[..., PtyScreen],
+) -> None:
+    screen = start(TYPIST_HASTE="1")
+    for _ in range(3):
+        screen.type("/answer\r")
+        screen.wait_for(lambda text: text.endswith("interrupted\n>>>\nthe toolbar"))
+
+        screen.type("heard\r")
+
+        screen.wait_for(lambda text: text.endswith("<heard> 5/1\n>>>\nthe toolbar"))
+    screen.key("c-d")
+    assert screen.exit_status() == 0
+    assert screen.local_modes() == COOKED
+
+
+def test_an_interrupt_that_arrives_with_the_message_is_that_of_its_answer(
+    start: Callable[..., PtyScreen],
+) -> None:
+    screen = start()
+
+    screen.type("/answer\r\x03")
+    screen.wait_for("interrupted\n>>>\nthe toolbar")
+    screen.type("heard\r")
+
+    screen.wait_for("<heard> 5/1\n>>>\nthe toolbar")
+
+
+def test_a_signal_from_outside_is_the_key_at_the_prompt(start: Callable[..., PtyScreen]) -> None:
+    screen = start()
+    screen.type("never sent")
+    screen.wait_for("never sent")
+
+    os.kill(screen.pid, signal.SIGINT)
+    screen.wait_for(">>>\nthe toolbar")
+    os.kill(screen.pid, signal.SIGINT)
+    screen.wait_for(LEAVE_HINT)
+    screen.type("/answer\r")
+    screen.wait_for(lambda text: text.endswith("answering"))
+    os.kill(screen.pid, signal.SIGINT)
+
+    screen.wait_for("interrupted\n>>>\nthe toolbar")
+
+
 def test_a_question_is_answered_by_a_key_and_not_by_earlier_ones(
     start: Callable[..., PtyScreen],
 ) -> None:

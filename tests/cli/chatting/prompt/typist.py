@@ -1,12 +1,14 @@
 """A program that reads messages by a composer and prints them, as a chat does.
 
-Its "answers" last until the user interrupts them or until the file of ``TYPIST_END`` exists.
+Its "answers" last until the user interrupts them or until the file of ``TYPIST_END`` exists. With
+``TYPIST_HASTE``, a signal interrupts as soon as a thread has started that watches the keys.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -46,6 +48,8 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Read messages until the user leaves."""
+    if "TYPIST_HASTE" in os.environ:
+        hurry()
     composer = open_composer(
         ComposerOptions(
             completion=Source(),
@@ -70,6 +74,9 @@ def _chat(composer: Composer) -> None:
         except EOFError:
             say("left")
             return
+        except KeyboardInterrupt:
+            say("interrupted")
+            continue
         draft = _act(composer, text)
 
 
@@ -103,6 +110,18 @@ def _answer(composer: Composer, text: str) -> None:
         say("complete")
     except KeyboardInterrupt:
         say("interrupted")
+
+
+def hurry() -> None:
+    """Interrupt at the worst moment: the thread has started, and nobody knows it yet."""
+    start = threading.Thread.start
+
+    def start_interrupted(self: threading.Thread) -> None:
+        start(self)
+        if "(_run)" in self.name:
+            signal.raise_signal(signal.SIGINT)
+
+    threading.Thread.start = start_interrupted  # type: ignore[method-assign]
 
 
 def wait_for_end() -> None:

@@ -16,8 +16,10 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import merge_key_bindings
 from prompt_toolkit.key_binding.bindings.auto_suggest import load_auto_suggest_bindings
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.output import Output
 
     from localrun.cli.chatting.prompt.composer import ComposerOptions
+    from localrun.cli.chatting.prompt.interrupts import Interrupts
     from localrun.cli.chatting.prompt.pastes import FoldedPastes
 
 LEAVE_HINT = "press Ctrl-C again or Ctrl-D to leave"
@@ -74,12 +77,12 @@ class LinePrompt:
         self,
         options: ComposerOptions,
         pastes: FoldedPastes,
-        terminal: tuple[Input, Output] | None = None,
+        interrupts: Interrupts,
     ) -> None:
         source, folder = options.completion, Path.cwd()
         self._toolbar = Toolbar(options.toolbar)
+        self._interrupts = interrupts
         self._is_leaving = False
-        self._failure: BaseException | None = None
         self._buffer = Buffer(
             multiline=True,
             history=LineHistory(options.history_file, pastes, options.keeps_history),
@@ -89,7 +92,7 @@ class LinePrompt:
             on_text_changed=lambda _: self._stay(),
         )
         keys = prompt_keys(self._buffer, pastes, self, options)
-        self._input, output = terminal or _open_terminal()
+        self._input, output = _open_terminal()
         self._application = PromptApplication(
             layout=prompt_layout(self._buffer, pastes, self._toolbar_fragments),
             style=STYLE,
@@ -114,7 +117,8 @@ class LinePrompt:
         self._toolbar.refresh()
         self._buffer.reset(Document(text, len(text)))
         self._stay()
-        return self._application.run()
+        with self._interrupts.given_to(self._press_interrupt):
+            return self._application.run(handle_sigint=False)
 
     def type_ahead(self, content: bytes) -> None:
         """Type keys into the next prompt."""
@@ -122,8 +126,16 @@ class LinePrompt:
         if content and type_ahead is not None:
             type_ahead(content)
 
+    def take_interrupt(self) -> bool:
+        """Return whether Ctrl-C was read behind the key that ended the prompt; forget it."""
+        keys = get_typeahead(self._input)
+        others = [key for key in keys if key.key != Keys.ControlC]
+        store_typeahead(self._input, others)
+        return len(others) < len(keys)
+
     def send(self) -> None:
         """End the prompt with its text."""
+        self._interrupts.keep()
         self._buffer.append_to_history()
         self._application.exit(result=EditEnd(self._buffer.text))
 
@@ -156,6 +168,12 @@ class LinePrompt:
             self._toolbar.refresh()
         except BaseException as error:  # noqa: BLE001 - it ends the prompt
             self._application.exit(exception=error)
+
+    def _press_interrupt(self) -> None:
+        """Take a signal that came from outside as the key; the handler of the signal calls it."""
+        loop = self._application.loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._application.key_processor.send_sigint)
 
     def _stay(self) -> None:
         self._is_leaving = False

@@ -204,9 +204,9 @@ def _execute(
 def _executed(desk: Desk, call: ProposedCall, limits: RoundLimits) -> ToolResult:
     if call.problem:
         return ToolResult(text=call.problem, is_error=True)
-    desk.observer.begin_call(call)
     cancel = threading.Event()
     try:
+        desk.observer.begin_call(call)
         result = desk.toolbox.call(call.name, call.arguments, cancel)
     except KeyboardInterrupt:
         cancel.set()

@@ -229,6 +229,19 @@ def test_ctrl_c_in_a_call_leaves_a_result_for_each_call() -> None:
     assert len(user.ended) == 3
 
 
+def test_ctrl_c_before_a_call_begins_leaves_a_result_for_each_call() -> None:
+    class Hasty(User):
+        def begin_call(self, call: ProposedCall) -> None:
+            raise KeyboardInterrupt(call.name)
+
+    user = Hasty()
+
+    with pytest.raises(KeyboardInterrupt):
+        rounds(Model(called(("look", {}), ("look", {}))), user)
+
+    assert user.results == [STOPPED, NOT_EXECUTED]
+
+
 def test_ctrl_c_in_the_question_leaves_a_result_for_each_call() -> None:
     class Leaving(User):
         def approve(self, calls: Sequence[ProposedCall]) -> Sequence[Decision]:

@@ -104,7 +104,8 @@ def run_chat(chat: Chat) -> None:
     """Chat until the user leaves."""
     while not chat.is_over:
         draft, chat.draft = chat.draft, ""
-        with _reported(chat):
+        # suppressed: an interrupt while an error is printed
+        with contextlib.suppress(KeyboardInterrupt), _reported(chat):
             try:
                 text = chat.composer.read(draft)
             except EOFError:

@@ -23,7 +23,11 @@ DEFAULT_CONTEXT = 4096  # tokens, if the server does not say
 
 
 def compact_if_due(chat: Chat, message: Message) -> None:
-    """Compact the older turns if the context is nearly used; a failure is only reported."""
+    """Compact the older turns if the context is nearly used; a failure is only reported.
+
+    Raises:
+        KeyboardInterrupt: the user interrupts before it is known whether compaction is due.
+    """
     session = chat.session
     if not session.settings.compacts:
         return
@@ -87,7 +91,8 @@ def _measure(chat: Chat) -> None:
         return
     client, model = chat.connect(), session.settings.request_model
     try:
-        used = client.num_tokens(model, client.rendered(session.body(tools=chat.definitions())))
+        with chat.composer.answering(lambda: None):
+            used = client.num_tokens(model, client.rendered(session.body(tools=chat.definitions())))
     except LocalrunError as error:  # of the model: the request that follows reports it
         _log.debug("the tokens of the chat are not counted: %s", error)
         return

@@ -42,7 +42,11 @@ def send(chat: Chat, message: Message) -> None:
         LocalrunError: as `take_turn`.
     """
     session = chat.session
-    compact_if_due(chat, message)
+    try:
+        compact_if_due(chat, message)
+    except KeyboardInterrupt:
+        session.failed = message
+        raise
     num_before = len(session.messages)
     session.failed = None
     try:

@@ -46,9 +46,12 @@ class TaskChannel:
         self._remove_output = remove_output
 
     def send(self, **message: object) -> None:
-        """Send a message."""
-        self._stream.write(json.dumps(message) + "\n")
-        self._stream.flush()
+        """Send a message; if the parent has ended, exit as its end does."""
+        try:
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+        except ConnectionError:
+            self._exit()
 
     def finish(self, **result: object) -> int:
         """Send the result, and return the exit code.
@@ -75,6 +78,10 @@ class TaskChannel:
     def _exit_with_parent(self) -> None:
         """Wait for the end of stdin, then remove the incomplete output and exit at once."""
         self._stdin.read()
+        self._exit()
+
+    def _exit(self) -> None:
+        """Exit at once; the first thread that sees the parent's end removes the output."""
         if not self._is_done.is_set():
             self._remove_output()
         os._exit(BackendError.exit_code)

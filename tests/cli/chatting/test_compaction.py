@@ -286,6 +286,24 @@ def test_a_stopped_compaction_still_sends_the_message(tmp_path: Path) -> None:
     assert fake.conversation[-1] == ("assistant", "Fine.")
 
 
+def test_an_interrupt_while_a_kept_chat_is_counted_keeps_the_message_for_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_model: str, _text: str) -> int:
+        raise KeyboardInterrupt
+
+    fake = fake_chat(tmp_path)
+    fake.chat.session.messages = turns(1)
+    monkeypatch.setattr(fake.client, "num_tokens", interrupt)
+    act_on(fake.chat, "one")
+    assert fake.client.bodies == []
+
+    monkeypatch.undo()
+    act_on(fake.chat, "/retry")
+
+    assert fake.sent[-1] == ("user", "one")
+
+
 def test_a_kept_chat_is_counted_before_its_first_message(tmp_path: Path) -> None:
     fake = fake_chat(tmp_path)
     fake.client.context = 10

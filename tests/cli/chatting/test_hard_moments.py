@@ -106,6 +106,21 @@ def test_ctrl_c_again_and_again_during_an_answer(start: Start, server: FakeServe
     goes_on(screen, server)
 
 
+def test_ctrl_c_right_behind_a_message_stops_its_answer_and_keeps_it_for_retry(
+    start: Start, server: FakeServer
+) -> None:
+    screen = start()
+
+    screen.type("one\r\x03")
+    screen.wait_for("(stopped)")
+    server.script.heard.clear()
+    screen.type("/retry\r")
+
+    screen.wait_for("Hello.")
+    assert [one["content"] for one in server.script.heard[-1]["messages"]] == ["one"]
+    goes_on(screen, server)
+
+
 def test_ctrl_c_in_a_typed_line_empties_it(start: Start, server: FakeServer) -> None:
     screen = start()
     screen.type("something")

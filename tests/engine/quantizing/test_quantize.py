@@ -293,3 +293,24 @@ def test_the_end_of_the_parent_removes_an_output_only_while_it_is_incomplete(
 
     assert output.exists() == is_done
     assert codes == [BackendError.exit_code]
+
+
+class NoReader(io.StringIO):
+    """Stream whose other end was closed."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_message_that_nobody_reads_removes_the_output_as_the_end_of_the_parent_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, codes = tmp_path / "small.gguf", list[int]()
+    output.touch()
+    monkeypatch.setattr(os, "_exit", codes.append)
+    channel = TaskChannel(io.BytesIO(), NoReader(), lambda: output.unlink(missing_ok=True))
+
+    channel.send(done=1, of=2)
+
+    assert not output.exists()
+    assert codes == [BackendError.exit_code]

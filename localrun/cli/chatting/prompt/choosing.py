@@ -53,12 +53,16 @@ def ask_by_key(question: str, choices: Sequence[KeyChoice], read: Callable[[], s
     return choice.key
 
 
-def ask_by_line(question: str, choices: Sequence[KeyChoice]) -> str:
-    """Ask on stderr, and read a line of stdin; return the key of the choice."""
+def ask_by_line(
+    question: str,
+    choices: Sequence[KeyChoice],
+    read: Callable[[], str] = lambda: sys.stdin.readline(),  # noqa: PLW0108 - stdin can change
+) -> str:
+    """Ask on stderr; ``read`` returns a line, "" at the end. Return the key of the choice."""
     while True:
         _write(question_line(question, choices))
         try:
-            line = sys.stdin.readline()
+            line = read()
         except KeyboardInterrupt:
             _write("\n")
             return choices[-1].key

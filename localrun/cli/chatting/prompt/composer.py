@@ -2,7 +2,7 @@
 
 `open_composer` returns the line editor of the terminal, or the plain one (no redraw) for
 ``--plain``, TERM=dumb and input that is not a terminal. This module imports no line editor before
-that call. Invariant: outside of a call, the modes of the terminal are as they were before.
+that call. Invariant: after `Composer.close`, the modes of the terminal are as they were before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ class Composer(Protocol):
 
         Raises:
             EOFError: the user leaves (Ctrl-D, or Ctrl-C twice, at an empty prompt).
-            KeyboardInterrupt: the user has interrupted after the message was sent.
         """
 
     def edit(self, text: str) -> str:

@@ -44,55 +44,46 @@ class LineComposer:
         self._interrupts = Interrupts()
         self._prompt = LinePrompt(options, self._pastes, self._interrupts)
         self._watch: KeyWatch | None = None
-        self._modes = TerminalModes(sys.stdin.fileno())
         self._end = contextlib.ExitStack()
         self._end.enter_context(self._interrupts.installed())
-        self._end.callback(self._modes.close)
-        self._end.enter_context(orderly_end())
+        with self._interrupts.held():
+            self._modes = TerminalModes(sys.stdin.fileno())
+            self._end.callback(self._modes.close)
+            self._end.enter_context(orderly_end())
 
     def read(self, initial: str = "") -> str:
-        """Return the next message.
-
-        Raises:
-            KeyboardInterrupt: the user has interrupted after the message was sent.
-        """
+        """Return the next message."""
         text = self._pastes.fold(with_line_ends(initial)) if initial else ""
         with self._interrupts.held():
             while (end := self._run_prompt(text)).wants_editor:
                 text = self._edited(end.text)
             Output().text(as_shown(self._pastes.label(end.text)) + "\n")
-            with self._interrupts.allowed():
-                return as_unicode(unquoted(self._pastes.expand(end.text)))
+            return as_unicode(unquoted(self._pastes.expand(end.text)))
 
     def edit(self, text: str) -> str:
         """Return the text after the user's editor has closed."""
-        with (
-            self._interrupts.held(),
-            self._unwatched(),
-            self._modes.usual(),
-            self._interrupts.allowed(),
-        ):
+        with self._interrupts.held(), self._unwatched(), self._modes.usual():
             return edit_text(text, self._environ)
 
     def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:
         """Return the key of the chosen answer."""
-        if not HAS_KEYS:
-            return ask_by_line(question, choices)
-        with self._interrupts.held(), self._unwatched(), self._modes.quiet():
-            self._keep_typed()  # before the question
-            with self._interrupts.allowed():
+        with self._interrupts.held():
+            if not HAS_KEYS:
+                return ask_by_line(question, choices, self._read_line)
+            with self._unwatched(), self._modes.quiet():
+                self._keep_typed()  # before the question
                 return ask_by_key(question, choices, self._read_key)
 
     @contextlib.contextmanager
     def answering(self, on_fold: Callable[[], None]) -> Iterator[None]:
         """Watch the keys while an answer is printed."""
-        with self._interrupts.held():
-            if not HAS_KEYS:
-                with self._interrupts.allowed():
-                    yield
-                return
-            with self._modes.quiet(), self._watched(on_fold), self._interrupts.allowed():
-                yield
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._interrupts.held())
+            if HAS_KEYS:
+                stack.enter_context(self._modes.quiet())
+                stack.enter_context(self._watched(on_fold))
+            stack.enter_context(self._interrupts.allowed())
+            yield
 
     def close(self) -> None:
         """Restore the terminal."""
@@ -100,22 +91,26 @@ class LineComposer:
             self._end.close()
 
     def _run_prompt(self, text: str) -> EditEnd:
-        """Show the prompt until the user ends it; an interrupt that follows is noted."""
+        """Show the prompt until the user ends it; an interrupt that follows is noted.
+
+        It is raised in the answer to the message.
+        """
         with self._unwatched(), self._modes.line_editor():
             self._prompt.type_ahead(self._keys.take())
             end = self._prompt.run(text)
-            if self._prompt.take_interrupt():
+            if self._prompt.pop_typed_interrupt():
                 self._interrupts.note()
             return end
 
     @contextlib.contextmanager
     def _watched(self, on_fold: Callable[[], None]) -> Iterator[None]:
-        self._watch = KeyWatch(self._modes.descriptor, self._keys, on_fold)
-        self._watch.start()
+        watch = KeyWatch(self._modes.descriptor, self._keys, on_fold)
+        watch.start()
+        self._watch = watch
         try:
             yield
         finally:
-            watch, self._watch = self._watch, None
+            self._watch = None
             watch.stop()
 
     def _unwatched(self) -> AbstractContextManager[None]:
@@ -134,11 +129,22 @@ class LineComposer:
 
         Raises:
             EOFError: the terminal was closed.
+            KeyboardInterrupt: the user interrupts.
         """
-        content = os.read(self._modes.descriptor, KEY_BYTES)
+        with self._interrupts.allowed():
+            content = os.read(self._modes.descriptor, KEY_BYTES)
         if not content:
             raise EOFError
         return content.decode("utf-8", "replace")
+
+    def _read_line(self) -> str:
+        """Return a line of stdin, "" at its end; blocks.
+
+        Raises:
+            KeyboardInterrupt: the user interrupts.
+        """
+        with self._interrupts.allowed():
+            return sys.stdin.readline()
 
     def _edited(self, text: str) -> str:
         """Return the text from the user's editor, the same text if that failed."""

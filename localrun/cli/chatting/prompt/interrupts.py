@@ -1,4 +1,4 @@
-"""Signals of a chat: Ctrl-C raises KeyboardInterrupt once, and only where it breaks nothing.
+"""Signals of a chat: Ctrl-C raises KeyboardInterrupt once, and not where it would break something.
 
 A second Ctrl-C shortly after the first is ignored: it would break what the first has started. After
 `PATIENCE_S` it interrupts again, in case the clean-up hangs. While threads start and the modes of
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from types import FrameType
 
 PATIENCE_S = 2.0
@@ -25,75 +26,60 @@ ENDING = ("SIGTERM", "SIGHUP")
 class Interrupts:
     """Handler of SIGINT.
 
-    Python calls it between any two instructions of the main thread. What must not be left half done
-    belongs into `held`, and what the user may interrupt within that into `allowed`.
+    Python calls it between any two instructions of the main thread, at the borders of a context as
+    well. So what must not be left half done belongs in `held`, and what the user may interrupt
+    within that in `allowed`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._is_held = False
         self._is_noted = False
         self._last_s: float | None = None
         self._taker: Callable[[], None] | None = None
+        self.is_held = False
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Interrupt what runs, or note that the user wants it."""
-        if self._is_held:
+        """Raise KeyboardInterrupt, note that the user wants it, or call what was set for it."""
+        now_s = self._clock()
+        if self._last_s is not None and now_s - self._last_s < PATIENCE_S:
+            return
+        if self.is_held:
             (self._taker or self.note)()
             return
-        now_s = self._clock()
-        if self._last_s is None or now_s - self._last_s >= PATIENCE_S:
-            self._last_s = now_s
-            raise KeyboardInterrupt
+        self._last_s = now_s
+        raise KeyboardInterrupt
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Handle SIGINT."""
+        self.is_held = False
         before = signal.signal(signal.SIGINT, self)
         try:
             yield
         finally:
-            self._is_held = True  # first: from here on an interrupt would be that of the next act
+            self.is_held = True  # first: from here on an interrupt would be that of the next act
             signal.signal(signal.SIGINT, before)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Note interrupts instead of raising them; those before are forgotten."""
-        was_held, self._is_held = self._is_held, True
+    def held(self) -> AbstractContextManager[None]:
+        """Return a context that notes interrupts; what it allows can be interrupted at once."""
         self._last_s = None
-        self.forget()
-        try:
-            yield
-        finally:
-            self._is_held = was_held
+        return _Held(self)
 
-    @contextmanager
-    def allowed(self) -> Iterator[None]:
-        """Raise interrupts within `held`, first the one that was noted.
-
-        Raises:
-            KeyboardInterrupt: the user interrupts.
-        """
-        self._is_held = False
-        try:
-            if self._is_noted:
-                self.forget()
-                self(signal.SIGINT, None)
-            yield
-        finally:
-            self._is_held = True
+    def allowed(self) -> AbstractContextManager[None]:
+        """Return a context within `held` that raises interrupts, first the one that was noted."""
+        return _Allowed(self)
 
     @contextmanager
     def given_to(self, taker: Callable[[], None]) -> Iterator[None]:
         """Call a function at each interrupt within `held`; what was noted before is forgotten."""
         self._taker = taker
-        self.forget()
+        self._is_noted = False
         try:
             yield
         finally:
-            self.keep()
+            self.stop_giving()
 
-    def keep(self) -> None:
+    def stop_giving(self) -> None:
         """Note interrupts again instead of giving them to a function."""
         self._taker = None
 
@@ -101,9 +87,44 @@ class Interrupts:
         """Note an interrupt, which the next `allowed` raises."""
         self._is_noted = True
 
-    def forget(self) -> None:
-        """Forget the interrupt that was noted."""
-        self._is_noted = False
+    def raise_noted(self) -> None:
+        """Raise the interrupt that was noted, if there is one.
+
+        Raises:
+            KeyboardInterrupt: the user has interrupted.
+        """
+        if self._is_noted:
+            self._is_noted = False
+            self._last_s = self._clock()
+            raise KeyboardInterrupt
+
+
+class _Held:
+    """Context that notes interrupts; no generator, which one could leave unfinished."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self._was_held = interrupts.is_held
+
+    def __enter__(self) -> None:
+        self._interrupts.is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._interrupts.is_held = self._was_held
+
+
+class _Allowed:
+    """Context that raises interrupts; no generator, which one could leave unfinished."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        self._interrupts.is_held = False
+        self._interrupts.raise_noted()
+
+    def __exit__(self, *_: object) -> None:
+        self._interrupts.is_held = True
 
 
 @contextmanager

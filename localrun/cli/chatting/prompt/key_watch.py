@@ -2,7 +2,7 @@
 
 Ctrl-C reaches the main thread as the signal of the terminal, Esc as the same signal from the thread
 that reads the keys. What is typed otherwise is kept. Invariant: after `KeyWatch.stop`, no
-thread reads the terminal; an interrupt must not reach its methods (`Interrupts.held`).
+thread reads the terminal. Callers hold interrupts while they call it (`Interrupts.held`).
 """
 
 from __future__ import annotations

@@ -137,9 +137,11 @@ else:
             """Stop this process as the terminal's shell expects it, then go on."""
             self._restore()
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            signal.signal(number, self._stop)  # from here on the job is continued
-            self._resume(number, None)
+            try:
+                os.kill(os.getpid(), number)
+            finally:  # from here on the job is continued, maybe with an interrupt
+                signal.signal(number, self._stop)
+                self._resume(number, None)
 
         def _resume(self, _number: int, _frame: FrameType | None) -> None:
             """Set the modes again, if the terminal belongs to this job."""

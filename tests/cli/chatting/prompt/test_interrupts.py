@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +12,10 @@ from localrun.cli.chatting.prompt.interrupts import (
     one_interrupt,
     orderly_end,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 
 class Clock:
@@ -41,65 +47,91 @@ def test_the_handler_before_comes_back() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def is_interrupted(context: AbstractContextManager[None], act: Callable[[], None]) -> bool:
+    """Return whether an act within a context is interrupted."""
+    try:
+        with context:
+            act()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def press() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
 def test_a_held_interrupt_is_raised_where_it_is_allowed() -> None:
-    interrupts = Interrupts()
+    interrupts = Interrupts(Clock())
     reached = []
 
     with interrupts.installed(), interrupts.held():
-        signal.raise_signal(signal.SIGINT)
+        press()
         reached.append("set up")
-        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
-            reached.append("never")
-        signal.raise_signal(signal.SIGINT)
-        reached.append("cleaned up")
+        assert is_interrupted(interrupts.allowed(), lambda: reached.append("never"))
 
-    assert reached == ["set up", "cleaned up"]
+    assert reached == ["set up"]
 
 
-def test_an_interrupt_before_a_held_section_is_not_that_of_the_section() -> None:
-    interrupts = Interrupts()
-
-    with interrupts.installed():
-        with interrupts.held():
-            signal.raise_signal(signal.SIGINT)
-        with interrupts.held(), interrupts.allowed():
-            pass
-
-
-def test_each_held_section_can_be_interrupted_at_once() -> None:
+def test_an_interrupt_in_a_clean_up_is_that_of_what_is_allowed_next() -> None:
     interrupts = Interrupts(Clock())
 
     with interrupts.installed():
-        for _ in range(3):
-            with (
-                pytest.raises(KeyboardInterrupt),
-                interrupts.held(),
-                interrupts.allowed(),
-            ):
-                signal.raise_signal(signal.SIGINT)
+        with interrupts.held():
+            assert not is_interrupted(interrupts.allowed(), nothing)
+            press()
+        with interrupts.held():
+            assert is_interrupted(interrupts.allowed(), nothing)
+            assert not is_interrupted(interrupts.allowed(), nothing)
+
+
+def test_a_second_interrupt_in_the_clean_up_of_the_first_is_ignored() -> None:
+    interrupts = Interrupts(Clock())
+
+    with interrupts.installed():
+        with interrupts.held():
+            assert is_interrupted(interrupts.allowed(), press)
+            press()
+        with interrupts.held():
+            assert not is_interrupted(interrupts.allowed(), nothing)
+            assert is_interrupted(interrupts.allowed(), press)
 
 
 def test_a_section_within_what_is_allowed_holds_and_allows_again() -> None:
-    interrupts = Interrupts()
+    interrupts = Interrupts(Clock())
 
     with interrupts.installed(), interrupts.held(), interrupts.allowed():
-        with interrupts.held():
-            signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        assert not is_interrupted(interrupts.held(), nothing)
+        assert is_interrupted(nullcontext(), press)
 
 
-def test_an_interrupt_is_given_to_a_taker_until_it_is_kept() -> None:
-    interrupts = Interrupts()
-    taken = []
+def test_outside_of_a_section_an_interrupt_is_raised() -> None:
+    interrupts = Interrupts(Clock())
+
+    with interrupts.installed():
+        with interrupts.held(), interrupts.allowed():
+            pass
+        assert is_interrupted(nullcontext(), press)
+    with interrupts.installed(), interrupts.held():
+        assert is_interrupted(interrupts.allowed(), press)
+
+
+def test_an_interrupt_is_given_to_a_taker_until_the_giving_stops() -> None:
+    interrupts = Interrupts(Clock())
+    taken: list[int] = []
 
     with interrupts.installed(), interrupts.held():
+        press()  # of what was before: forgotten
         with interrupts.given_to(lambda: taken.append(1)):
-            signal.raise_signal(signal.SIGINT)
-            interrupts.keep()
-            signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
-            pass
+            press()
+            interrupts.stop_giving()
+            assert not is_interrupted(interrupts.allowed(), nothing)
+            press()
+        assert is_interrupted(interrupts.allowed(), nothing)
 
     assert taken == [1]
 

@@ -74,9 +74,6 @@ def _chat(composer: Composer) -> None:
         except EOFError:
             say("left")
             return
-        except KeyboardInterrupt:
-            say("interrupted")
-            continue
         draft = _act(composer, text)
 
 

@@ -126,22 +126,21 @@ class LinePrompt:
         if content and type_ahead is not None:
             type_ahead(content)
 
-    def take_interrupt(self) -> bool:
-        """Return whether Ctrl-C was read behind the key that ended the prompt; forget it."""
+    def pop_typed_interrupt(self) -> bool:
+        """Return whether Ctrl-C was read right behind the key that ended the prompt; forget it."""
         keys = get_typeahead(self._input)
-        others = [key for key in keys if key.key != Keys.ControlC]
-        store_typeahead(self._input, others)
-        return len(others) < len(keys)
+        is_first = bool(keys) and keys[0].key in {Keys.ControlC, Keys.SIGINT}
+        store_typeahead(self._input, keys[1:] if is_first else keys)
+        return is_first
 
     def send(self) -> None:
         """End the prompt with its text."""
-        self._interrupts.keep()
         self._buffer.append_to_history()
-        self._application.exit(result=EditEnd(self._buffer.text))
+        self._end(EditEnd(self._buffer.text))
 
     def open_editor(self) -> None:
         """End the prompt, and go on with the text in the user's editor."""
-        self._application.exit(result=EditEnd(self._buffer.text, wants_editor=True))
+        self._end(EditEnd(self._buffer.text, wants_editor=True))
 
     def interrupt(self) -> None:
         """Leave if the key was pressed just before; else say how to leave."""
@@ -168,6 +167,11 @@ class LinePrompt:
             self._toolbar.refresh()
         except BaseException as error:  # noqa: BLE001 - it ends the prompt
             self._application.exit(exception=error)
+
+    def _end(self, end: EditEnd) -> None:
+        """End the prompt; an interrupt from here on is that of what follows."""
+        self._interrupts.stop_giving()
+        self._application.exit(result=end)
 
     def _press_interrupt(self) -> None:
         """Take a signal that came from outside as the key; the handler of the signal calls it."""

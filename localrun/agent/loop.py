@@ -188,15 +188,16 @@ def _execute(
     desk: Desk, calls: list[ProposedCall], limits: RoundLimits, history: list[Message]
 ) -> int:
     """Execute the calls of one answer; return the bytes of their results."""
-    num_bytes, remaining = 0, iter(calls)
+    num_bytes, num_begun, num_before = 0, 0, len(history)
     try:
-        remaining = iter(_decide(desk, calls))
-        for call in remaining:
-            result = _executed(desk, call, limits)
-            num_bytes += _record(desk, call, result, history)
+        calls = _decide(desk, calls)
+        for call in calls:
+            num_begun += 1
+            num_bytes += _record(desk, call, _executed(desk, call, limits), history)
     except KeyboardInterrupt:
-        for call in remaining:
-            _record(desk, call, ToolResult(text=NOT_EXECUTED, is_error=True), history)
+        for number, call in list(enumerate(calls))[len(history) - num_before :]:
+            text = STOPPED if number < num_begun else NOT_EXECUTED
+            _record(desk, call, ToolResult(text=text, is_error=True), history)
         raise
     return num_bytes
 
@@ -210,7 +211,6 @@ def _executed(desk: Desk, call: ProposedCall, limits: RoundLimits) -> ToolResult
         result = desk.toolbox.call(call.name, call.arguments, cancel)
     except KeyboardInterrupt:
         cancel.set()
-        _record(desk, call, ToolResult(text=STOPPED, is_error=True), [])
         raise
     return ToolResult(
         text=shorten(result.text, limits.result_bytes),
@@ -224,9 +224,9 @@ def _record(desk: Desk, call: ProposedCall, result: ToolResult, history: list[Me
     message: Message = {"role": "tool", "content": result.text, "tool_name": call.name}
     if call.call_id:
         message["tool_call_id"] = call.call_id
-    desk.observer.end_call(call, result)
-    desk.observer.keep(message)
     history.append(message)
+    desk.observer.keep(message)
+    desk.observer.end_call(call, result)
     return len(result.text.encode("utf-8", "replace"))
 
 

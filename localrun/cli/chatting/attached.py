@@ -35,20 +35,21 @@ def attached_message(chat: Chat, text: str) -> Message:
 
     Raises:
         UsageError: a file cannot be attached; the text is typed into the next prompt.
+        KeyboardInterrupt: the user interrupts; the text is typed into the next prompt.
     """
     waiting = {"files": chat.documents, "media": chat.media}
     num_waiting = len(chat.documents)
     try:
         attached = attach(text, rules_of(chat), chat.documents, chat.media)
-    except LocalrunError:
+        for note in attached.notes:
+            chat.transcript.aside(f"({note})")
+        if attached.documents[num_waiting:] or attached.media:
+            chat.transcript.aside(f"({attached.text})")
+        note_tokens(chat, attached.documents[num_waiting:])
+    except (LocalrunError, KeyboardInterrupt):
         chat.draft = text
         raise
     chat.documents, chat.media = [], []
-    for note in attached.notes:
-        chat.transcript.aside(f"({note})")
-    if attached.documents[num_waiting:] or attached.media:
-        chat.transcript.aside(f"({attached.text})")
-    note_tokens(chat, attached.documents[num_waiting:])
     return attached.message() | {name: files for name, files in waiting.items() if files}
 
 

@@ -103,25 +103,34 @@ class Chat:
 def run_chat(chat: Chat) -> None:
     """Chat until the user leaves."""
     while not chat.is_over:
+        with contextlib.suppress(
+            KeyboardInterrupt
+        ):  # between two messages, or while one is printed
+            _converse(chat)
+
+
+def _converse(chat: Chat) -> None:
+    """Act on messages until the user leaves.
+
+    Raises:
+        KeyboardInterrupt: the user interrupts where nothing is to be stopped.
+    """
+    while not chat.is_over:
         draft, chat.draft = chat.draft, ""
-        # suppressed: an interrupt while an error is printed
-        with contextlib.suppress(KeyboardInterrupt), _reported(chat):
+        with _reported(chat):
             try:
                 text = chat.composer.read(draft)
             except EOFError:
-                return
-            _act(chat, text)
+                chat.is_over = True
+            else:
+                act_on(chat, text)
 
 
 def act_on(chat: Chat, text: str) -> None:
     """Execute a command or send a message; print what fails."""
     with _reported(chat):
-        _act(chat, text)
-
-
-def _act(chat: Chat, text: str) -> None:
-    if not run_command(chat, text) and text.strip():
-        take_turn(chat, text)
+        if not run_command(chat, text) and text.strip():
+            take_turn(chat, text)
 
 
 @contextlib.contextmanager

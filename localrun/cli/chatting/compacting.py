@@ -89,9 +89,10 @@ def _measure(chat: Chat) -> None:
     session = chat.session
     if session.context.used or not session.messages:
         return
-    client, model = chat.connect(), session.settings.request_model
+    model = session.settings.request_model
     try:
         with chat.composer.answering(lambda: None):
+            client = chat.connect()
             used = client.num_tokens(model, client.rendered(session.body(tools=chat.definitions())))
     except LocalrunError as error:  # of the model: the request that follows reports it
         _log.debug("the tokens of the chat are not counted: %s", error)

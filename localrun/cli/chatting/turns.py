@@ -44,7 +44,7 @@ def send(chat: Chat, message: Message) -> None:
     session = chat.session
     try:
         compact_if_due(chat, message)
-    except KeyboardInterrupt:
+    except (LocalrunError, KeyboardInterrupt):
         session.failed = message
         raise
     num_before = len(session.messages)
@@ -127,6 +127,11 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
     try:
         with chat.composer.answering(chat.transcript.toggle_fold):
             figures = _receive(chat, body, answer)
+        chat.transcript.end_answer()
+        session.note_figures(figures)
+        chat.transcript.dropped(figures)
+        if session.settings.is_verbose:
+            chat.transcript.figures(figures)
     except (LocalrunError, KeyboardInterrupt):
         chat.transcript.status("")
         chat.transcript.end_answer()
@@ -134,11 +139,6 @@ def _ask(chat: Chat, messages: list[Message]) -> Message:
             answer.pop("tool_calls", None)
             session.messages.append(answer | {"is_stopped": True})
         raise
-    chat.transcript.end_answer()
-    session.note_figures(figures)
-    chat.transcript.dropped(figures)
-    if session.settings.is_verbose:
-        chat.transcript.figures(figures)
     return answer
 
 

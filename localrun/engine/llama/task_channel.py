@@ -46,11 +46,12 @@ class TaskChannel:
         self._remove_output = remove_output
 
     def send(self, **message: object) -> None:
-        """Send a message; if the parent has ended, exit as its end does."""
+        """Send a message; if nobody reads it, exit as at the end of the parent."""
         try:
             self._stream.write(json.dumps(message) + "\n")
             self._stream.flush()
-        except ConnectionError:
+        except OSError:  # on Windows, EINVAL
+            self._is_done.clear()  # nobody knows of it
             self._exit()
 
     def finish(self, **result: object) -> int:
@@ -81,7 +82,9 @@ class TaskChannel:
         self._exit()
 
     def _exit(self) -> None:
-        """Exit at once; the first thread that sees the parent's end removes the output."""
-        if not self._is_done.is_set():
-            self._remove_output()
-        os._exit(BackendError.exit_code)
+        """Remove the incomplete output and exit at once; any thread may call it."""
+        try:
+            if not self._is_done.is_set():
+                self._remove_output()
+        finally:
+            os._exit(BackendError.exit_code)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from localrun.cli.chatting.session import Message
+    from localrun.errors import LocalrunError
 
 KILLED = BackendError("the server closed the connection")
 
@@ -133,6 +134,23 @@ def test_an_interrupt_between_the_prompt_and_the_answer_ends_no_chat(
 
     assert fake.sent == [("user", "two")]
     assert "(stopped)" in capsys.readouterr().err
+
+
+def test_an_interrupt_while_an_error_is_printed_ends_no_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(error: LocalrunError) -> None:
+        raise KeyboardInterrupt(error.message)
+
+    fake = fake_chat(tmp_path)
+    fake.composer.typed = ["one", "two", "/bye", "never"]
+    fake.client.answers = [[BackendError("the runner died")], pieces("Fine.")]
+    monkeypatch.setattr(fake.chat.transcript, "error", interrupt)
+
+    run_chat(fake.chat)
+
+    assert fake.conversation == [("user", "two"), ("assistant", "Fine.")]
+    assert fake.composer.typed == ["never"]
 
 
 class OneCallTools:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import llama_cpp
 import numpy as np
@@ -33,6 +33,9 @@ from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
 from tests.signals import SIGKILL
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGE_BYTES = 2 * 1024**3
 CRASHING_CHILD = """
@@ -302,15 +305,16 @@ class NoReader(io.StringIO):
         raise BrokenPipeError
 
 
+@pytest.mark.parametrize("send", [lambda one: one.send(done=1, of=2), TaskChannel.finish])
 def test_a_message_that_nobody_reads_removes_the_output_as_the_end_of_the_parent_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    send: Callable[[TaskChannel], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, codes = tmp_path / "small.gguf", list[int]()
     output.touch()
     monkeypatch.setattr(os, "_exit", codes.append)
     channel = TaskChannel(io.BytesIO(), NoReader(), lambda: output.unlink(missing_ok=True))
 
-    channel.send(done=1, of=2)
+    send(channel)
 
     assert not output.exists()
     assert codes == [BackendError.exit_code]

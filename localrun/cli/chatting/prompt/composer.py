@@ -63,7 +63,8 @@ class Composer(Protocol):
     def answering(self, on_fold: Callable[[], None]) -> AbstractContextManager[None]:
         """Return a context in which an answer is printed.
 
-        Ctrl-C and Esc raise KeyboardInterrupt in the main thread, once. Ctrl-O calls ``on_fold`` in
+        Ctrl-C and Esc raise KeyboardInterrupt in the main thread, once, and at the beginning if
+        Ctrl-C was pressed shortly before. Ctrl-O calls ``on_fold`` in
         another thread. All other keys are typed into the next `read`.
         """
 

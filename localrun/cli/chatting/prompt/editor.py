@@ -62,7 +62,12 @@ class LineComposer:
 
     def edit(self, text: str) -> str:
         """Return the text after the user's editor has closed."""
-        with self._interrupts.held(), self._unwatched(), self._modes.usual():
+        with (
+            self._interrupts.held(),
+            self._interrupts.given_to(lambda: None),  # Ctrl-C is a key of the editor
+            self._unwatched(),
+            self._modes.usual(),
+        ):
             return edit_text(text, self._environ)
 
     def choose(self, question: str, choices: Sequence[KeyChoice]) -> str:

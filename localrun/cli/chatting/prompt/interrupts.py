@@ -1,9 +1,9 @@
 """Signals of a chat: Ctrl-C raises KeyboardInterrupt once, and not where it would break something.
 
-A second Ctrl-C shortly after the first is ignored: it would break what the first has started. After
-`PATIENCE_S` it interrupts again, in case the clean-up hangs. While threads start and the modes of
-the terminal change, an interrupt is only noted. SIGTERM and the end of the terminal raise
-SystemExit, so that the modes are restored. All functions must run in the main thread.
+A second Ctrl-C shortly after the first is ignored: it would break what the first has started. While
+threads start and end, and the modes of the terminal change, an interrupt is only noted. SIGTERM and
+the end of the terminal raise SystemExit, so that the modes are restored. All functions must run in
+the main thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Interrupts:
         self.is_held = False
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt, note that the user wants it, or call what was set for it."""
+        """Raise KeyboardInterrupt; within `held`, note the interrupt or call the taker."""
         now_s = self._clock()
         if self._last_s is not None and now_s - self._last_s < PATIENCE_S:
             return
@@ -61,8 +61,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, before)
 
     def held(self) -> AbstractContextManager[None]:
-        """Return a context that notes interrupts; what it allows can be interrupted at once."""
-        self._last_s = None
+        """Return a context that notes interrupts, the next one at once."""
         return _Held(self)
 
     def allowed(self) -> AbstractContextManager[None]:
@@ -83,6 +82,10 @@ class Interrupts:
         """Note interrupts again instead of giving them to a function."""
         self._taker = None
 
+    def renew(self) -> None:
+        """Forget when the last interrupt was, so that the next one is taken at once."""
+        self._last_s = None
+
     def note(self) -> None:
         """Note an interrupt, which the next `allowed` raises."""
         self._is_noted = True
@@ -100,21 +103,22 @@ class Interrupts:
 
 
 class _Held:
-    """Context that notes interrupts; no generator, which one could leave unfinished."""
+    """Context that notes interrupts; not a generator, which an interrupt could leave unfinished."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
-        self._was_held = interrupts.is_held
+        self._was_held = False
 
     def __enter__(self) -> None:
-        self._interrupts.is_held = True
+        self._was_held, self._interrupts.is_held = self._interrupts.is_held, True
+        self._interrupts.renew()
 
     def __exit__(self, *_: object) -> None:
         self._interrupts.is_held = self._was_held
 
 
 class _Allowed:
-    """Context that raises interrupts; no generator, which one could leave unfinished."""
+    """Context that raises interrupts; not a generator, which one could leave unfinished."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts

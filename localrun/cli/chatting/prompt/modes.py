@@ -135,9 +135,9 @@ else:
 
         def _stop(self, number: int, _frame: FrameType | None) -> None:
             """Stop this process as the terminal's shell expects it, then go on."""
-            self._restore()
-            signal.signal(number, signal.SIG_DFL)
             try:
+                self._restore()
+                signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
             finally:  # from here on the job is continued, maybe with an interrupt
                 signal.signal(number, self._stop)

@@ -85,6 +85,22 @@ def test_a_pdf_is_sent_and_stays_with_an_edited_message(fake: FakeChat) -> None:
     assert fake.chat.media == []
 
 
+def test_an_interrupt_while_files_are_counted_keeps_them_and_the_text(
+    fake: FakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_model: str, _text: str) -> int:
+        raise KeyboardInterrupt
+
+    act_on(fake.chat, "/file paper.pdf")
+    monkeypatch.setattr(fake.client, "num_tokens", interrupt)
+    act_on(fake.chat, "Explain @src/a.py.")
+    monkeypatch.undo()
+
+    assert fake.client.bodies == []
+    assert fake.chat.draft == "Explain @src/a.py."
+    assert [one.name for one in fake.chat.media] == ["paper.pdf"]
+
+
 def test_files_that_are_too_large_together_are_refused(
     fake: FakeChat, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,11 @@ def test_a_section_within_what_is_allowed_holds_and_allows_again() -> None:
     interrupts = Interrupts(Clock())
 
     with interrupts.installed(), interrupts.held(), interrupts.allowed():
-        assert not is_interrupted(interrupts.held(), nothing)
+        with interrupts.held():
+            press()
+            assert is_interrupted(interrupts.allowed(), nothing)
+        with interrupts.held():
+            pass
         assert is_interrupted(nullcontext(), press)
 
 

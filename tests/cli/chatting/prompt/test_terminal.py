@@ -436,7 +436,7 @@ def test_an_interrupt_that_arrives_with_the_message_is_that_of_its_answer(
 ) -> None:
     screen = start()
 
-    screen.type("/answer\r\x03")
+    screen.type("/answer\r\x03\x03\x03")
     screen.wait_for("interrupted\n>>>\nthe toolbar")
     screen.type("heard\r")
 

@@ -1,7 +1,7 @@
 """A program that reads messages by a composer and prints them, as a chat does.
 
 Its "answers" last until the user interrupts them or until the file of ``TYPIST_END`` exists. With
-``TYPIST_HASTE``, a signal interrupts as soon as a thread has started that watches the keys.
+``TYPIST_HASTE``, a signal interrupts as soon as the thread that watches the keys has started.
 """
 
 from __future__ import annotations

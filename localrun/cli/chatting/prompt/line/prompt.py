@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,9 +130,9 @@ class LinePrompt:
     def pop_typed_interrupt(self) -> bool:
         """Return whether Ctrl-C was read right behind the key that ended the prompt; forget it."""
         keys = get_typeahead(self._input)
-        is_first = bool(keys) and keys[0].key in {Keys.ControlC, Keys.SIGINT}
-        store_typeahead(self._input, keys[1:] if is_first else keys)
-        return is_first
+        others = list(dropwhile(lambda key: key.key in {Keys.ControlC, Keys.SIGINT}, keys))
+        store_typeahead(self._input, others)
+        return len(others) < len(keys)
 
     def send(self) -> None:
         """End the prompt with its text."""

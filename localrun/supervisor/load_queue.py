@@ -180,9 +180,10 @@ class LoadQueue:
         Raises:
             NetworkError: no eviction helps while a worker cannot be used.
         """
-        if not slot.is_wanted or others != self._others(slot):
-            return Admission.LATER
         if self._reservations.conflicts(reservation):  # evicting now would gain nothing
+            return Admission.LATER
+        # behind the reservations: a load that has just ended is a model that is not in ``others``
+        if not slot.is_wanted or others != self._others(slot):
             return Admission.LATER
         evictable = others.evictable
         plan = reservation.planned.plan

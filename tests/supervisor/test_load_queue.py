@@ -35,6 +35,23 @@ def test_a_load_that_is_wanted_again_while_it_leaves_the_queue_begins_a_new_wait
         world.stop()
 
 
+@pytest.mark.parametrize("seeds", [range(250, 300), range(580, 600)])  # 267 and 595 did fail
+def test_a_load_that_ends_while_another_is_admitted_counts(seeds: range) -> None:
+    for seed in seeds:
+        world = SimulatedPool(seed)
+        for name, weights in (("one", "a"), ("four", "c")):
+            world.submit(simulated_model(name, weights), RequestOptions())
+            world.run()
+        world.runners[0].outcome = "ready"
+
+        world.scheduler.now += 1.0  # the second looks at the first, which ends its load
+        world.run()
+        world.finish_everything()  # fails if both have memory at once
+
+        world.close()
+        world.stop()
+
+
 def test_an_idle_model_makes_room_and_a_pinned_one_does_not() -> None:
     world = SimulatedPool(seed=0)
     for name, weights, pins in (("one", "a", False), ("three", "b", True)):

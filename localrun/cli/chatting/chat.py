@@ -105,7 +105,7 @@ def run_chat(chat: Chat) -> None:
     while not chat.is_over:
         with contextlib.suppress(
             KeyboardInterrupt
-        ):  # between two messages, or while one is printed
+        ):  # between two acts, or while an error is printed
             _converse(chat)
 
 

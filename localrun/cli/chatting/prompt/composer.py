@@ -64,8 +64,8 @@ class Composer(Protocol):
         """Return a context in which an answer is printed.
 
         Ctrl-C and Esc raise KeyboardInterrupt in the main thread, once, and at the beginning if
-        Ctrl-C was pressed shortly before. Ctrl-O calls ``on_fold`` in
-        another thread. All other keys are typed into the next `read`.
+        Ctrl-C was pressed shortly before. Ctrl-O calls ``on_fold`` in another thread. All other
+        keys are typed into the next `read`.
         """
 
     def close(self) -> None:
